@@ -1,0 +1,56 @@
+//! Canonical defaults, in one place. Configuration overrides them; the reference page
+//! under `docs/` is generated from the structs that use them.
+
+use std::time::Duration;
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// Waits before the retries of agents and models, with full jitter.
+pub const RETRY_WAITS: [Duration; 3] = [secs(1), secs(2), secs(4)];
+/// Waits before the retries of a store.
+pub const STORE_RETRY_WAITS: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+/// How often a version conflict is decided again.
+pub const CONFLICT_ATTEMPTS: u32 = 8;
+/// The longest wait between two such decisions.
+pub const CONFLICT_WAIT: Duration = Duration::from_millis(20);
+
+/// Consecutive failures that open a breaker.
+pub const BREAKER_FAILURES: u32 = 5;
+/// The window over which the failure rate is measured.
+pub const BREAKER_WINDOW: Duration = secs(300);
+/// Calls in the window before the rate counts.
+pub const BREAKER_MIN_CALLS: u32 = 20;
+/// Failure rate that opens a breaker.
+pub const BREAKER_RATE: f64 = 0.10;
+/// How long a breaker stays open.
+pub const BREAKER_OPEN: Duration = secs(30);
+/// Successful probes that close it.
+pub const BREAKER_SUCCESSES: u32 = 2;
+/// The same for action groups.
+pub const ACTION_GROUP_FAILURES: u32 = 3;
+/// How long an action group's breaker stays open.
+pub const ACTION_GROUP_OPEN: Duration = secs(60);
+
+/// Timeout of one attempt of an action.
+pub const ACTION_TIMEOUT: Duration = secs(3);
+/// Timeout of one attempt at the store.
+pub const STORE_TIMEOUT: Duration = secs(2);
+
+/// How long after the end of the work its idempotency key is remembered.
+pub const IDEMPOTENCY_WINDOW: Duration = secs(24 * 3_600);
+/// How long dead letters are kept.
+pub const DEAD_LETTERS_KEPT: Duration = secs(14 * 24 * 3_600);
+/// How long an access token is valid.
+pub const ACCESS_TOKEN: Duration = secs(30 * 60);
+
+/// Turns of one generation of a run.
+pub const TURNS_MAX: u32 = 10_000;
+/// Children of one run.
+pub const CHILDREN_MAX: u32 = 10_000;
+/// Children started in one turn.
+pub const CHILDREN_PER_TURN: usize = 50;
+/// Messages delivered in one turn.
+pub const MESSAGES_PER_TURN: usize = 100;

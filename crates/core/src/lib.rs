@@ -1,0 +1,25 @@
+//! What every other crate may lean on: ids, time, chance, money, errors,
+//! configuration, canonical defaults, secrets and logging.
+//!
+//! Nothing here knows a store, a wire format of ours or a network.
+
+pub mod canonical;
+pub mod chance;
+pub mod config;
+pub mod defaults;
+pub mod error;
+pub mod id;
+pub mod logging;
+pub mod money;
+pub mod observe;
+pub mod principal;
+pub mod secret;
+pub mod time;
+mod world;
+
+pub use error::{Coded, Failure, Fault};
+pub use id::{CorrelationId, EventId, NodeId, RunId, SessionId};
+pub use money::{Currency, Money};
+pub use principal::{Principal, Role, TenantId};
+pub use time::{Clock, Time};
+pub use world::World;

@@ -1,0 +1,1 @@
+//! Turns, runs, sagas, timers, messages and dead letters.

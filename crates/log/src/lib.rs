@@ -1,0 +1,1 @@
+//! The one log: types, trait, in-memory store and conformance suite.

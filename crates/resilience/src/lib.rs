@@ -1,0 +1,1 @@
+//! Deadline, retry, breaker, bulkhead, rate limit and fallback.
