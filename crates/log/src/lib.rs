@@ -1,1 +1,39 @@
-//! The one log: types, trait, in-memory store and conformance suite.
+//! The one log: every fact of the domain, in order, and what is derived from it.
+//!
+//! [`Log`] is the contract that all stores keep; [`MemoryLog`] is the smallest store
+//! that keeps it and the model the others are held against.
+
+mod cipher;
+mod claim;
+mod commit;
+mod derived;
+mod error;
+mod event;
+mod listing;
+mod memory;
+mod payload;
+mod position;
+mod store;
+mod stream;
+mod subscribe;
+mod upcast;
+mod wake_up;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+pub use cipher::{Cipher, Plain};
+pub use claim::{Claim, ClaimChange, ClaimKey};
+pub use commit::{Append, Checkpoint, Commit, Committed, Expect, limits};
+pub use derived::{Derived, Side};
+pub use error::{CommitError, ReadError};
+pub use event::{NewEvent, Recorded};
+pub use listing::{ListQuery, Listing, ListingChange, Listings};
+pub use memory::{Leases, MemoryLog};
+pub use payload::{Payload, PayloadId};
+pub use position::{Cursor, Position};
+pub use store::{Identity, Lease, Log, Page, Reading, Snapshot};
+pub use stream::StreamId;
+pub use subscribe::{Subscription, follow};
+pub use upcast::{DecodeError, Upcasters};
+pub use wake_up::{DueQuery, WakeUp, WakeUpChange};
