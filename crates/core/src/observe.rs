@@ -6,22 +6,62 @@ use std::{sync::Arc, time::Duration};
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Signal<'a> {
-    /// A breaker changed its state (`closed`, `open`, `probing`).
-    Breaker { name: &'a str, state: &'static str },
+    /// A breaker changed its state.
+    Breaker {
+        /// The policy it belongs to.
+        name: &'a str,
+        /// `closed`, `open` or `probing`.
+        state: &'static str,
+    },
     /// A call is about to be tried again.
-    Retry { name: &'a str, attempt: u32 },
-    /// A call was turned away by a bulkhead, a rate limit or a spent budget.
-    Rejected { name: &'a str, by: &'static str },
+    Retry {
+        /// The policy that retries.
+        name: &'a str,
+        /// The attempt that is about to start; the first retry is 2.
+        attempt: u32,
+    },
+    /// A call was turned away.
+    Rejected {
+        /// The policy that did.
+        name: &'a str,
+        /// The code of the rejection, such as `resilience.full`.
+        by: &'static str,
+    },
     /// A fallback answered instead of the first choice.
-    Fallback { name: &'a str, level: &'static str },
+    Fallback {
+        /// The chain.
+        name: &'a str,
+        /// `secondary`, `safe_mode` or `escalated`.
+        level: &'static str,
+    },
     /// A run reached a state.
-    Run { workflow: &'a str, status: &'static str },
+    Run {
+        /// Which workflow it runs.
+        workflow: &'a str,
+        /// The state.
+        status: &'static str,
+    },
     /// A step of a run ended.
-    Step { action: &'a str, outcome: &'static str, took: Duration },
+    Step {
+        /// The registered action.
+        action: &'a str,
+        /// How it ended.
+        outcome: &'static str,
+        /// From the start of the attempt to its end.
+        took: Duration,
+    },
     /// The store synced a group of commits.
-    Group { commits: usize, took: Duration },
+    Group {
+        /// How many commits shared the sync.
+        commits: usize,
+        /// From the group's first write to the end of the sync.
+        took: Duration,
+    },
     /// A group of commits failed as a whole.
-    StoreError { code: &'static str },
+    StoreError {
+        /// The error's code.
+        code: &'static str,
+    },
 }
 
 /// Who counts. Must not block.
