@@ -10,8 +10,11 @@ const fn secs(n: u64) -> Duration {
 /// Waits before the retries of agents and models, with full jitter.
 pub const RETRY_WAITS: [Duration; 3] = [secs(1), secs(2), secs(4)];
 /// Waits before the retries of a store.
-pub const STORE_RETRY_WAITS: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+pub const STORE_RETRY_WAITS: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
 /// How often a version conflict is decided again.
 pub const CONFLICT_ATTEMPTS: u32 = 8;
 /// The longest wait between two such decisions.

@@ -32,7 +32,9 @@ impl FromStr for TenantId {
 
 /// A name outside the rule for names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {value:?} is not a name: use 1 to 64 of a-z, A-Z, 0-9, '.', '_' and '-', starting with a letter or digit")]
+#[error(
+    "{what} {value:?} is not a name: use 1 to 64 of a-z, A-Z, 0-9, '.', '_' and '-', starting with a letter or digit"
+)]
 pub struct InvalidName {
     /// What the name was for.
     pub what: &'static str,
@@ -44,11 +46,16 @@ pub struct InvalidName {
 pub fn check_name(what: &'static str, text: &str) -> Result<(), InvalidName> {
     let fine = (1..=64).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if fine {
         Ok(())
     } else {
-        Err(InvalidName { what, value: text.chars().take(64).collect() })
+        Err(InvalidName {
+            what,
+            value: text.chars().take(64).collect(),
+        })
     }
 }
 
@@ -93,7 +100,9 @@ impl FromStr for Role {
             "user" => Ok(Self::User),
             "operator" => Ok(Self::Operator),
             "admin" => Ok(Self::Admin),
-            other => Err(format!("{other:?} is not a role: use user, operator or admin")),
+            other => Err(format!(
+                "{other:?} is not a role: use user, operator or admin"
+            )),
         }
     }
 }
@@ -112,7 +121,11 @@ pub struct Principal {
 impl Principal {
     /// Steadfast itself, acting for a tenant: timers, triggers, recovery.
     pub fn system(tenant: TenantId) -> Self {
-        Self { tenant, user: "system".into(), role: Role::Admin }
+        Self {
+            tenant,
+            user: "system".into(),
+            role: Role::Admin,
+        }
     }
     /// An operator or above.
     pub fn operates(&self) -> bool {

@@ -105,9 +105,14 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A clock that starts now.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place where time enters")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place where time enters"
+    )]
     pub fn new() -> Self {
-        Self { start: tokio::time::Instant::now() }
+        Self {
+            start: tokio::time::Instant::now(),
+        }
     }
 }
 
@@ -118,7 +123,10 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place where time enters")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place where time enters"
+    )]
     fn now(&self) -> Time {
         let since = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
@@ -150,7 +158,13 @@ impl ManualClock {
     /// A clock that stands at `now`.
     pub fn at(now: Time) -> Self {
         let (moved, _) = tokio::sync::watch::channel(Duration::ZERO);
-        Self { state: Mutex::new(ManualState { now, elapsed: Duration::ZERO }), moved }
+        Self {
+            state: Mutex::new(ManualState {
+                now,
+                elapsed: Duration::ZERO,
+            }),
+            moved,
+        }
     }
     /// Moves wall and monotonic time on.
     pub fn advance(&self, by: Duration) {
@@ -167,7 +181,9 @@ impl ManualClock {
         self.lock().now = now;
     }
     fn lock(&self) -> std::sync::MutexGuard<'_, ManualState> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
