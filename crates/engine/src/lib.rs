@@ -1,1 +1,41 @@
-//! Turns, runs, sagas, timers, messages and dead letters.
+//! The durable engine: runs advance in turns, each turn is one commit, and effects leave
+//! only after it.
+//!
+//! A workflow is an async function over a [`Ctx`]; what it asks for is performed by
+//! registered actions. `machine` decides, `live` performs, `history` remembers,
+//! `recovery` brings back.
+
+mod action;
+mod child;
+mod config;
+mod context;
+mod control;
+mod data;
+mod dead_letter;
+mod engine;
+mod execute;
+mod history;
+mod live;
+mod machine;
+pub mod record;
+mod recovery;
+mod slots;
+mod step;
+mod store;
+mod timers;
+mod undo;
+mod update;
+mod view;
+mod workflow;
+
+pub use action::{Action, ActionOptions, Record, Recording};
+pub use config::EngineConfig;
+pub use context::{Ctx, Either, Request, RunInfo, StepRequest};
+pub use data::Data;
+pub use dead_letter::{DEAD_LETTER, DeadLetter, DeadLetterId, DeadLetterView, LetterKind};
+pub use engine::{Accepted, Engine, Start, key_reused};
+pub use record::{Priority, Status};
+pub use step::{EffectKey, StepId, StepOutcome, StepTask};
+pub use update::{Settled, Update};
+pub use view::RunView;
+pub use workflow::{Registry, Workflow, WorkflowOptions};

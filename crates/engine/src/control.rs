@@ -1,0 +1,270 @@
+//! What people do to runs: signal, cancel, kill, replay.
+
+use std::sync::Arc;
+
+use steadfast_core::{Coded, Failure, RunId, TenantId, defaults};
+use steadfast_log::{ClaimChange, Commit, CommitError, Expect, StreamId};
+use uuid::Uuid;
+
+use crate::{
+    Data, Engine, Status, StepId,
+    dead_letter::{DeadLetter, DeadLetterId, LetterKind, REPLAYED, stream as letter_stream},
+    engine::Inner,
+    history::History,
+    record::{Ended, Message, Replayed, Sent, kind},
+    store::{commit_patiently, load},
+};
+
+impl Engine {
+    /// Sends a named value. The same `id` again counts once.
+    pub async fn signal(
+        &self,
+        tenant: &TenantId,
+        run: RunId,
+        id: Option<Uuid>,
+        from: &str,
+        name: &str,
+        value: Data,
+    ) -> Result<(), Failure> {
+        steadfast_core::principal::check_name("signal", name)
+            .map_err(|error| Failure::refused("signal.invalid_name", error.to_string()))?;
+        self.send(
+            tenant,
+            run,
+            id,
+            from,
+            Sent::Signal {
+                name: name.into(),
+                value,
+            },
+        )
+        .await
+    }
+
+    /// Asks a run to end: its waits fail with `run.cancelled`, and what was done is undone.
+    pub async fn cancel(
+        &self,
+        tenant: &TenantId,
+        run: RunId,
+        id: Option<Uuid>,
+        from: &str,
+        reason: &str,
+    ) -> Result<(), Failure> {
+        let reason = reason.chars().take(500).collect();
+        self.send(tenant, run, id, from, Sent::Cancel { reason })
+            .await
+    }
+
+    async fn send(
+        &self,
+        tenant: &TenantId,
+        run: RunId,
+        id: Option<Uuid>,
+        from: &str,
+        what: Sent,
+    ) -> Result<(), Failure> {
+        let engine = &self.inner;
+        let stream = engine.stream(tenant, run);
+        let id = id.unwrap_or_else(|| engine.world.uuid());
+        let message = Message {
+            id,
+            from: Some(from.into()),
+            what,
+        };
+        engine
+            .change(&stream, |history| {
+                if history.seen.contains(&message.id) {
+                    return Ok(None);
+                }
+                refuse_ended(history)?;
+                let mut writer = engine.writer(&history.facts);
+                writer.record(kind::MESSAGE, &message);
+                writer.wake(engine.world.now(), engine.node);
+                Ok(Some(writer.finish()))
+            })
+            .await?;
+        engine.refresh(tenant, run);
+        Ok(())
+    }
+
+    /// Ends a run at once and undoes nothing.
+    pub async fn kill(
+        &self,
+        tenant: &TenantId,
+        run: RunId,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), Failure> {
+        let engine = &self.inner;
+        let stream = engine.stream(tenant, run);
+        let reason: String = reason.chars().take(500).collect();
+        let failure = Failure::refused(
+            "run.killed",
+            format!("the run was killed and not compensated: {reason}"),
+        );
+        let history = engine
+            .change(&stream, |history| {
+                refuse_ended(history)?;
+                let mut writer = engine.writer(&history.facts);
+                let ended = Ended {
+                    status: Status::Killed,
+                    failure: Some(failure.clone()),
+                    by: Some(by.into()),
+                };
+                writer.event(kind::ENDED, &ended);
+                engine.end(
+                    &mut writer,
+                    &history.facts,
+                    history.generation,
+                    Status::Killed,
+                    &Err(failure.clone()),
+                );
+                Ok(Some(writer.finish()))
+            })
+            .await?;
+        engine.ended(&history.facts, Status::Killed, Err(failure));
+        engine.refresh(tenant, run);
+        Ok(())
+    }
+
+    /// Replays a dead letter: a run goes on at its failed step, or from the start if any
+    /// of it was undone; a compensation and a message are tried again.
+    pub async fn replay(
+        &self,
+        tenant: &TenantId,
+        id: DeadLetterId,
+        by: &str,
+    ) -> Result<(), Failure> {
+        let engine = &self.inner;
+        let view = self.dead_letter(tenant, id).await?;
+        if view.status != "open" {
+            let message = format!(
+                "dead letter {id} is {}; only open ones can be replayed",
+                view.status
+            );
+            return Err(Failure::refused("dead_letter.closed", message));
+        }
+        let letter: DeadLetter = view.letter;
+        let stream = letter_stream(tenant, id);
+        match (letter.kind, letter.run) {
+            (LetterKind::Message, _) => Err(Failure::refused("x", "y")),
+            (kind, Some(run)) => {
+                let history = load(&*engine.log, &engine.stream(tenant, run), false).await;
+                let history = history.map_err(|error| error.failure())?;
+                let undo = if kind == LetterKind::Undo {
+                    letter.step
+                } else {
+                    None
+                };
+                engine.replay_run(&history, by, undo, Some(&stream)).await
+            }
+            (_, None) => Err(Failure::internal(
+                "dead_letter.unreadable",
+                "the dead letter names no run",
+            )),
+        }
+    }
+}
+
+impl Inner {
+    /// Puts an ended run back to work, and closes its dead letter in the same commit.
+    pub(crate) async fn replay_run(
+        self: &Arc<Self>,
+        history: &History,
+        by: &str,
+        undo: Option<StepId>,
+        letter: Option<&StreamId>,
+    ) -> Result<(), Failure> {
+        if !history.status().ended() {
+            return Err(Failure::refused(
+                "run.not_ended",
+                "the run is going on; there is nothing to replay",
+            ));
+        }
+        let facts = &history.facts;
+        let again = undo.is_none() && history.undone.values().any(Option::is_none);
+        let generation = history.generation + u32::from(again);
+        let mut writer = self.writer(facts);
+        let status = if undo.is_some() {
+            Status::Compensating
+        } else {
+            Status::Running
+        };
+        writer.event(
+            kind::REPLAYED,
+            &Replayed {
+                by: by.into(),
+                generation,
+                undo,
+            },
+        );
+        writer.expect(Expect::Exact(history.head));
+        writer.status(status);
+        writer.wake(self.world.now(), self.node);
+        if let Some(claim) = facts.started.claim {
+            // A live run's key never expires.
+            writer
+                .commit
+                .claims
+                .push(ClaimChange::Settle(claim, steadfast_core::Time::NEVER));
+        }
+        if let Some(letter) = letter {
+            self.close_letter(&mut writer.commit, letter, REPLAYED, by);
+        }
+        match self.log.commit(writer.finish()).await {
+            Ok(_) => {
+                self.refresh(&facts.stream.tenant(), facts.run);
+                Ok(())
+            }
+            Err(CommitError::Conflict { .. }) => {
+                let message = "the run or its dead letter changed meanwhile; look again";
+                Err(Failure::refused("dead_letter.changed", message).retryable())
+            }
+            Err(error) => Err(error.failure()),
+        }
+    }
+
+    /// Reads a run, decides, and commits exactly on what was read; decides again when the
+    /// run has moved on.
+    async fn change(
+        &self,
+        stream: &StreamId,
+        decide: impl Fn(&History) -> Result<Option<Commit>, Failure>,
+    ) -> Result<History, Failure> {
+        let mut attempt = 0;
+        loop {
+            let history = load(&*self.log, stream, false)
+                .await
+                .map_err(|error| error.failure())?;
+            let Some(mut commit) = decide(&history)? else {
+                return Ok(history);
+            };
+            if let Some(own) = commit.appends.first_mut() {
+                own.expect = Expect::Exact(history.head);
+            }
+            match commit_patiently(&self.log, &self.world, commit).await {
+                Ok(_) => return Ok(history),
+                Err(CommitError::Conflict { .. }) if attempt < defaults::CONFLICT_ATTEMPTS * 4 => {
+                    attempt += 1;
+                    let wait = defaults::CONFLICT_WAIT.mul_f64(self.world.chance().fraction());
+                    if attempt > 1 {
+                        self.world.clock().sleep(wait).await;
+                    }
+                }
+                Err(error) => return Err(error.failure().retryable()),
+            }
+        }
+    }
+}
+
+fn refuse_ended(history: &History) -> Result<(), Failure> {
+    let status = history.status();
+    if status.ended() {
+        let message = format!(
+            "the run has ended as {}; nothing can be sent to it",
+            status.as_str()
+        );
+        return Err(Failure::refused("run.ended", message));
+    }
+    Ok(())
+}

@@ -1,0 +1,386 @@
+//! What stands on the log about a run. Bodies are JSON, schema 1.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use steadfast_core::{Failure, NodeId, RunId, Time};
+use steadfast_log::ClaimKey;
+use uuid::Uuid;
+
+use crate::{Data, StepId, StepOutcome};
+
+/// The category of runs' streams.
+pub const RUN: &str = "run";
+/// Event types of a run.
+pub mod kind {
+    /// [`super::Started`]
+    pub const STARTED: &str = "run.started";
+    /// [`super::Turn`]
+    pub const TURN: &str = "run.turn";
+    /// [`super::Message`]
+    pub const MESSAGE: &str = "run.message";
+    /// [`super::Claimed`]
+    pub const CLAIMED: &str = "run.claimed";
+    /// [`super::Undone`]
+    pub const UNDONE: &str = "run.undone";
+    /// [`super::Ended`]
+    pub const ENDED: &str = "run.ended";
+    /// [`super::Parked`]
+    pub const PARKED: &str = "run.parked";
+    /// [`super::Replayed`]
+    pub const REPLAYED: &str = "run.replayed";
+    /// Something reached the run after its end and was laid aside. No body.
+    pub const NOTED: &str = "run.noted";
+}
+/// The shape of all bodies below.
+pub const SCHEMA: u16 = 1;
+
+/// How urgently a run is advanced when there is more to do than can be done at once.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Before all others.
+    Critical,
+    /// Before normal ones.
+    High,
+    /// The rest.
+    #[default]
+    Normal,
+    /// When nothing else waits.
+    Low,
+}
+
+impl Priority {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
+}
+
+/// The step of the run that waits for a child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The waiting run.
+    pub run: RunId,
+    /// Its generation.
+    pub generation: u32,
+    /// Its step.
+    pub step: StepId,
+}
+
+/// A run was accepted. Its first claim: epoch 1 belongs to `owner`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// Which workflow.
+    pub workflow: String,
+    /// The version it is pinned to.
+    pub version: u32,
+    /// With what.
+    pub input: Data,
+    /// On whose behalf.
+    pub principal: String,
+    /// What the caller attached to find it by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The node that accepted it.
+    pub owner: NodeId,
+    /// When it is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Time>,
+    /// How urgent it is.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
+    /// Who waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// The claim whose window starts when the run ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimKey>,
+}
+
+/// One advance of a run: what was delivered, what is asked for now, and how it ended.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Turn {
+    /// Its place among the turns of its generation, from 0.
+    #[serde(rename = "t")]
+    pub turn: u32,
+    /// The owner's epoch.
+    #[serde(rename = "e")]
+    pub epoch: u32,
+    /// In the order of delivery.
+    #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
+    pub delivered: Vec<Delivery>,
+    /// The intents: nothing of them happens before this event is durable.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Ask>,
+    /// Names for which `patched` answered yes for the first time.
+    #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<String>,
+    /// How the workflow ended, if it did.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+/// Something that reached the workflow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Delivery {
+    /// The result of a step done by its owner, recorded here and nowhere else.
+    #[serde(rename = "r")]
+    Result {
+        /// Which step.
+        #[serde(rename = "s")]
+        step: StepId,
+        /// Its result, or why it gave up.
+        #[serde(rename = "o")]
+        outcome: StepOutcome,
+        /// Failed attempts before it, by code.
+        #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
+        failed_attempts: Vec<String>,
+    },
+    /// The message at this version of the run's stream.
+    #[serde(rename = "m")]
+    Message(u64),
+    /// A timer of this step became due.
+    #[serde(rename = "w")]
+    Timer(StepId),
+    /// The run's own deadline passed.
+    #[serde(rename = "x")]
+    Deadline,
+}
+
+/// A step asked for: an intent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Its name.
+    #[serde(rename = "s")]
+    pub step: StepId,
+    /// What it is.
+    #[serde(rename = "w")]
+    pub what: What,
+    /// What undoes it, should the run fail.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
+}
+
+/// The kinds of steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum What {
+    /// An operation with effects.
+    #[serde(rename = "a")]
+    Action {
+        /// Which.
+        #[serde(rename = "n")]
+        action: String,
+        /// With what.
+        #[serde(rename = "i")]
+        input: Data,
+        /// How long all its attempts may take, in milliseconds from this turn or the last claim.
+        #[serde(rename = "ms")]
+        within_ms: u64,
+        /// Its effect is a commit on our own log.
+        #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
+        on_log: bool,
+    },
+    /// A pause.
+    #[serde(rename = "t")]
+    Timer(Time),
+    /// A wait for a signal of this name.
+    #[serde(rename = "g")]
+    Signal(String),
+    /// Another run.
+    #[serde(rename = "c")]
+    Child {
+        /// Its id, a pure function of this step's key.
+        #[serde(rename = "r")]
+        run: RunId,
+        /// Its workflow.
+        #[serde(rename = "n")]
+        workflow: String,
+        /// With what.
+        #[serde(rename = "i")]
+        input: Data,
+    },
+}
+
+/// A compensation: a registered action and its input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Undo {
+    /// Which action.
+    #[serde(rename = "n")]
+    pub action: String,
+    /// With what.
+    #[serde(rename = "i")]
+    pub input: Data,
+}
+
+/// How a workflow ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// With this result.
+    #[serde(rename = "completed")]
+    Completed(Data),
+    /// With this failure.
+    #[serde(rename = "failed")]
+    Failed(Failure),
+    /// Because it was cancelled.
+    #[serde(rename = "cancelled")]
+    Cancelled(Failure),
+    /// It goes on as its next generation, with this input and nothing recorded.
+    #[serde(rename = "continued")]
+    Continued(Data),
+}
+
+/// What reached a run from outside. Appended by anyone; repeats of an id count once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Given by the sender.
+    pub id: Uuid,
+    /// Who sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// What it is.
+    pub what: Sent,
+}
+
+/// The kinds of messages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sent {
+    /// A named value.
+    Signal {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: Data,
+    },
+    /// End as soon as you can, and undo what was done.
+    Cancel {
+        /// Why.
+        reason: String,
+    },
+    /// The result of a step that was recorded by whoever did it: an effect on our log, a
+    /// child, a worker elsewhere, or a step that outlived its workflow.
+    Result {
+        /// Of which generation.
+        generation: u32,
+        /// Of which step.
+        step: StepId,
+        /// Its result, or why it gave up.
+        outcome: StepOutcome,
+    },
+}
+
+/// Another node took the run over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// One more than before.
+    pub epoch: u32,
+    /// Who.
+    pub owner: NodeId,
+}
+
+/// The compensation of a step ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Undone {
+    /// Of which step.
+    pub step: StepId,
+    /// Why it gave up, if it did; it is a dead letter then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Failed attempts before it, by code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_attempts: Vec<String>,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// A step is going on.
+    Running,
+    /// It waits for time, a signal or a child.
+    Waiting,
+    /// It failed and is being undone.
+    Compensating,
+    /// Its code no longer fits its history; it waits for a binary that does.
+    Parked,
+    /// Ended with a result.
+    Completed,
+    /// Ended with a refusal that no retry would change.
+    Failed,
+    /// Ended because somebody said so, and undone.
+    Cancelled,
+    /// Ended because an operator said so, and not undone.
+    Killed,
+    /// Gave up; a dead letter tells why and can be replayed.
+    Dead,
+}
+
+impl Status {
+    /// Nothing more will happen by itself.
+    pub const fn ended(self) -> bool {
+        matches!(
+            self,
+            Self::Completed | Self::Failed | Self::Cancelled | Self::Killed | Self::Dead
+        )
+    }
+    /// As in lists and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Compensating => "compensating",
+            Self::Parked => "parked",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Killed => "killed",
+            Self::Dead => "dead",
+        }
+    }
+    /// The statuses of runs that have not ended.
+    pub const OPEN: [Self; 4] = [
+        Self::Running,
+        Self::Waiting,
+        Self::Compensating,
+        Self::Parked,
+    ];
+}
+
+/// The run ended after its last turn: undone, killed, or given up outside a turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How.
+    pub status: Status,
+    /// Why, if the turns do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Who said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// The code does not fit the history (promise G8).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// `workflow.diverged`, `workflow.foreign_await`, `workflow.unknown_version`, ….
+    pub code: String,
+    /// The first divergence.
+    pub message: String,
+    /// In which turn.
+    pub turn: u32,
+}
+
+/// A dead letter was replayed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Who asked.
+    pub by: String,
+    /// The same generation goes on at the failed step; the next one begins anew.
+    pub generation: u32,
+    /// Only this compensation is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<StepId>,
+}

@@ -1,0 +1,400 @@
+//! Takes runs up again: after a restart, when a timer is due, when a message came, when
+//! another node died. Run by run and paced, so that one poisoned run delays no other (G7).
+
+use std::{sync::Arc, time::Duration};
+
+use steadfast_core::{Failure, RunId, observe::Signal};
+use steadfast_log::{CommitError, DueQuery, Expect, Lease, StreamId, WakeUp};
+use tokio::sync::Semaphore;
+
+use crate::{
+    Engine, Status,
+    context::Halt,
+    dead_letter::{DEAD_LETTER, EXPIRED},
+    engine::Inner,
+    history::{Facts, History},
+    live::{Drove, Live},
+    machine::Machine,
+    record::{Claimed, Ended, Parked, RUN, kind},
+    store::{commit_patiently, load},
+    undo::compensate,
+};
+
+const SCAN_PAGE: usize = 500;
+
+impl Engine {
+    /// Runs the engine until it is stopped: takes up what is due, keeps the node's lease.
+    pub async fn run(&self) {
+        let engine = &self.inner;
+        if engine.log.identity().held {
+            tracing::warn!("the store is held after a restore; nothing runs until it is resumed");
+            return;
+        }
+        let mut stopping = engine.stopping.subscribe();
+        tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = engine.keep_lease() => {}
+            () = engine.take_up_due() => {}
+        }
+    }
+}
+
+impl Inner {
+    async fn keep_lease(&self) {
+        let ttl = self.config.node_lease.get();
+        loop {
+            // A lease that cannot be renewed costs liveness only; the next try comes soon.
+            let _ = self.log.lease(&lease_name(self.node), self.node, ttl).await;
+            self.world.clock().sleep(ttl / 3).await;
+        }
+    }
+
+    async fn take_up_due(self: &Arc<Self>) {
+        let pace = Arc::new(Semaphore::new(self.config.recovery_pace.max(1)));
+        let poll = self.config.poll.get();
+        let mut last_scan: Option<Duration> = None;
+        loop {
+            let elapsed = self.world.clock().elapsed();
+            if last_scan.is_none_or(|last| elapsed.saturating_sub(last) >= poll) {
+                last_scan = Some(elapsed);
+                self.scan(poll).await;
+                self.expire_letters().await;
+            }
+            while let Some(stream) = self.timers.pop(self.world.now()) {
+                let Ok(permit) = pace.clone().acquire_owned().await else {
+                    return;
+                };
+                let engine = self.clone();
+                tokio::spawn(async move { engine.take_up(stream, permit).await });
+            }
+            let now = self.world.now();
+            let until_timer = self.timers.next().map_or(poll, |due| due.since(now));
+            tokio::select! {
+                () = self.timers.changed.notified() => {}
+                () = self.world.clock().sleep(until_timer.min(poll)) => {}
+            }
+        }
+    }
+
+    /// Finds what is due soon and nobody drives.
+    async fn scan(&self, ahead: Duration) {
+        let until = self.world.now().after(ahead);
+        let mut after: Option<WakeUp> = None;
+        loop {
+            let query = DueQuery {
+                category: RUN,
+                until,
+                after,
+                limit: SCAN_PAGE,
+            };
+            let Ok(page) = self.log.due(query).await else {
+                return;
+            };
+            let full = page.len() == SCAN_PAGE;
+            for wake_up in &page {
+                let known = run_id(&wake_up.stream).is_some_and(|run| self.is_active(run));
+                if !known && self.may_take(wake_up).await {
+                    self.timers.add(wake_up.due, wake_up.stream.clone());
+                }
+            }
+            after = page.into_iter().last();
+            if !full {
+                return;
+            }
+        }
+    }
+
+    /// Nobody else is alive to see to it.
+    async fn may_take(&self, wake_up: &WakeUp) -> bool {
+        match wake_up.owner {
+            Some(owner) if owner != self.node => !self.alive(owner).await,
+            _ => true,
+        }
+    }
+
+    async fn alive(&self, owner: steadfast_core::NodeId) -> bool {
+        let name = lease_name(owner);
+        match self
+            .log
+            .lease(&name, self.node, Duration::from_millis(1))
+            .await
+        {
+            Ok(Lease::Taken { .. }) | Err(_) => true,
+            Ok(Lease::Held { .. }) => {
+                // Ours now, so it was free: the owner is gone. Nobody needs this lease.
+                let _ = self.log.release(&name, self.node).await;
+                false
+            }
+        }
+    }
+
+    async fn take_up(self: Arc<Self>, stream: StreamId, pace: tokio::sync::OwnedSemaphorePermit) {
+        let Some(run) = run_id(&stream) else { return };
+        if *self.stopping.borrow() {
+            return;
+        }
+        let Some(receiver) = self.enter(run) else {
+            self.refresh(&stream.tenant(), run);
+            return;
+        };
+        let drove = match load(&*self.log, &stream, true).await {
+            Ok(history) => match self.prepare(history).await {
+                Prepared::Live(live) => {
+                    drop(pace);
+                    let permit = self.slots.take(live.facts().started.priority).await;
+                    let drove = live.drive(receiver).await;
+                    drop(permit);
+                    drove
+                }
+                Prepared::Done(drove) => drove,
+            },
+            Err(error) if error.poisoned() => {
+                self.bury(&stream, error.failure()).await;
+                Drove::Over
+            }
+            Err(crate::store::LoadError::Missing) => Drove::Over,
+            Err(_) => Drove::StoreAway,
+        };
+        self.drove(&stream, run, drove).await;
+    }
+
+    async fn prepare(self: &Arc<Self>, mut history: History) -> Prepared {
+        let status = history.status();
+        if status.ended() {
+            return Prepared::Done(self.note_late(&history).await);
+        }
+        if history.owner != self.node && self.alive(history.owner).await {
+            return Prepared::Done(Drove::Over);
+        }
+        if status == Status::Compensating {
+            return match self.claim(&mut history).await {
+                Ok(()) => Prepared::Done(compensate(self, history).await),
+                Err(drove) => Prepared::Done(drove),
+            };
+        }
+        let machine = match self.replay(&history) {
+            Ok(machine) => machine,
+            Err(parked) => return Prepared::Done(self.park(&history, &parked).await),
+        };
+        match self.claim(&mut history).await {
+            Ok(()) => Prepared::Live(Box::new(Live::resume(self.clone(), &history, machine))),
+            Err(drove) => Prepared::Done(drove),
+        }
+    }
+
+    /// Repeats the recorded turns on today's code.
+    pub(crate) fn replay(&self, history: &History) -> Result<Machine, Parked> {
+        let started = &history.facts.started;
+        let turn = u32::try_from(history.turns.len()).unwrap_or(u32::MAX);
+        let workflow = self.workflow(started).ok_or_else(|| Parked {
+            code: "workflow.unknown_version".into(),
+            message: format!(
+                "workflow {} version {} is not registered in this binary",
+                started.workflow, started.version
+            ),
+            turn,
+        })?;
+        let info = history.facts.info(history.generation);
+        let mut machine =
+            Machine::new(workflow, self.registry.clone(), info, history.input.clone());
+        for (at, turn) in &history.turns {
+            let delivered = turn
+                .delivered
+                .iter()
+                .map(|delivery| history.delivered(delivery))
+                .collect();
+            machine
+                .replay(*at, turn, delivered)
+                .map_err(|halt| match halt {
+                    Halt::Park(parked) => parked,
+                    Halt::Fail(failure) => Parked {
+                        code: failure.code,
+                        message: failure.message,
+                        turn: turn.turn,
+                    },
+                })?;
+        }
+        Ok(machine)
+    }
+
+    /// Ownership is an event: from here on the earlier owner's turns conflict (G2).
+    async fn claim(&self, history: &mut History) -> Result<(), Drove> {
+        if history.owner == self.node {
+            return Ok(());
+        }
+        let claimed = Claimed {
+            epoch: history.epoch + 1,
+            owner: self.node,
+        };
+        let mut writer = self.writer(&history.facts);
+        let id = writer.event(kind::CLAIMED, &claimed);
+        writer.expect(Expect::Exact(history.head));
+        writer.wake(self.world.now(), self.node);
+        match commit_patiently(&self.log, &self.world, writer.finish()).await {
+            Ok(_) => {}
+            // The answer to the first try may have been lost: then the event is ours.
+            Err(CommitError::Conflict { .. })
+                if self.is_at(&history.facts, history.head + 1, id).await => {}
+            Err(CommitError::Conflict { .. }) => return Err(Drove::Again),
+            Err(_) => return Err(Drove::StoreAway),
+        }
+        history.epoch = claimed.epoch;
+        history.owner = self.node;
+        history.head += 1;
+        history.claimed_at = self.world.now();
+        Ok(())
+    }
+
+    async fn is_at(&self, facts: &Facts, version: u64, id: steadfast_core::EventId) -> bool {
+        let page = self.log.read_stream(&facts.stream, version, 1).await;
+        page.is_ok_and(|page| page.first().is_some_and(|recorded| recorded.event.id == id))
+    }
+
+    async fn park(&self, history: &History, parked: &Parked) -> Drove {
+        let commit = self.park_commit(&history.facts, history.head, parked);
+        match commit_patiently(&self.log, &self.world, commit).await {
+            Ok(_) => Drove::Over,
+            Err(CommitError::Conflict { .. }) => Drove::Again,
+            Err(_) => Drove::StoreAway,
+        }
+    }
+
+    /// Something came after the end: the wake-up that it set is taken away.
+    async fn note_late(&self, history: &History) -> Drove {
+        let mut writer = self.writer(&history.facts);
+        writer.event(kind::NOTED, &serde_json::json!({}));
+        writer.expect(Expect::Exact(history.head));
+        let clear = steadfast_log::WakeUpChange::Clear(
+            history.facts.stream.clone(),
+            crate::store::WAKE.into(),
+        );
+        writer.commit.wake_ups.push(clear);
+        match commit_patiently(&self.log, &self.world, writer.finish()).await {
+            Ok(_) => Drove::Over,
+            Err(CommitError::Conflict { .. }) => Drove::Again,
+            Err(_) => Drove::StoreAway,
+        }
+    }
+
+    /// A run whose record cannot be read ends as a dead letter, so that it is seen and
+    /// stands in nobody's way.
+    pub(crate) async fn bury(self: &Arc<Self>, stream: &StreamId, cause: Failure) {
+        let Some(run) = run_id(stream) else { return };
+        let started = match self.log.read_stream(stream, 1, 1).await {
+            Ok(first) => first
+                .first()
+                .and_then(|recorded| serde_json::from_slice(&recorded.event.body).ok()),
+            Err(_) => return,
+        };
+        tracing::error!(run_id = %run, code = %cause.code, "a run cannot be read and becomes a dead letter");
+        let started = started.unwrap_or_else(|| unreadable(self.node));
+        let facts = Facts {
+            run,
+            stream: stream.clone(),
+            correlation: None,
+            started,
+            started_at: self.world.now(),
+        };
+        let mut writer = self.writer(&facts);
+        writer.event(
+            kind::ENDED,
+            &Ended {
+                status: Status::Dead,
+                failure: Some(cause.clone()),
+                by: None,
+            },
+        );
+        let outcome = Err(cause);
+        self.end(&mut writer, &facts, 0, Status::Dead, &outcome);
+        if commit_patiently(&self.log, &self.world, writer.finish())
+            .await
+            .is_ok()
+        {
+            self.ended(&facts, Status::Dead, outcome);
+        }
+    }
+
+    /// What to do once a run is no longer driven.
+    pub(crate) async fn drove(self: &Arc<Self>, stream: &StreamId, run: RunId, mut drove: Drove) {
+        while matches!(drove, Drove::Undo) {
+            drove = match load(&*self.log, stream, true).await {
+                Ok(history) if history.owner != self.node || history.status().ended() => {
+                    Drove::Over
+                }
+                Ok(history) => compensate(self, history).await,
+                Err(error) if error.poisoned() => {
+                    self.bury(stream, error.failure()).await;
+                    Drove::Over
+                }
+                Err(_) => Drove::StoreAway,
+            };
+        }
+        let poll = self.config.poll.get();
+        match drove {
+            Drove::Over | Drove::Undo => self.leave(run),
+            Drove::Evicted(due) => {
+                if due.since(self.world.now()) <= poll * 2 {
+                    self.timers.add(due, stream.clone());
+                }
+            }
+            Drove::Again => {
+                self.leave(run);
+                self.timers.add(self.world.now(), stream.clone());
+            }
+            Drove::StoreAway => {
+                self.observer
+                    .observe(Signal::StoreError { code: "store.away" });
+                self.leave(run);
+                self.timers
+                    .add(self.world.now().after(poll), stream.clone());
+            }
+        }
+    }
+
+    async fn expire_letters(&self) {
+        let query = DueQuery {
+            category: DEAD_LETTER,
+            until: self.world.now(),
+            after: None,
+            limit: SCAN_PAGE,
+        };
+        let Ok(due) = self.log.due(query).await else {
+            return;
+        };
+        for wake_up in due {
+            let mut commit = steadfast_log::Commit::default();
+            self.close_letter(&mut commit, &wake_up.stream, EXPIRED, "system");
+            // Another node may have done it, or it was replayed just now.
+            let _ = self.log.commit(commit).await;
+        }
+    }
+}
+
+enum Prepared {
+    Live(Box<Live>),
+    Done(Drove),
+}
+
+fn lease_name(node: steadfast_core::NodeId) -> String {
+    format!("node/{node}")
+}
+
+pub(crate) fn run_id(stream: &StreamId) -> Option<RunId> {
+    stream.name().parse().ok()
+}
+
+/// Stands in for a first event that cannot be read.
+fn unreadable(owner: steadfast_core::NodeId) -> crate::record::Started {
+    crate::record::Started {
+        workflow: "unreadable".into(),
+        version: 0,
+        input: crate::Data::null(),
+        principal: "system".into(),
+        labels: std::collections::BTreeMap::new(),
+        owner,
+        deadline: None,
+        priority: crate::Priority::Normal,
+        parent: None,
+        claim: None,
+    }
+}
