@@ -15,6 +15,12 @@ pub const STORE_RETRY_WAITS: [Duration; 3] = [
     Duration::from_millis(200),
     Duration::from_millis(400),
 ];
+/// The part of calls that may be retries, over time.
+pub const RETRY_SHARE: f64 = 0.2;
+/// Retries that are always at hand, so that a quiet service can retry too.
+pub const RETRY_RESERVE: u32 = 10;
+/// The longest `Retry-After` that is waited for; a longer one ends the call.
+pub const RETRY_AFTER_MAX: Duration = secs(60);
 /// How often a version conflict is decided again.
 pub const CONFLICT_ATTEMPTS: u32 = 8;
 /// The longest wait between two such decisions.
@@ -37,6 +43,15 @@ pub const ACTION_GROUP_FAILURES: u32 = 3;
 /// How long an action group's breaker stays open.
 pub const ACTION_GROUP_OPEN: Duration = secs(60);
 
+/// Calls in flight at once.
+pub const BULKHEAD_RUNNING: u32 = 10;
+/// Calls that wait for their turn.
+pub const BULKHEAD_WAITING: u32 = 500;
+
+/// Timeout of one attempt at calling an agent.
+pub const AGENT_TIMEOUT: Duration = secs(30);
+/// A call with all its waits and attempts, where the caller allows more.
+pub const CALL_DEADLINE: Duration = secs(180);
 /// Timeout of one attempt of an action.
 pub const ACTION_TIMEOUT: Duration = secs(3);
 /// Timeout of one attempt at the store.
