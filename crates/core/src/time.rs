@@ -141,6 +141,35 @@ impl Clock for SystemClock {
     }
 }
 
+/// A wall clock that moves with tokio's time, and so stands still with a paused runtime.
+#[derive(Debug)]
+pub struct PausedClock {
+    base: Time,
+    inner: SystemClock,
+}
+
+impl PausedClock {
+    /// Stands at `base` now.
+    pub fn at(base: Time) -> Self {
+        Self {
+            base,
+            inner: SystemClock::new(),
+        }
+    }
+}
+
+impl Clock for PausedClock {
+    fn now(&self) -> Time {
+        self.base.after(self.inner.elapsed())
+    }
+    fn elapsed(&self) -> Duration {
+        self.inner.elapsed()
+    }
+    fn sleep(&self, duration: Duration) -> Sleep {
+        self.inner.sleep(duration)
+    }
+}
+
 /// A clock that moves only when told, for tests and the simulator.
 #[derive(Debug)]
 pub struct ManualClock {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use steadfast_core::{
-    CorrelationId, Failure, NodeId, RunId, TenantId, Time, World,
+    CorrelationId, Failure, NodeId, RunId, TenantId, World,
     canonical::Hash,
     observe::{Observer, Signal},
 };
@@ -238,6 +238,15 @@ impl Engine {
             () = idle => {}
             () = self.inner.world.clock().sleep(grace) => {}
         }
+        // Its runs need not wait for the lease to run out; if this fails, they do.
+        let _ = self
+            .inner
+            .log
+            .release(
+                &crate::recovery::lease_name(self.inner.node),
+                self.inner.node,
+            )
+            .await;
     }
 }
 
@@ -577,7 +586,7 @@ impl Inner {
         writer.event(kind::PARKED, parked);
         writer.expect(Expect::Exact(head));
         writer.status(Status::Parked);
-        writer.wake(Time::NEVER, self.node);
+        writer.park(self.node);
         self.observer.observe(Signal::Run {
             workflow: &facts.started.workflow,
             status: "parked",

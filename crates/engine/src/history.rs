@@ -71,6 +71,8 @@ pub(crate) struct History {
     pub(crate) intents: Vec<Intent>,
     /// Results that are recorded but not delivered by a turn that counts.
     pub(crate) known: HashMap<StepId, StepOutcome>,
+    /// Turns were taken back: a step may have been asked for twice.
+    pub(crate) rewound: bool,
     /// Steps with a recorded result of any kind.
     pub(crate) finished: HashSet<StepId>,
     pub(crate) undone: HashMap<StepId, Option<Failure>>,
@@ -123,6 +125,7 @@ impl History {
             seen: HashSet::new(),
             intents: Vec::new(),
             known: HashMap::new(),
+            rewound: false,
             finished: HashSet::new(),
             undone: HashMap::new(),
             outcome: None,
@@ -192,7 +195,9 @@ impl History {
             }
         }
         for ask in &turn.asked {
-            self.intents.retain(|intent| intent.ask.step != ask.step);
+            if self.rewound {
+                self.intents.retain(|intent| intent.ask.step != ask.step);
+            }
             self.intents.push(Intent {
                 ask: ask.clone(),
                 at,
@@ -258,6 +263,7 @@ impl History {
     /// Takes back the turns from the one that delivered the failure on. What they
     /// recorded stays known: a recorded step never runs again (G2).
     fn rewind(&mut self) {
+        self.rewound = true;
         let fails = |outcome: &StepOutcome| matches!(outcome, Err(failure) if failure.fault != Fault::Caller);
         let failing = |delivery: &Delivery| match delivery {
             Delivery::Result { outcome, .. } => fails(outcome),

@@ -132,7 +132,7 @@ impl Machine {
         if let Some(halt) = shared.halt.take() {
             return Err(halt);
         }
-        if outcome.is_none() && !shared.awaits() {
+        if outcome.is_none() && shared.open == 0 {
             return Err(Halt::Park(Parked {
                 code: "workflow.foreign_await".into(),
                 message: "the workflow waits for something that is not a step; only ctx.join, race, timeout and map compose".into(),

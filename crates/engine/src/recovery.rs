@@ -16,7 +16,7 @@ use crate::{
     live::{Drove, Live},
     machine::Machine,
     record::{Claimed, Ended, Parked, RUN, kind},
-    store::{commit_patiently, load},
+    store::{PARKED_DUE, commit_patiently, load},
     undo::compensate,
 };
 
@@ -30,11 +30,50 @@ impl Engine {
             tracing::warn!("the store is held after a restore; nothing runs until it is resumed");
             return;
         }
+        self.take_up_parked().await;
         let mut stopping = engine.stopping.subscribe();
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => {}
             () = engine.keep_lease() => {}
             () = engine.take_up_due() => {}
+        }
+    }
+
+    /// Tries parked runs on this binary's code: those that fit it now go on.
+    pub async fn take_up_parked(&self) {
+        let engine = &self.inner;
+        // Parked runs are due after everything else: only they lie behind this place.
+        let mut after = WakeUp {
+            stream: first_stream(),
+            name: "".into(),
+            due: PARKED_DUE,
+            owner: None,
+        };
+        loop {
+            let query = DueQuery {
+                category: RUN,
+                until: PARKED_DUE,
+                after: Some(after),
+                limit: SCAN_PAGE,
+            };
+            let Ok(page) = engine.log.due(query).await else {
+                return;
+            };
+            for wake_up in &page {
+                let Ok(history) = load(&*engine.log, &wake_up.stream, true).await else {
+                    continue;
+                };
+                if engine.replay(&history).is_ok() {
+                    engine
+                        .timers
+                        .add(engine.world.now(), wake_up.stream.clone());
+                }
+            }
+            let full = page.len() == SCAN_PAGE;
+            match page.into_iter().last() {
+                Some(last) if full => after = last,
+                _ => return,
+            }
         }
     }
 }
@@ -219,7 +258,7 @@ impl Inner {
 
     /// Ownership is an event: from here on the earlier owner's turns conflict (G2).
     async fn claim(&self, history: &mut History) -> Result<(), Drove> {
-        if history.owner == self.node {
+        if history.owner == self.node && history.parked.is_none() {
             return Ok(());
         }
         let claimed = Claimed {
@@ -230,6 +269,9 @@ impl Inner {
         let id = writer.event(kind::CLAIMED, &claimed);
         writer.expect(Expect::Exact(history.head));
         writer.wake(self.world.now(), self.node);
+        if history.parked.is_some() {
+            writer.unpark();
+        }
         match commit_patiently(&self.log, &self.world, writer.finish()).await {
             Ok(_) => {}
             // The answer to the first try may have been lost: then the event is ours.
@@ -370,12 +412,17 @@ impl Inner {
     }
 }
 
+/// Sorts before every stream there is.
+fn first_stream() -> StreamId {
+    StreamId::new(&steadfast_core::TenantId::default(), "", "")
+}
+
 enum Prepared {
     Live(Box<Live>),
     Done(Drove),
 }
 
-fn lease_name(node: steadfast_core::NodeId) -> String {
+pub(crate) fn lease_name(node: steadfast_core::NodeId) -> String {
     format!("node/{node}")
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use serde::Serialize;
-use steadfast_core::{Coded, CorrelationId, Failure, World, defaults};
+use steadfast_core::{Coded, CorrelationId, Failure, Time, World, defaults};
 use steadfast_log::{
     Append, Commit, CommitError, Committed, Expect, ListingChange, Log, NewEvent, Payload,
     PayloadId, ReadError, StreamId, WakeUp, WakeUpChange,
@@ -17,8 +17,12 @@ use crate::{
     record::{Delivery, Message, Outcome, SCHEMA, Sent, Started, Turn, What, kind},
 };
 
-/// The name of a run's one wake-up.
+/// The name of a run's wake-up: there is one while it is open, and one of another name
+/// while it is parked.
 pub(crate) const WAKE: &str = "run";
+const PARKED: &str = "parked";
+/// Behind everything that waits, so that parked runs are found without reading the rest.
+pub(crate) const PARKED_DUE: Time = Time::from_micros(Time::NEVER.micros() + 1);
 const PAGE: usize = 500;
 
 /// Why a run could not be loaded.
@@ -277,7 +281,7 @@ impl Writer<'_> {
         }
     }
 
-    pub(crate) fn wake(&mut self, due: steadfast_core::Time, owner: steadfast_core::NodeId) {
+    pub(crate) fn wake(&mut self, due: Time, owner: steadfast_core::NodeId) {
         let wake_up = WakeUp {
             stream: self.stream.clone(),
             name: WAKE.into(),
@@ -285,6 +289,25 @@ impl Writer<'_> {
             owner: Some(owner),
         };
         self.commit.wake_ups.push(WakeUpChange::Set(wake_up));
+    }
+
+    pub(crate) fn park(&mut self, owner: steadfast_core::NodeId) {
+        let wake_up = WakeUp {
+            stream: self.stream.clone(),
+            name: PARKED.into(),
+            due: PARKED_DUE,
+            owner: Some(owner),
+        };
+        self.commit
+            .wake_ups
+            .push(WakeUpChange::Clear(self.stream.clone(), WAKE.into()));
+        self.commit.wake_ups.push(WakeUpChange::Set(wake_up));
+    }
+
+    pub(crate) fn unpark(&mut self) {
+        self.commit
+            .wake_ups
+            .push(WakeUpChange::Clear(self.stream.clone(), PARKED.into()));
     }
 
     pub(crate) fn status(&mut self, status: crate::Status) {

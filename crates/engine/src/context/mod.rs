@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) requests: HashMap<StepId, Pending>,
     pub(crate) asked: Vec<Ask>,
     pub(crate) children: u32,
+    /// Requests that something waits for.
+    pub(crate) open: usize,
     /// Signals that nobody waited for yet, and those who wait, by name.
     pub(crate) signals: HashMap<String, VecDeque<Data>>,
     pub(crate) listeners: HashMap<String, VecDeque<StepId>>,
@@ -92,6 +94,7 @@ impl Shared {
             requests: HashMap::new(),
             asked: Vec::new(),
             children: 0,
+            open: 0,
             signals: HashMap::new(),
             listeners: HashMap::new(),
             patches: HashMap::new(),
@@ -135,6 +138,7 @@ impl Shared {
                 released: false,
             },
         );
+        self.open += 1;
         self.asked.push(ask);
     }
 
@@ -142,9 +146,13 @@ impl Shared {
         self.halt.get_or_insert(Halt::Fail(failure));
     }
 
-    /// Is there anything whose arrival could move the workflow on?
-    pub(crate) fn awaits(&self) -> bool {
-        self.requests.values().any(|pending| !pending.released)
+    /// Nothing waits for this request any more.
+    pub(crate) fn release(&mut self, step: &StepId) {
+        if let Some(pending) = self.requests.get_mut(step)
+            && !std::mem::replace(&mut pending.released, true)
+        {
+            self.open -= 1;
+        }
     }
 }
 

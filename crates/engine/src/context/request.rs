@@ -64,7 +64,7 @@ impl<T: DeserializeOwned> Future for Request<T> {
         let Some(outcome) = pending.outcome.take() else {
             return Poll::Pending;
         };
-        pending.released = true;
+        shared.release(&self.step);
         let value = match outcome {
             Ok(value) => value.read::<T>().map_err(|failure| (value, failure)),
             Err(failure) => {
@@ -103,9 +103,7 @@ impl<T> Drop for Request<T> {
             return;
         }
         let mut shared = self.ctx.lock();
-        if let Some(pending) = shared.requests.get_mut(&self.step) {
-            pending.released = true;
-        }
+        shared.release(&self.step);
         for waiting in shared.listeners.values_mut() {
             waiting.retain(|step| *step != self.step);
         }

@@ -1,0 +1,387 @@
+//! A small house to test in: a log that outlives engines, and engines that can die.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::{BoxFuture, FutureExt, pending};
+use steadfast_core::{
+    Failure, NodeId, RunId, TenantId, World, chance::Seeded, observe::silent, time::PausedClock,
+};
+use steadfast_engine::{
+    Accepted, Action, ActionOptions, Ctx, Data, Engine, EngineConfig, Record, Recording, Registry,
+    RunView, Settled, Start, Status, WorkflowOptions,
+};
+use steadfast_log::{
+    Append, Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, DueQuery, Expect,
+    Identity, Lease, ListQuery, Listings, Log, MemoryLog, NewEvent, Page, PayloadId, Position,
+    Reading, Recorded, Snapshot, StreamId, WakeUp,
+};
+
+/// A node's way to the log, which ends at a chosen commit: from then on nothing the node
+/// does has any effect, as after kill -9. Its tasks hang; they are the stale owner too.
+pub(crate) struct Mortal {
+    inner: Arc<MemoryLog>,
+    left: AtomicU64,
+    /// The last commit happens, but its answer is lost.
+    last_happens: bool,
+}
+
+impl Mortal {
+    fn dead(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == 0
+    }
+}
+
+fn hang<'a, T: Send + 'a>() -> BoxFuture<'a, T> {
+    pending().boxed()
+}
+
+macro_rules! alive {
+    ($self:ident, $call:expr) => {
+        if $self.dead() { hang() } else { $call }
+    };
+}
+
+impl Log for Mortal {
+    fn identity(&self) -> Identity {
+        self.inner.identity()
+    }
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
+        let before = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                Some(left.saturating_sub(1))
+            });
+        match before {
+            Ok(0) => hang(),
+            Ok(1) => {
+                if self.last_happens {
+                    drop(self.inner.commit(commit));
+                }
+                hang()
+            }
+            _ => self.inner.commit(commit),
+        }
+    }
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: u64,
+        limit: usize,
+    ) -> Reading<'a, Vec<Recorded>> {
+        alive!(self, self.inner.read_stream(stream, from, limit))
+    }
+    fn read_stream_back<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        before: u64,
+        limit: usize,
+    ) -> Reading<'a, Vec<Recorded>> {
+        alive!(self, self.inner.read_stream_back(stream, before, limit))
+    }
+    fn read_all(&self, after: Position, limit: usize) -> Reading<'_, Page> {
+        alive!(self, self.inner.read_all(after, limit))
+    }
+    fn head<'a>(&'a self, stream: &'a StreamId) -> Reading<'a, u64> {
+        alive!(self, self.inner.head(stream))
+    }
+    fn claim(&self, key: ClaimKey) -> Reading<'_, Option<Claim>> {
+        alive!(self, self.inner.claim(key))
+    }
+    fn payload(&self, id: PayloadId) -> Reading<'_, Option<bytes::Bytes>> {
+        alive!(self, self.inner.payload(id))
+    }
+    fn due(&self, query: DueQuery) -> Reading<'_, Vec<WakeUp>> {
+        alive!(self, self.inner.due(query))
+    }
+    fn list(&self, query: ListQuery) -> Reading<'_, Listings> {
+        alive!(self, self.inner.list(query))
+    }
+    fn count(&self, query: ListQuery) -> Reading<'_, u64> {
+        alive!(self, self.inner.count(query))
+    }
+    fn snapshot<'a>(&'a self, stream: &'a StreamId) -> Reading<'a, Option<Snapshot>> {
+        alive!(self, self.inner.snapshot(stream))
+    }
+    fn put_snapshot(&self, stream: StreamId, snapshot: Snapshot) -> Reading<'_, ()> {
+        alive!(self, self.inner.put_snapshot(stream, snapshot))
+    }
+    fn checkpoint<'a>(&'a self, subscriber: &'a str) -> Reading<'a, Option<Position>> {
+        alive!(self, self.inner.checkpoint(subscriber))
+    }
+    fn lease<'a>(&'a self, name: &'a str, holder: NodeId, ttl: Duration) -> Reading<'a, Lease> {
+        alive!(self, self.inner.lease(name, holder, ttl))
+    }
+    fn release<'a>(&'a self, name: &'a str, holder: NodeId) -> Reading<'a, ()> {
+        alive!(self, self.inner.release(name, holder))
+    }
+    fn tail(&self) -> tokio::sync::watch::Receiver<Position> {
+        self.inner.tail()
+    }
+}
+
+/// What happened outside, in order: (effect key, what).
+pub(crate) type Effects = Arc<Mutex<Vec<(String, String)>>>;
+
+pub(crate) struct House {
+    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) world: World,
+    pub(crate) effects: Effects,
+}
+
+pub(crate) const NOTE: Action<String, u64> = Action::new("test.note");
+pub(crate) const UNDO_NOTE: Action<String, ()> = Action::new("test.undo_note");
+pub(crate) const FAIL: Action<Failure, u64> = Action::new("test.fail");
+pub(crate) const SLOW: Action<u64, u64> = Action::new("test.slow");
+pub(crate) const BOOK: Action<String, u64> = Action::new("test.book");
+
+impl House {
+    pub(crate) fn new() -> Self {
+        let clock = PausedClock::at("2026-01-01T00:00:00Z".parse().expect("a time"));
+        let world = World::new(Arc::new(clock), Arc::new(Seeded::new(7)));
+        Self {
+            log: Arc::new(MemoryLog::new(world.clone())),
+            world,
+            effects: Effects::default(),
+        }
+    }
+
+    /// The actions of this house: each notes what it does under its effect key.
+    pub(crate) fn registry(&self) -> Registry {
+        let mut registry = Registry::default();
+        let effects = self.effects.clone();
+        registry.action(
+            &NOTE,
+            ActionOptions::default(),
+            move |task, what: String| {
+                let effects = effects.clone();
+                async move {
+                    let mut effects = effects.lock().expect("effects");
+                    effects.push((task.key.to_string(), what));
+                    Ok(effects.len() as u64)
+                }
+            },
+        );
+        let effects = self.effects.clone();
+        registry.action(
+            &UNDO_NOTE,
+            ActionOptions::default(),
+            move |task, what: String| {
+                let effects = effects.clone();
+                async move {
+                    assert!(task.undoes.is_some(), "a compensation knows what it undoes");
+                    effects
+                        .lock()
+                        .expect("effects")
+                        .push((task.key.to_string(), format!("undo {what}")));
+                    if what == "stubborn" {
+                        Err(Failure::internal("test.stubborn", "cannot be undone"))
+                    } else {
+                        Ok(())
+                    }
+                }
+            },
+        );
+        let effects = self.effects.clone();
+        registry.action(
+            &FAIL,
+            ActionOptions::default(),
+            move |task, failure: Failure| {
+                effects
+                    .lock()
+                    .expect("effects")
+                    .push((task.key.to_string(), failure.code.clone()));
+                async move { Err(failure) }
+            },
+        );
+        let (effects, world) = (self.effects.clone(), self.world.clone());
+        registry.action(
+            &SLOW,
+            ActionOptions::once(Duration::from_secs(3_600)),
+            move |task, seconds: u64| {
+                let (effects, world) = (effects.clone(), world.clone());
+                async move {
+                    world.clock().sleep(Duration::from_secs(seconds)).await;
+                    effects
+                        .lock()
+                        .expect("effects")
+                        .push((task.key.to_string(), format!("slow {seconds}")));
+                    Ok(seconds)
+                }
+            },
+        );
+        registry
+    }
+
+    /// Adds an action whose effect is an event on the log, in the commit of its record.
+    pub(crate) fn book_on(&self, registry: &mut Registry, log: Arc<dyn Log>) {
+        let world = self.world.clone();
+        registry.commit_action(
+            &BOOK,
+            ActionOptions::default(),
+            move |task, what: String, record: Record<u64>| {
+                let (log, world) = (log.clone(), world.clone());
+                async move {
+                    let outcome = Ok(what.len() as u64);
+                    let key = ClaimKey::new(&task.tenant, "run", "book", task.key.as_str());
+                    let claim = Claim {
+                        request: steadfast_core::canonical::Hash::of_bytes(what.as_bytes()),
+                        answer: "{}".into(),
+                        expires: None,
+                    };
+                    let event = NewEvent::new(&world, "book.entry", 1, what.into_bytes());
+                    let stream = StreamId::new(&task.tenant, "book", "one");
+                    let commit = Commit {
+                        appends: vec![
+                            Append {
+                                stream,
+                                expect: Expect::Any,
+                                events: vec![event],
+                            },
+                            record.append(&outcome)?,
+                        ],
+                        claims: vec![ClaimChange::Take(key, claim)],
+                        ..Commit::default()
+                    };
+                    match log.commit(commit).await {
+                        Ok(committed) => record.committed(&outcome, &committed, 1),
+                        Err(CommitError::Claimed(..)) => Ok(Recording::earlier()),
+                        Err(error) => Err(steadfast_core::Coded::failure(&error).retryable()),
+                    }
+                }
+            },
+        );
+    }
+
+    /// An engine that lives.
+    pub(crate) fn engine(&self, registry: Registry) -> Engine {
+        self.node(self.log.clone(), registry)
+    }
+
+    /// A way to the log that ends at commit number `commits`.
+    pub(crate) fn mortal(&self, commits: u64, last_happens: bool) -> Arc<Mortal> {
+        Arc::new(Mortal {
+            inner: self.log.clone(),
+            left: AtomicU64::new(commits),
+            last_happens,
+        })
+    }
+
+    pub(crate) fn node(&self, log: Arc<dyn Log>, registry: Registry) -> Engine {
+        // Months pass in some tests: look for wake-ups once a minute, not once a second.
+        let config = EngineConfig {
+            poll: Duration::from_secs(60).into(),
+            ..EngineConfig::default()
+        };
+        let engine = Engine::new(log, self.world.clone(), registry, config, silent());
+        let running = engine.clone();
+        tokio::spawn(async move { running.run().await });
+        engine
+    }
+
+    pub(crate) fn effects(&self) -> Vec<String> {
+        self.effects
+            .lock()
+            .expect("effects")
+            .iter()
+            .map(|(_, what)| what.clone())
+            .collect()
+    }
+
+    /// How often each key acted.
+    pub(crate) fn keys(&self) -> BTreeMap<String, usize> {
+        let mut keys = BTreeMap::new();
+        for (key, _) in self.effects.lock().expect("effects").iter() {
+            *keys.entry(key.clone()).or_default() += 1;
+        }
+        keys
+    }
+
+    pub(crate) fn stream(&self, run: RunId) -> StreamId {
+        StreamId::new(&tenant(), steadfast_engine::record::RUN, run)
+    }
+
+    pub(crate) async fn kinds(&self, run: RunId) -> Vec<String> {
+        let events = self
+            .log
+            .read_stream(&self.stream(run), 1, 10_000)
+            .await
+            .expect("reads");
+        events
+            .iter()
+            .map(|recorded| recorded.event.kind.to_string())
+            .collect()
+    }
+}
+
+pub(crate) fn tenant() -> TenantId {
+    TenantId::default()
+}
+
+pub(crate) fn start(workflow: &str, input: &impl serde::Serialize) -> Start {
+    Start::new(tenant(), "ana", workflow, Data::of(input).expect("json"))
+}
+
+pub(crate) async fn finish(engine: &Engine, run: RunId) -> Settled {
+    let settled = engine
+        .wait(&tenant(), run, Duration::from_secs(100_000))
+        .await
+        .expect("readable");
+    settled.expect("the run ends")
+}
+
+pub(crate) async fn accept(
+    engine: &Engine,
+    workflow: &str,
+    input: &impl serde::Serialize,
+) -> Accepted {
+    engine
+        .start(start(workflow, input))
+        .await
+        .expect("accepted")
+}
+
+pub(crate) async fn view(engine: &Engine, run: RunId) -> RunView {
+    engine.describe(&tenant(), run).await.expect("there")
+}
+
+/// Waits until the run stands at `status`; time is paused, so this is quick and exact.
+pub(crate) async fn reach(engine: &Engine, run: RunId, status: Status) -> RunView {
+    for _ in 0..1_000 {
+        let view = view(engine, run).await;
+        if view.status == status {
+            return view;
+        }
+        engine
+            .world()
+            .clock()
+            .sleep(Duration::from_millis(200))
+            .await;
+    }
+    panic!(
+        "the run never became {status:?}: it is {:?}",
+        view(engine, run).await
+    );
+}
+
+/// Runs a workflow of `steps` notes, one after another, on whatever node accepts it.
+pub(crate) fn notes(registry: &mut Registry) {
+    registry.workflow(
+        "notes",
+        1,
+        WorkflowOptions::default(),
+        |ctx: Ctx, steps: u64| async move {
+            let mut last = 0;
+            for i in 0..steps {
+                last = ctx.step(("note", i), &NOTE, &format!("note {i}")).await?;
+            }
+            Ok(last)
+        },
+    );
+}

@@ -1,0 +1,10 @@
+//! The promises of the engine, each attacked by name, on the in-memory log and paused time.
+
+mod compensation;
+mod context;
+mod house;
+mod limits;
+mod messages;
+mod recovery;
+mod replay;
+mod steps;
