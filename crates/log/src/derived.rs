@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use steadfast_core::Time;
 
 use crate::{
-    Claim, ClaimChange, ClaimKey, Commit, Listing, ListingChange, PayloadId, ReadError, Recorded,
-    StreamId, WakeUp, WakeUpChange,
+    Claim, ClaimChange, ClaimKey, Commit, Listing, ListingChange, Log, PayloadId, Position,
+    ReadError, Recorded, StreamId, WakeUp, WakeUpChange,
 };
 
 /// What a commit changed beside its events, as it stands on its first event.
@@ -138,5 +138,20 @@ impl Derived {
     /// Forgets claims whose window has passed: stores sweep them away at their own pace.
     pub fn forget_expired(&mut self, now: Time) {
         self.claims.retain(|_, claim| claim.live(now));
+    }
+}
+
+/// Folds the whole log anew, to be held against what a store keeps.
+pub async fn rebuild(log: &dyn Log) -> Result<Derived, ReadError> {
+    let (mut derived, mut at) = (Derived::default(), Position::START);
+    loop {
+        let page = log.read_all(at, 1_000).await?;
+        if page.events.is_empty() {
+            return Ok(derived);
+        }
+        for event in &page.events {
+            derived.apply(event)?;
+        }
+        at = page.next;
     }
 }

@@ -25,7 +25,7 @@ pub mod conformance;
 pub use cipher::{Cipher, Plain};
 pub use claim::{Claim, ClaimChange, ClaimKey};
 pub use commit::{Append, Checkpoint, Commit, Committed, Expect, limits};
-pub use derived::{Derived, Side};
+pub use derived::{Derived, Side, rebuild};
 pub use error::{CommitError, ReadError};
 pub use event::{NewEvent, Recorded};
 pub use listing::{ListQuery, Listing, ListingChange, Listings};

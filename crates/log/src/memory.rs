@@ -89,6 +89,7 @@ impl State {
             if let ClaimChange::Take(key, claim) = change {
                 let earlier = taken
                     .iter()
+                    .rev()
                     .find(|(other, _)| *other == key)
                     .map(|(_, claim)| *claim);
                 let held = earlier.or_else(|| self.derived.claims.get(key));

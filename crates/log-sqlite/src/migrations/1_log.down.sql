@@ -1,0 +1,13 @@
+DROP TABLE checkpoints;
+DROP TABLE snapshots;
+DROP TABLE payload_refs;
+DROP TABLE payloads;
+DROP TABLE labels;
+DROP TABLE listings;
+DROP TABLE lists;
+DROP TABLE wake_ups;
+DROP TABLE claims;
+DROP TABLE events;
+DROP TABLE streams;
+DROP TABLE incarnations;
+DROP TABLE meta

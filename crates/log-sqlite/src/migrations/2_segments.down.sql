@@ -1,0 +1,2 @@
+DROP TABLE sealed;
+DROP TABLE segments

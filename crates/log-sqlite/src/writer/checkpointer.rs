@@ -1,0 +1,122 @@
+//! Moves pages from the write-ahead log into the file, off the commit path.
+//!
+//! A second connection does the bulk while commits go on. What was added meanwhile is
+//! little, and the writer moves it between two groups, after which the log starts again
+//! at its beginning: under a constant load nobody else would ever find it empty. A reader
+//! that stays in one transaction for long is the one thing that lets the log grow.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+};
+
+use rusqlite::{Connection, Result};
+use steadfast_core::observe::{Observer, Signal};
+
+use crate::file;
+
+pub(super) struct Checkpointer {
+    /// Pages in the log after the last commit.
+    pages: Arc<AtomicU32>,
+    limit: u32,
+    /// Acts from so many pages on.
+    next: u32,
+    ask: Option<mpsc::Sender<()>>,
+    asked: bool,
+    moved: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    pub(super) fn start(path: &Path, limit: u32) -> std::io::Result<Self> {
+        let (ask, asks) = mpsc::channel();
+        let moved = Arc::new(AtomicBool::new(false));
+        let (path, done) = (path.to_owned(), moved.clone());
+        let thread = std::thread::Builder::new()
+            .name("log-checkpoint".into())
+            .spawn(move || move_when_asked(&path, &asks, &done))?;
+        Ok(Self {
+            pages: Arc::default(),
+            limit,
+            next: limit,
+            ask: Some(ask),
+            asked: false,
+            moved,
+            thread: Some(thread),
+        })
+    }
+
+    /// Has the connection count the pages it writes.
+    pub(super) fn watch(&mut self, conn: &mut Connection) -> Result<()> {
+        let pages = self.pages.clone();
+        self.next = self.limit;
+        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, now: i32| {
+            pages.store(u32::try_from(now).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))
+    }
+
+    /// To be called between two groups.
+    pub(super) fn after_group(&mut self, conn: &Connection, observer: &dyn Observer) {
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages < self.next {
+            return;
+        }
+        if !self.asked {
+            // Without its thread the writer moves everything itself.
+            let sent = self.ask.as_ref().is_some_and(|ask| ask.send(()).is_ok());
+            self.moved.store(!sent, Ordering::Release);
+            self.asked = true;
+        }
+        if !self.moved.swap(false, Ordering::Acquire) {
+            return;
+        }
+        self.asked = false;
+        self.next = match move_pages(conn) {
+            Ok(true) => self.limit,
+            Ok(false) => pages.saturating_add(self.limit),
+            Err(error) => {
+                tracing::error!(%error, "pages could not be moved from the write-ahead log");
+                observer.observe(Signal::StoreError {
+                    code: "store.checkpoint",
+                });
+                pages.saturating_add(self.limit)
+            }
+        };
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.ask = None;
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Moves what no reader needs where it is. Are all pages moved now?
+fn move_pages(conn: &Connection) -> Result<bool> {
+    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        let (log, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok(log == moved)
+    })
+}
+
+fn move_when_asked(path: &PathBuf, asks: &mpsc::Receiver<()>, moved: &AtomicBool) {
+    while asks.recv().is_ok() {
+        let done = file::open_moving(path)
+            .and_then(|conn| move_pages(&conn).map_err(crate::StoreError::sqlite(path)));
+        if let Err(error) = done {
+            // The writer tries next, and reports.
+            tracing::warn!(%error, "pages could not be moved from the write-ahead log");
+        }
+        moved.store(true, Ordering::Release);
+    }
+}
