@@ -10,7 +10,7 @@ pub struct Time(i64);
 
 impl Time {
     /// Further away than any deadline.
-    pub const NEVER: Self = Self(253_402_300_799_000_000); // 9999-12-31T23:59:59Z
+    pub const NEVER: Self = Self(253_402_128_000_000_000); // 9999-12-30T00:00:00Z
 
     /// From microseconds since the epoch.
     pub const fn from_micros(micros: i64) -> Self {
@@ -241,6 +241,7 @@ mod tests {
     fn time_reads_and_writes_rfc_3339() {
         let time: Time = "2026-11-21T09:30:00.25Z".parse().expect("a time");
         assert_eq!(time.to_string(), "2026-11-21T09:30:00.250000Z");
+        assert_eq!(Time::NEVER.to_string().parse(), Ok(Time::NEVER));
         assert!("yesterday".parse::<Time>().is_err());
         assert_eq!(Time::NEVER.after(Duration::from_secs(1)), Time::NEVER);
     }

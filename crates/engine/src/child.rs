@@ -9,7 +9,7 @@ use steadfast_log::{Commit, CommitError};
 use crate::{
     Data, Status, StepId,
     action::result_message,
-    engine::Inner,
+    engine::{Inner, run_stream},
     history::Facts,
     record::{Parent, Started},
     store::load,
@@ -51,7 +51,7 @@ impl Inner {
                 }),
                 claim: None,
             };
-            let stream = self.stream(&parent.stream.tenant(), run);
+            let stream = run_stream(&parent.stream.tenant(), run);
             let facts = Facts {
                 run,
                 stream: stream.clone(),

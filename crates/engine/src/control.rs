@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     Data, Engine, Status, StepId,
     dead_letter::{DeadLetter, DeadLetterId, LetterKind, REPLAYED, stream as letter_stream},
-    engine::Inner,
+    engine::{Inner, run_stream},
     history::History,
     record::{Ended, Message, Replayed, Sent, kind},
     store::{commit_patiently, load},
@@ -64,7 +64,7 @@ impl Engine {
         what: Sent,
     ) -> Result<(), Failure> {
         let engine = &self.inner;
-        let stream = engine.stream(tenant, run);
+        let stream = run_stream(tenant, run);
         let id = id.unwrap_or_else(|| engine.world.uuid());
         let message = Message {
             id,
@@ -96,7 +96,7 @@ impl Engine {
         reason: &str,
     ) -> Result<(), Failure> {
         let engine = &self.inner;
-        let stream = engine.stream(tenant, run);
+        let stream = run_stream(tenant, run);
         let reason: String = reason.chars().take(500).collect();
         let failure = Failure::refused(
             "run.killed",
@@ -147,9 +147,9 @@ impl Engine {
         let letter: DeadLetter = view.letter;
         let stream = letter_stream(tenant, id);
         match (letter.kind, letter.run) {
-            (LetterKind::Message, _) => Err(Failure::refused("x", "y")),
+            (LetterKind::Message, _) => engine.replay_message(&letter, &stream, by).await,
             (kind, Some(run)) => {
-                let history = load(&*engine.log, &engine.stream(tenant, run), false).await;
+                let history = load(&*engine.log, &run_stream(tenant, run), false).await;
                 let history = history.map_err(|error| error.failure())?;
                 let undo = if kind == LetterKind::Undo {
                     letter.step

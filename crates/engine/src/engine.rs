@@ -266,10 +266,6 @@ impl Inner {
         waiting.push(waiter);
     }
 
-    pub(crate) fn stream(&self, tenant: &TenantId, run: RunId) -> StreamId {
-        StreamId::new(tenant, RUN, run)
-    }
-
     pub(crate) fn workflow(&self, started: &Started) -> Option<&Workflow> {
         self.registry.version(&started.workflow, started.version)
     }
@@ -338,7 +334,7 @@ impl Inner {
         };
         let facts = Facts {
             run,
-            stream: self.stream(&start.tenant, run),
+            stream: run_stream(&start.tenant, run),
             correlation: start.correlation,
             started,
             started_at: now,
@@ -449,7 +445,7 @@ impl Inner {
             self.leave(facts.run);
             return Ok(());
         }
-        let ended = live.accepted(events, turn).await;
+        let ended = live.accepted(events, turn);
         let engine = self.clone();
         tokio::spawn(async move {
             let permit = engine.slots.take(facts.started.priority).await;
@@ -534,7 +530,7 @@ impl Inner {
         parent: &Parent,
         outcome: StepOutcome,
     ) -> (Append, WakeUpChange) {
-        let stream = self.stream(&facts.stream.tenant(), parent.run);
+        let stream = run_stream(&facts.stream.tenant(), parent.run);
         let message = result_message(parent.run, parent.generation, &parent.step, outcome);
         self.to_run(&stream, &message)
     }
@@ -563,7 +559,7 @@ impl Inner {
             from: Some("parent".into()),
             what,
         };
-        self.to_run(&self.stream(&parent.stream.tenant(), child), &message)
+        self.to_run(&run_stream(&parent.stream.tenant(), child), &message)
     }
 
     pub(crate) fn cancel_later(self: &Arc<Self>, parent: &Arc<Facts>, child: RunId) {
@@ -629,7 +625,7 @@ impl Inner {
             let _ = active.inbox.send(input);
             return;
         }
-        self.timers.add(self.world.now(), self.stream(tenant, run));
+        self.timers.add(self.world.now(), run_stream(tenant, run));
     }
 
     /// Takes a run out of memory, unless something just came for it.
@@ -663,6 +659,10 @@ impl Inner {
         self.lock_active().remove(&run);
         self.idle.notify_waiters();
     }
+}
+
+pub(crate) fn run_stream(tenant: &TenantId, run: RunId) -> StreamId {
+    StreamId::new(tenant, RUN, run)
 }
 
 fn sets(change: &WakeUpChange, of: &StreamId) -> bool {
@@ -718,6 +718,11 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Failure> {
     Ok(())
 }
 
+#[derive(serde::Deserialize)]
+struct Answer {
+    run: RunId,
+}
+
 /// A taken key is answered with what it stands for, if the request is the same (G5).
 fn accepted_before(
     error: &steadfast_log::CommitError,
@@ -729,10 +734,6 @@ fn accepted_before(
     };
     if Some(claim.request) != request {
         return Err(key_reused());
-    }
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        run: RunId,
     }
     let answer: Answer = serde_json::from_str(&claim.answer).map_err(|_| {
         Failure::internal(

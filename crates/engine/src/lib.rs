@@ -6,6 +6,8 @@
 //! `recovery` brings back.
 
 mod action;
+mod audit;
+mod check;
 mod child;
 mod config;
 mod context;
@@ -14,9 +16,11 @@ mod data;
 mod dead_letter;
 mod engine;
 mod execute;
+mod explain;
 mod history;
 mod live;
 mod machine;
+mod react;
 pub mod record;
 mod recovery;
 mod slots;
@@ -29,11 +33,15 @@ mod view;
 mod workflow;
 
 pub use action::{Action, ActionOptions, Record, Recording};
+pub use audit::Audit;
+pub use check::{CheckReport, Diverged};
 pub use config::EngineConfig;
 pub use context::{Ctx, Either, Request, RunInfo, StepRequest};
 pub use data::Data;
 pub use dead_letter::{DEAD_LETTER, DeadLetter, DeadLetterId, DeadLetterView, LetterKind};
 pub use engine::{Accepted, Engine, Start, key_reused};
+pub use explain::{Explanation, Line};
+pub use react::{Deliver, Reaction, Subscriber, cloud_event};
 pub use record::{Priority, Status};
 pub use step::{EffectKey, StepId, StepOutcome, StepTask};
 pub use update::{Settled, Update};

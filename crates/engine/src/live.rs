@@ -219,7 +219,7 @@ impl Live {
         };
         let commit = self.turn_commit(&turn);
         self.write(commit).await?;
-        self.after(turn).await
+        Ok(self.after(turn))
     }
 
     /// Lets the machine take the turn. Also used for the first turn, before acceptance.
@@ -356,7 +356,7 @@ impl Live {
     }
 
     /// The turn is durable: now its effects may leave.
-    async fn after(&mut self, turn: Turn) -> Result<Option<Outcome>, Stop> {
+    fn after(&mut self, turn: Turn) -> Option<Outcome> {
         for delivery in &turn.delivered {
             if let Delivery::Result { step, outcome, .. } = delivery {
                 let ok = outcome.is_ok();
@@ -369,11 +369,11 @@ impl Live {
         match turn.outcome {
             None => {
                 self.begin(&turn.asked);
-                Ok(None)
+                None
             }
             Some(Outcome::Continued(input)) => {
                 self.continue_as_new(input);
-                Ok(None)
+                None
             }
             Some(outcome) => {
                 for child in self.children.values().skip(20) {
@@ -389,7 +389,7 @@ impl Live {
                         outcome_result(&outcome),
                     );
                 }
-                Ok(Some(outcome))
+                Some(outcome)
             }
         }
     }
@@ -476,7 +476,7 @@ impl Live {
         let pause = match timer {
             Some(timer) if !idle || timer <= warm => timer,
             _ if idle => warm,
-            _ => std::time::Duration::from_secs(3_600),
+            _ => std::time::Duration::from_hours(1),
         };
         let sleep = self.engine.world.clock().sleep(pause);
         let mut stopping = self.engine.stopping.subscribe();
@@ -667,15 +667,9 @@ impl Live {
     }
 
     /// The run is accepted: its first events are durable, up to this version.
-    pub(crate) async fn accepted(&mut self, head: u64, turn: Option<Turn>) -> Option<Outcome> {
+    pub(crate) fn accepted(&mut self, head: u64, turn: Option<Turn>) -> Option<Outcome> {
         self.head = head;
-        match turn {
-            Some(turn) => self.after(turn).await.ok().flatten(),
-            None => {
-                self.first = true;
-                None
-            }
-        }
+        self.after(turn?)
     }
 
     pub(crate) fn undoes(&self) -> bool {

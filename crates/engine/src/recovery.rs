@@ -32,8 +32,14 @@ impl Engine {
         }
         self.take_up_parked().await;
         let mut stopping = engine.stopping.subscribe();
+        let subscribers = engine
+            .registry
+            .subscribers()
+            .map(|subscriber| self.follow(subscriber.clone()));
+        let subscribers = futures::future::join_all(subscribers);
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => {}
+            _ = subscribers, if engine.registry.subscribers().next().is_some() => {}
             () = engine.keep_lease() => {}
             () = engine.take_up_due() => {}
         }

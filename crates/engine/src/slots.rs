@@ -95,13 +95,11 @@ impl Drop for Permit {
         loop {
             let next = {
                 let mut state = slots.lock();
-                match state.waiting.pop() {
-                    Some(next) => next,
-                    None => {
-                        state.free += 1;
-                        return;
-                    }
-                }
+                let Some(next) = state.waiting.pop() else {
+                    state.free += 1;
+                    return;
+                };
+                next
             };
             match next.place.send(Permit(Some(slots.clone()))) {
                 Ok(()) => return,

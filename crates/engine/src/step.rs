@@ -40,7 +40,7 @@ impl fmt::Display for StepId {
 }
 impl fmt::Debug for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Debug::fmt(&*self.0, f)
     }
 }
 

@@ -9,6 +9,7 @@ use steadfast_log::{ListQuery, Listings, Recorded};
 use crate::{
     Data, Engine, Settled, Status,
     dead_letter::{DEAD_LETTER, DeadLetter, DeadLetterId, DeadLetterView, stream as letter_stream},
+    engine::run_stream,
     record::{Parked, RUN, What},
     store::{load, missing},
 };
@@ -63,7 +64,7 @@ pub struct RunView {
 impl Engine {
     /// One run; somebody else's is as if it were not there.
     pub async fn describe(&self, tenant: &TenantId, run: RunId) -> Result<RunView, Failure> {
-        let history = load(&*self.inner.log, &self.inner.stream(tenant, run), true).await;
+        let history = load(&*self.inner.log, &run_stream(tenant, run), true).await;
         let history = history.map_err(|error| error.failure())?;
         let (output, failure) = match history.result() {
             Some(Ok(value)) => (Some(value), None),
@@ -108,7 +109,7 @@ impl Engine {
 
     /// How a run ended, if it has.
     pub async fn settled(&self, tenant: &TenantId, run: RunId) -> Result<Option<Settled>, Failure> {
-        let history = load(&*self.inner.log, &self.inner.stream(tenant, run), true).await;
+        let history = load(&*self.inner.log, &run_stream(tenant, run), true).await;
         let history = history.map_err(|error| error.failure())?;
         let status = history.status();
         Ok(history.result().map(|outcome| Settled {
@@ -136,7 +137,7 @@ impl Engine {
         from: u64,
         limit: usize,
     ) -> Result<Vec<Recorded>, Failure> {
-        let stream = self.inner.stream(tenant, run);
+        let stream = run_stream(tenant, run);
         self.inner
             .log
             .read_stream(&stream, from, limit)

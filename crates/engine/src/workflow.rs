@@ -4,10 +4,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use steadfast_core::{Failure, defaults};
 
 use crate::{
-    Ctx, Data, Priority, Record, Recording, StepTask,
+    Ctx, Data, Priority, Record, Recording, StepTask, Subscriber,
     action::{Action, ActionOptions, Handler, Performer},
 };
 
+type Reads = dyn Fn(&Data) -> Result<(), Failure> + Send + Sync;
 type WorkflowFuture = Pin<Box<dyn Future<Output = Result<Data, Failure>> + Send>>;
 
 /// One version of a workflow: code that asks for steps, and nothing else. It must be a
@@ -20,7 +21,14 @@ pub struct Workflow {
     pub version: u32,
     pub(crate) options: WorkflowOptions,
     pub(crate) code: Arc<dyn Fn(Ctx, Data) -> WorkflowFuture + Send + Sync>,
-    pub(crate) reads: Arc<dyn Fn(&Data) -> Result<(), Failure> + Send + Sync>,
+    pub(crate) reads: Arc<Reads>,
+}
+
+impl Workflow {
+    /// What it says about its runs.
+    pub const fn options(&self) -> &WorkflowOptions {
+        &self.options
+    }
 }
 
 /// What a workflow says about its runs.
@@ -49,6 +57,7 @@ impl Default for WorkflowOptions {
 pub struct Registry {
     workflows: BTreeMap<(&'static str, u32), Workflow>,
     actions: BTreeMap<&'static str, Handler>,
+    subscribers: Vec<Subscriber>,
 }
 
 impl Registry {
@@ -151,6 +160,28 @@ impl Registry {
         self
     }
 
+    /// Adds someone who reacts to events.
+    ///
+    /// # Panics
+    /// If the name is taken: it is also that of the checkpoint.
+    pub fn subscriber(&mut self, subscriber: Subscriber) -> &mut Self {
+        let taken = self
+            .subscribers
+            .iter()
+            .any(|other| other.name() == subscriber.name());
+        assert!(
+            !taken,
+            "subscriber {} is registered twice",
+            subscriber.name()
+        );
+        self.subscribers.push(subscriber);
+        self
+    }
+    /// Who reacts to events.
+    pub fn subscribers(&self) -> impl Iterator<Item = &Subscriber> {
+        self.subscribers.iter()
+    }
+
     /// The newest version of a workflow.
     pub fn newest(&self, name: &str) -> Option<&Workflow> {
         self.workflows
@@ -193,6 +224,6 @@ impl std::fmt::Debug for Registry {
         f.debug_struct("Registry")
             .field("workflows", &self.workflows.keys().collect::<Vec<_>>())
             .field("actions", &self.actions.keys().collect::<Vec<_>>())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -6,6 +6,7 @@
 mod cipher;
 mod claim;
 mod commit;
+mod commit_of;
 mod derived;
 mod error;
 mod event;
@@ -25,6 +26,7 @@ pub mod conformance;
 pub use cipher::{Cipher, Plain};
 pub use claim::{Claim, ClaimChange, ClaimKey};
 pub use commit::{Append, Checkpoint, Commit, Committed, Expect, limits};
+pub use commit_of::commit_of;
 pub use derived::{Derived, Side, rebuild};
 pub use error::{CommitError, ReadError};
 pub use event::{NewEvent, Recorded};

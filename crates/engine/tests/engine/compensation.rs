@@ -72,6 +72,7 @@ async fn g4_compensation_survives_a_crash_at_any_commit() {
                 "crash at commit {commits}: {undone:?}"
             );
             assert!(undone.len() <= 4, "only the one under way may act again");
+            house.audit().await;
         }
     }
 }

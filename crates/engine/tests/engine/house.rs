@@ -307,6 +307,23 @@ impl House {
         StreamId::new(&tenant(), steadfast_engine::record::RUN, run)
     }
 
+    /// Holds the whole log against the promises, from its events alone.
+    pub(crate) async fn audit(&self) {
+        let mut audit = steadfast_engine::Audit::default();
+        let mut derived = steadfast_log::Derived::default();
+        let page = self
+            .log
+            .read_all(Position::START, usize::MAX)
+            .await
+            .expect("reads");
+        for recorded in &page.events {
+            audit.apply(recorded);
+            derived.apply(recorded).expect("in order");
+        }
+        assert_eq!(derived, self.log.derived());
+        assert_eq!(audit.finish(&derived), Vec::<String>::new());
+    }
+
     pub(crate) async fn kinds(&self, run: RunId) -> Vec<String> {
         let events = self
             .log

@@ -2,9 +2,11 @@
 
 mod compensation;
 mod context;
+mod explain;
 mod house;
 mod limits;
 mod messages;
+mod react;
 mod recovery;
 mod replay;
 mod steps;

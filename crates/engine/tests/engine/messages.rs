@@ -150,6 +150,7 @@ async fn a_parents_cancel_reaches_its_children() {
     assert_eq!(finish(&engine, run).await.status, Status::Cancelled);
     house.world.clock().sleep(Duration::from_secs(5)).await;
     assert_eq!(house.effects(), ["child", "undo child"]);
+    house.audit().await;
 }
 
 #[tokio::test(start_paused = true)]

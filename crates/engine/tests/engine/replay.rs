@@ -113,6 +113,7 @@ async fn g3_after_a_compensation_the_next_generation_starts_with_nothing_recorde
     healed.store(true, Ordering::SeqCst);
     assert_eq!(replay_and_finish(&engine, run).await, Status::Completed);
     assert_eq!(house.effects(), ["first", "undo first", "first"]);
+    house.audit().await;
     assert_eq!(
         house.keys().len(),
         3,

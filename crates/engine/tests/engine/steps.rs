@@ -171,6 +171,7 @@ async fn g2_a_stale_owner_cannot_fork_the_history() {
     );
     let ends = recorded_ends(&house, run).await;
     assert_eq!(ends, 1, "one history, one end");
+    house.audit().await;
     assert_eq!(
         house
             .effects()
