@@ -1,0 +1,29 @@
+use axum::Router;
+
+use crate::Edge;
+
+/// An application: its routes, mounted under `/api/v1/<name>`.
+///
+/// ```
+/// # use axum::{Router, routing::get};
+/// # use steadfast_server::{App, Caller, Edge};
+/// struct Greeter;
+///
+/// impl App for Greeter {
+///     fn name(&self) -> &'static str {
+///         "greeter"
+///     }
+///     fn routes(&self, edge: Edge) -> Router {
+///         let hello = async |caller: Caller| format!("hello, {}", caller.principal.user);
+///         Router::new().route("/hello", get(hello)).with_state(edge)
+///     }
+/// }
+/// ```
+pub trait App: Send + Sync {
+    /// One path segment: a name of the code, not of a user.
+    fn name(&self) -> &'static str;
+    /// The routes, with their state. Ids, deadlines, panics, metrics and problem documents
+    /// are seen to by the server; who may do what is seen to by the handlers, which ask
+    /// for a [`crate::Caller`] or a [`crate::Operator`].
+    fn routes(&self, edge: Edge) -> Router;
+}

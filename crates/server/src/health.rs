@@ -1,0 +1,47 @@
+use axum::{
+    extract::State,
+    http::{HeaderName, header},
+};
+use serde::Serialize;
+use steadfast_core::{Failure, defaults};
+
+use crate::{Edge, Json, Problem};
+
+#[derive(Serialize)]
+pub(crate) struct Health {
+    status: &'static str,
+}
+
+/// The process answers; nothing more.
+pub(crate) async fn up() -> Json<Health> {
+    Json(Health { status: "up" })
+}
+
+/// It can take work: the store answers, is not held, and the node is not stopping.
+pub(crate) async fn ready(State(edge): State<Edge>) -> Result<Json<Health>, Problem> {
+    let not =
+        |code: &str, message: &str| Err(Problem::new(Failure::internal(code, message).retryable()));
+    if edge.stopping() {
+        return not("node.stopping", "this node is stopping");
+    }
+    let log = edge.engine().log();
+    if log.identity().held {
+        return not(
+            "store.held",
+            "the store was restored and is held; check it, then run `steadfast resume`",
+        );
+    }
+    let limit = defaults::STORE_TIMEOUT;
+    match edge.within(limit, log.checkpoint("ready")).await {
+        Some(Ok(_)) => Ok(Json(Health { status: "ready" })),
+        Some(Err(error)) => Err(error.into()),
+        None => not("store.unavailable", "the store does not answer"),
+    }
+}
+
+/// What Prometheus scrapes.
+pub(crate) async fn metrics(State(edge): State<Edge>) -> ([(HeaderName, &'static str); 1], String) {
+    let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let text = edge.metrics().text(edge.engine().active());
+    ([(header::CONTENT_TYPE, media)], text)
+}

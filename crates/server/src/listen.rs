@@ -1,0 +1,107 @@
+use std::{io, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+
+use crate::Edge;
+
+/// After a refused accept: the machine is out of sockets, and asking at once would only
+/// burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until `shutdown` ends, then lets requests that are under way end for up to the
+/// configured grace.
+pub(crate) async fn serve(
+    edge: Edge,
+    router: Router,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) {
+    let most = edge.config().connections_max.get();
+    let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX)));
+    let (stop, stopped) = watch::channel(());
+    let accepting = async {
+        loop {
+            // The semaphore is never closed.
+            let Ok(place) = places.clone().acquire_owned().await else {
+                return;
+            };
+            let stream = accept(&edge, &listener).await;
+            let connection =
+                connection(edge.clone(), router.clone(), stream, stopped.clone(), place);
+            tokio::spawn(connection);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown => {}
+        () = accepting => {}
+    }
+    edge.stop();
+    drop(listener);
+    drop(stop);
+    let idle = places.acquire_many(most);
+    if edge.within(edge.config().grace.get(), idle).await.is_none() {
+        tracing::warn!("some connections did not end within the grace and are cut off");
+    }
+}
+
+async fn accept(edge: &Edge, listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) if of_one_connection(&error) => {}
+            Err(_) => {
+                tracing::warn!(
+                    "a connection could not be accepted: the machine is short of sockets"
+                );
+                edge.world().clock().sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// One connection, from its first byte to its last. It holds its place until it is over.
+async fn connection(
+    edge: Edge,
+    router: Router,
+    stream: TcpStream,
+    mut stopped: watch::Receiver<()>,
+    place: OwnedSemaphorePermit,
+) {
+    // Answers are small and wanted at once; without it only they are slower.
+    let _ = stream.set_nodelay(true);
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(edge.config().read_timeout.get())
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(served);
+    // A connection that breaks is its client's matter: what it asked for goes on.
+    tokio::select! {
+        biased;
+        _ = &mut served => {}
+        _ = stopped.changed() => {
+            served.as_mut().graceful_shutdown();
+            let _ = served.await;
+        }
+    }
+    drop(place);
+}

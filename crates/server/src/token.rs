@@ -1,0 +1,163 @@
+//! Access tokens: JWTs signed by this node, for this node.
+//!
+//! The format invites mistakes, so little of it is accepted: one algorithm, a header of
+//! `alg` and `typ` and nothing else, exactly the claims below with their types, and no
+//! leeway. What a header may otherwise say (which key, which algorithm, what is critical)
+//! is the attacker's choice and therefore refused.
+
+use std::fmt;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use steadfast_core::{
+    Coded, Fault, Principal, Role, TenantId, World, principal::check_name, secret::Secret,
+};
+
+const ISSUER: &str = "steadfast";
+const AUDIENCE: &str = "steadfast-api";
+/// Longer tokens are not looked at; ours have about 400 bytes.
+const TOKEN_BYTES_MAX: usize = 2_048;
+
+/// Why a token was not accepted. What was wrong with it is not told in more detail: whoever
+/// has a right to a token needs no help with making one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Not a token of this node.
+    #[error(
+        "the token was not issued by this node, or was changed: get one with `steadfast token`"
+    )]
+    Invalid,
+    /// It was good once.
+    #[error("the token has expired: get another one with `steadfast token`")]
+    Expired,
+    /// Its time has not come, by this node's clock.
+    #[error("the token is not valid yet: compare the clocks of the two machines")]
+    NotYet,
+}
+
+impl Coded for TokenError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid => "token.invalid",
+            Self::Expired => "token.expired",
+            Self::NotYet => "token.not_yet_valid",
+        }
+    }
+    fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
+
+/// Seconds since the epoch throughout.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: String,
+    tenant: TenantId,
+    role: Role,
+    exp: i64,
+    iat: i64,
+    nbf: i64,
+    jti: uuid::Uuid,
+}
+
+/// The key that signs this node's tokens.
+#[derive(Clone)]
+pub struct NodeKey {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    validation: Validation,
+}
+
+impl fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[node key]")
+    }
+}
+
+impl NodeKey {
+    /// From 32 random bytes.
+    pub fn new(secret: &Secret<[u8; 32]>) -> Self {
+        // Signature and algorithm are checked by the library, claims by us: it has its own
+        // clock and forgives types that we do not.
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        Self {
+            encoding: EncodingKey::from_secret(secret.reveal()),
+            decoding: DecodingKey::from_secret(secret.reveal()),
+            validation,
+        }
+    }
+
+    /// A token for `principal`, valid from now for `ttl` (whole seconds).
+    ///
+    /// # Errors
+    /// When the user's name breaks the rule for names, which no token of ours may.
+    pub fn mint(
+        &self,
+        principal: &Principal,
+        ttl: std::time::Duration,
+        world: &World,
+    ) -> Result<String, steadfast_core::principal::InvalidName> {
+        check_name("user", &principal.user)?;
+        let now = world.now();
+        let claims = Claims {
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            sub: principal.user.clone(),
+            tenant: principal.tenant.clone(),
+            role: principal.role,
+            exp: now.after(ttl).seconds(),
+            iat: now.seconds(),
+            nbf: now.seconds(),
+            jti: world.uuid(),
+        };
+        #[expect(
+            clippy::expect_used,
+            reason = "the claims are JSON and HMAC takes any key"
+        )]
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+            .expect("plain claims are signed");
+        Ok(token)
+    }
+
+    /// Who the token speaks for.
+    pub fn verify(&self, token: &str, world: &World) -> Result<Principal, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Invalid);
+        }
+        let read = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
+            .map_err(|_| TokenError::Invalid)?;
+        let mut plain = Header::new(Algorithm::HS256);
+        plain.typ.clone_from(&read.header.typ);
+        let typ = read.header.typ.as_deref().unwrap_or("JWT");
+        if read.header != plain || !typ.eq_ignore_ascii_case("JWT") {
+            return Err(TokenError::Invalid);
+        }
+        let claims = read.claims;
+        let ours = claims.iss == ISSUER && claims.aud == AUDIENCE && claims.exp > claims.iat;
+        if !ours || check_name("user", &claims.sub).is_err() {
+            return Err(TokenError::Invalid);
+        }
+        let now = world.now().seconds();
+        if claims.exp <= now {
+            return Err(TokenError::Expired);
+        }
+        if claims.nbf > now || claims.iat > now {
+            return Err(TokenError::NotYet);
+        }
+        Ok(Principal {
+            tenant: claims.tenant,
+            user: claims.sub,
+            role: claims.role,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "token_tests.rs"]
+mod tests;
