@@ -26,6 +26,19 @@ pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
+/// Makes the names in a folder durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    // The folder of a bare file name is the one we are in.
+    let dir = if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    };
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(StoreError::io(dir))
+}
+
 /// Held as long as this process may write. Beside the file and not on it: closing any
 /// handle of a file drops the locks that SQLite holds on it.
 #[derive(Debug)]

@@ -2,14 +2,21 @@
 //!
 //! One thread writes, in groups that are synced together; readers never wait for it.
 
+mod backup;
+pub mod bench;
 mod config;
+mod derived;
 mod error;
 mod file;
 mod log;
 mod migrations;
 mod read;
+mod retention;
+mod task;
 mod writer;
 
+pub use backup::{Progress, SCHEMA, backup, migrate, restore};
 pub use config::StoreConfig;
 pub use error::StoreError;
 pub use log::{Options, SqliteLog, Stats};
+pub use retention::{SealRule, Sealed};

@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use crate::{
     StoreConfig, StoreError,
     file::{self, About, Lock},
-    read::{self, Readers, unreadable},
+    read::{self, Archive, Readers, Source, unreadable},
     writer::{self, Counters, Job, Prepared, Work, Writer},
 };
 
@@ -68,7 +68,7 @@ pub struct Stats {
 /// Dropping it ends its threads, after everything that was queued has been written.
 pub struct SqliteLog {
     pub(crate) path: PathBuf,
-    pub(crate) about: Arc<About>,
+    pub(crate) source: Arc<Source>,
     held: AtomicBool,
     pub(crate) world: World,
     cipher: Arc<dyn Cipher>,
@@ -110,7 +110,7 @@ impl SqliteLog {
         let mut log = Self::over(path, &conn, &options)?;
         let (queue, jobs) = mpsc::channel();
         let (tail, seen) = watch::channel(Position {
-            incarnation: log.about.incarnation(),
+            incarnation: log.source.about.incarnation(),
             shard: 0,
             n: file::last_n(&conn).map_err(StoreError::sqlite(path))?,
         });
@@ -121,7 +121,7 @@ impl SqliteLog {
             config: options.config,
             world: options.world,
             observer: options.observer,
-            incarnation: log.about.incarnation(),
+            incarnation: log.source.about.incarnation(),
             tail,
             counters: log.counters.clone(),
             lock,
@@ -156,7 +156,10 @@ impl SqliteLog {
         Ok(Self {
             path: path.to_owned(),
             held: AtomicBool::new(about.held),
-            about: Arc::new(about),
+            source: Arc::new(Source {
+                about,
+                archive: Archive::beside(path),
+            }),
             world: options.world.clone(),
             cipher: options.cipher.clone(),
             readers: Readers::open(path.to_owned(), options.config.readers.get())?,
@@ -181,7 +184,7 @@ impl SqliteLog {
 
     /// The log's own secret, which payload ids are made with. Goes with the file.
     pub fn payload_key(&self) -> Secret<Vec<u8>> {
-        Secret::new(self.about.payload_key.clone())
+        Secret::new(self.source.about.payload_key.clone())
     }
 
     fn prepare(&self, commit: Commit) -> Result<Box<Prepared>, CommitError> {
@@ -213,10 +216,10 @@ impl SqliteLog {
         }
     }
 
-    fn read<'a, T: Send + 'static>(
-        &'a self,
+    fn read<T: Send + 'static>(
+        &self,
         read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
-    ) -> Reading<'a, T> {
+    ) -> Reading<'_, T> {
         self.readers.read(read).boxed()
     }
 
@@ -256,8 +259,8 @@ impl Writing {
 impl Log for SqliteLog {
     fn identity(&self) -> Identity {
         Identity {
-            log_id: self.about.log_id,
-            incarnation: self.about.incarnation(),
+            log_id: self.source.about.log_id,
+            incarnation: self.source.about.incarnation(),
             held: self.held.load(Ordering::Acquire),
         }
     }
@@ -290,8 +293,8 @@ impl Log for SqliteLog {
         from: u64,
         limit: usize,
     ) -> Reading<'a, Vec<Recorded>> {
-        let (stream, incarnation) = (stream.clone(), self.about.incarnation());
-        self.read(move |conn| read::read_stream(conn, incarnation, &stream, from, limit))
+        let (stream, source) = (stream.clone(), self.source.clone());
+        self.read(move |conn| read::read_stream(conn, &source, &stream, from, limit))
     }
 
     fn read_stream_back<'a>(
@@ -300,13 +303,13 @@ impl Log for SqliteLog {
         before: u64,
         limit: usize,
     ) -> Reading<'a, Vec<Recorded>> {
-        let (stream, incarnation) = (stream.clone(), self.about.incarnation());
-        self.read(move |conn| read::read_stream_back(conn, incarnation, &stream, before, limit))
+        let (stream, source) = (stream.clone(), self.source.clone());
+        self.read(move |conn| read::read_stream_back(conn, &source, &stream, before, limit))
     }
 
     fn read_all(&self, after: Position, limit: usize) -> Reading<'_, Page> {
-        let about = self.about.clone();
-        self.read(move |conn| read::read_all(conn, &about, after, limit))
+        let source = self.source.clone();
+        self.read(move |conn| read::read_all(conn, &source, after, limit))
     }
 
     fn head<'a>(&'a self, stream: &'a StreamId) -> Reading<'a, u64> {

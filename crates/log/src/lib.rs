@@ -14,6 +14,7 @@ mod listing;
 mod memory;
 mod payload;
 mod position;
+mod segment;
 mod store;
 mod stream;
 mod subscribe;
@@ -22,6 +23,8 @@ mod wake_up;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "conformance")]
+mod mortal;
 
 pub use cipher::{Cipher, Plain};
 pub use claim::{Claim, ClaimChange, ClaimKey};
@@ -32,8 +35,11 @@ pub use error::{CommitError, ReadError};
 pub use event::{NewEvent, Recorded};
 pub use listing::{ListQuery, Listing, ListingChange, Listings};
 pub use memory::{Leases, MemoryLog};
+#[cfg(feature = "conformance")]
+pub use mortal::Mortal;
 pub use payload::{Payload, PayloadId};
 pub use position::{Cursor, Position};
+pub use segment::{Segment, SegmentHeader};
 pub use store::{Identity, Lease, Log, Page, Reading, Snapshot};
 pub use stream::StreamId;
 pub use subscribe::{Subscription, follow};

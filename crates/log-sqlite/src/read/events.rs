@@ -7,7 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use steadfast_core::{CorrelationId, EventId, SessionId, Time};
 use steadfast_log::{NewEvent, Page, Position, ReadError, Recorded, StreamId};
 
-use super::{stream, unreadable};
+use super::{
+    archive::{self, Archive, Walk},
+    stream, unreadable,
+};
 use crate::file::{self, About};
 
 /// The longest page; a larger `limit` gets this.
@@ -19,14 +22,10 @@ const COLUMNS: &str = "e.n, e.version, e.id, e.kind, e.schema, e.time, e.causati
      e.correlation, e.session, e.key_id, e.ends, e.side, e.body";
 
 /// Reads [`COLUMNS`].
-fn recorded(row: &Row<'_>, incarnation: u32, stream: StreamId) -> rusqlite::Result<Recorded> {
+fn recorded(row: &Row<'_>, source: &Source, stream: StreamId) -> rusqlite::Result<Recorded> {
     let id = |column| row.get::<_, Option<[u8; 16]>>(column);
     Ok(Recorded {
-        position: Position {
-            incarnation,
-            shard: 0,
-            n: row.get(0)?,
-        },
+        position: source.at(row.get(0)?),
         stream,
         version: row.get(1)?,
         event: NewEvent {
@@ -63,42 +62,87 @@ pub(crate) fn head(conn: &Connection, stream: &StreamId) -> Result<u64, ReadErro
 /// See [`steadfast_log::Log::read_stream`].
 pub(crate) fn read_stream(
     conn: &Connection,
-    incarnation: u32,
+    source: &Source,
     id: &StreamId,
     from: u64,
     limit: usize,
 ) -> Result<Vec<Recorded>, ReadError> {
-    part(
-        conn,
-        incarnation,
-        id,
-        "e.version >= ?2 ORDER BY e.version",
-        from,
-        limit,
-    )
+    let tx = conn.unchecked_transaction().map_err(unreadable)?;
+    let mut events = source.archived(&tx, id, |version| version >= from)?;
+    events.truncate(limit);
+    let left = limit - events.len();
+    let sql = "e.version >= ?2 ORDER BY e.version";
+    events.extend(stored(&tx, source, id, sql, from, left)?);
+    Ok(events)
 }
 
 /// See [`steadfast_log::Log::read_stream_back`].
 pub(crate) fn read_stream_back(
     conn: &Connection,
-    incarnation: u32,
+    source: &Source,
     id: &StreamId,
     before: u64,
     limit: usize,
 ) -> Result<Vec<Recorded>, ReadError> {
-    part(
-        conn,
-        incarnation,
-        id,
-        "e.version < ?2 ORDER BY e.version DESC",
-        before,
-        limit,
-    )
+    let tx = conn.unchecked_transaction().map_err(unreadable)?;
+    let sql = "e.version < ?2 ORDER BY e.version DESC";
+    let mut events = stored(&tx, source, id, sql, before, limit)?;
+    if events.len() < limit {
+        let archived = source.archived(&tx, id, |version| version < before)?;
+        let left = limit - events.len();
+        events.extend(archived.into_iter().rev().take(left));
+    }
+    Ok(events)
 }
 
-fn part(
+/// What reading needs beside a connection.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) about: About,
+    pub(crate) archive: Archive,
+}
+
+impl Source {
+    fn at(&self, n: u64) -> Position {
+        Position {
+            incarnation: self.about.incarnation(),
+            shard: 0,
+            n,
+        }
+    }
+
+    /// The events of a stream that are in segments, oldest first.
+    fn archived(
+        &self,
+        conn: &Connection,
+        id: &StreamId,
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        let key: Option<u64> = conn
+            .prepare_cached("SELECT key FROM streams WHERE id = ?1")
+            .and_then(|mut find| find.query_row([id.as_str()], |row| row.get(0)).optional())
+            .map_err(unreadable)?;
+        let mut events = Vec::new();
+        let Some(key) = key else { return Ok(events) };
+        for known in archive::of_stream(conn, key)? {
+            let segment = self.archive.load(&known)?;
+            let found = segment
+                .events
+                .iter()
+                .filter(|event| event.stream == *id && wanted(event.version));
+            events.extend(found.map(|event| Recorded {
+                position: self.at(event.position.n),
+                ..event.clone()
+            }));
+        }
+        Ok(events)
+    }
+}
+
+/// The events of a stream that are in the store's own table.
+fn stored(
     conn: &Connection,
-    incarnation: u32,
+    source: &Source,
     id: &StreamId,
     which: &str,
     version: u64,
@@ -110,7 +154,7 @@ fn part(
              WHERE e.stream = (SELECT key FROM streams WHERE id = ?1) AND {which} LIMIT ?3"
         ))?
         .query_map((id.as_str(), int(version), whole(limit)), |row| {
-            recorded(row, incarnation, id.clone())
+            recorded(row, source, id.clone())
         })?
         .collect::<rusqlite::Result<Vec<_>>>()
     };
@@ -130,31 +174,47 @@ pub(super) fn whole(number: usize) -> i64 {
 /// See [`steadfast_log::Log::read_all`].
 pub(crate) fn read_all(
     conn: &Connection,
-    about: &About,
+    source: &Source,
     after: Position,
     limit: usize,
 ) -> Result<Page, ReadError> {
     let tx = conn.unchecked_transaction().map_err(unreadable)?;
     let last = file::last_n(&tx).map_err(unreadable)?;
-    let incarnation = about.incarnation();
-    let after = place(about, after, last)?;
+    let after = place(&source.about, after, last)?;
     let limit = limit.clamp(1, PAGE_MAX);
-    let mut events: Vec<Recorded> = Vec::new();
-    let mut bytes = 0;
+    let mut archived = Walk::new(&tx, &source.archive, after)?;
     let mut statement = tx
         .prepare_cached(&format!(
             "SELECT {COLUMNS}, s.id FROM events e JOIN streams s ON s.key = e.stream
              WHERE e.n > ?1 ORDER BY e.n"
         ))
         .map_err(unreadable)?;
-    let rows = statement
-        .query_map([after], |row| recorded(row, incarnation, stream(row, 13)?))
+    let mut stored = statement
+        .query_map([after], |row| recorded(row, source, stream(row, 13)?))
         .map_err(unreadable)?;
-    for event in rows {
-        let event = event.map_err(unreadable)?;
+    let mut waiting = None;
+    let mut events: Vec<Recorded> = Vec::new();
+    let mut bytes = 0;
+    loop {
+        if waiting.is_none() {
+            waiting = stored.next().transpose().map_err(unreadable)?;
+        }
+        let before = waiting
+            .as_ref()
+            .map_or(u64::MAX, |event: &Recorded| event.position.n);
+        let event = match archived.next_before(before)? {
+            Some(event) => Recorded {
+                position: source.at(event.position.n),
+                ..event
+            },
+            None => match waiting.take() {
+                Some(event) => event,
+                None => break,
+            },
+        };
         bytes += event.event.body.len();
+        let ends = event.ends;
         events.push(event);
-        let ends = events.last().is_some_and(|last| last.ends);
         if ends && (events.len() >= limit || bytes >= PAGE_BYTES) {
             break;
         }
@@ -162,11 +222,7 @@ pub(crate) fn read_all(
     let next = events.last().map_or(last, |event| event.position.n);
     Ok(Page {
         events,
-        next: Position {
-            incarnation,
-            shard: 0,
-            n: next,
-        },
+        next: source.at(next),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Reading: a small pool of connections, on threads that may block.
 
+mod archive;
 mod events;
 mod lists;
 
@@ -17,8 +18,9 @@ use tokio::sync::Semaphore;
 use crate::{StoreError, file};
 
 pub(crate) use self::{
-    events::{head, read_all, read_stream, read_stream_back},
-    lists::{count, due, list},
+    archive::Archive,
+    events::{Source, head, read_all, read_stream, read_stream_back},
+    lists::{count, due, list, listing, wake_up},
 };
 
 /// Connections that read. Safe to drop half-way: what runs, ends by itself.

@@ -85,7 +85,7 @@ impl Session<'_> {
                 &*wake_up.name,
                 wake_up.stream.category(),
                 wake_up.due.micros(),
-                wake_up.owner.as_ref().map(|owner| owner.as_bytes())
+                wake_up.owner.as_ref().map(steadfast_core::NodeId::as_bytes)
             ])?;
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! that stays in one transaction for long is the one thing that lets the log grow.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -109,7 +109,7 @@ fn move_pages(conn: &Connection) -> Result<bool> {
     })
 }
 
-fn move_when_asked(path: &PathBuf, asks: &mpsc::Receiver<()>, moved: &AtomicBool) {
+fn move_when_asked(path: &Path, asks: &mpsc::Receiver<()>, moved: &AtomicBool) {
     while asks.recv().is_ok() {
         let done = file::open_moving(path)
             .and_then(|conn| move_pages(&conn).map_err(crate::StoreError::sqlite(path)));

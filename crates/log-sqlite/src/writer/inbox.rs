@@ -108,3 +108,72 @@ impl Inbox {
         self.waiting.push_back(job.work);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::writer::TaskEnd;
+
+    fn inbox(max_group: usize) -> (Inbox, impl Fn(usize)) {
+        let (send, queue) = mpsc::channel();
+        let permits = Arc::new(Semaphore::new(1_000));
+        let more = move |count| {
+            for _ in 0..count {
+                let permit = permits.clone().try_acquire_owned().expect("room");
+                let work = Work::Task(Box::new(|_| TaskEnd::Fine));
+                send.send(Job { work, permit }).expect("open");
+            }
+        };
+        // Its clock stands still, so a wait lasts until its timeout.
+        (Inbox::new(queue, max_group, World::manual(1).0), more)
+    }
+
+    #[test]
+    fn a_single_committer_is_never_waited_for() {
+        let (mut inbox, more) = inbox(100);
+        for _ in 0..50 {
+            more(1);
+            assert_eq!(inbox.next_group().expect("open").len(), 1);
+            inbox.before_answers(1);
+            assert_eq!((inbox.expected, inbox.vain), (1, 0));
+        }
+    }
+
+    #[test]
+    fn a_group_expects_those_just_answered_and_gives_up_more_often_when_they_stay_away() {
+        let (mut inbox, more) = inbox(100);
+        more(3);
+        assert_eq!(inbox.next_group().expect("open").len(), 3);
+        more(2);
+        inbox.before_answers(3);
+        assert_eq!(inbox.expected, 5);
+        // They stay away: it is waited once, then not for two groups, later not for four.
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            let skipped = inbox.skip > 0;
+            assert_eq!(inbox.next_group().expect("open").len(), 2);
+            waits.push(!skipped);
+            inbox.expected = 5;
+            more(2);
+        }
+        let (yes, no) = (true, false);
+        assert_eq!(waits, [yes, no, no, yes, no, no, no, no, yes, no]);
+    }
+
+    #[test]
+    fn a_group_is_bounded_and_closing_leaves_nothing_behind() {
+        let (mut inbox, more) = inbox(4);
+        more(10);
+        drop(more);
+        let mut sizes = Vec::new();
+        while let Some(group) = inbox.next_group() {
+            sizes.push(group.len());
+            inbox.before_answers(group.len());
+        }
+        assert_eq!(sizes, [4, 4, 2]);
+    }
+}

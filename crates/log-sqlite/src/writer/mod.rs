@@ -41,7 +41,7 @@ use self::{
 use crate::{StoreConfig, StoreError, file::Lock};
 
 pub(crate) use self::{
-    job::{Job, Prepared, Task, TaskEnd, Work},
+    job::{Job, Prepared, TaskEnd, Work},
     session::INSERT_EVENT,
 };
 
@@ -140,11 +140,6 @@ impl Writer {
                 return Ended::Broken(Vec::new());
             }
         };
-        self.tail.send_if_modified(|tail| {
-            let moved = *tail != session.position();
-            *tail = session.position();
-            moved
-        });
         while let Some(group) = inbox.next_group() {
             let (tasks, group): (Vec<_>, Vec<_>) = group
                 .into_iter()
@@ -310,3 +305,5 @@ pub(crate) fn gone() -> ReadError {
 
 #[cfg(test)]
 pub(crate) mod faults;
+#[cfg(test)]
+mod tests;

@@ -113,7 +113,15 @@ impl Writer {
     fn reopen(&self) -> std::result::Result<Connection, String> {
         #[cfg(test)]
         self.faults.reopen()?;
-        file::open_writing(&self.path).map_err(|error| error.to_string())
+        let conn = file::open_writing(&self.path).map_err(|error| error.to_string())?;
+        // What is found is durable now; readers may follow before its callers hear.
+        let last = file::last_n(&conn).map_err(|error| error.to_string())?;
+        self.tail.send_if_modified(|tail| {
+            let moved = tail.n != last;
+            tail.n = last;
+            moved
+        });
+        Ok(conn)
     }
 }
 

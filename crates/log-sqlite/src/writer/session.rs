@@ -1,7 +1,7 @@
 //! One connection's worth of writing: checks and inserts.
 
 use rusqlite::{Connection, OptionalExtension, Result, Statement, params};
-use steadfast_core::{Time, canonical::Hash};
+use steadfast_core::{CorrelationId, EventId, SessionId, Time, canonical::Hash};
 use steadfast_log::{
     Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Expect, NewEvent, Position,
     Snapshot, StreamId,
@@ -231,9 +231,9 @@ fn insert_event(
         &*event.kind,
         event.schema,
         event.time.micros(),
-        event.causation.as_ref().map(|id| id.as_bytes()),
-        event.correlation.as_ref().map(|id| id.as_bytes()),
-        event.session.as_ref().map(|id| id.as_bytes()),
+        event.causation.as_ref().map(EventId::as_bytes),
+        event.correlation.as_ref().map(CorrelationId::as_bytes),
+        event.session.as_ref().map(SessionId::as_bytes),
         event.key_id,
         ends,
         side,

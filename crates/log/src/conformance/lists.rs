@@ -16,16 +16,16 @@ fn due(until: Time, after: Option<WakeUp>, limit: usize) -> DueQuery {
     }
 }
 
-impl Fixture {
-    fn wake_up(&self, name: &str, which: &'static str, seconds: u64) -> WakeUp {
-        WakeUp {
-            stream: stream(name),
-            name: which.into(),
-            due: Time::from_micros(0).after(Duration::from_secs(seconds)),
-            owner: (seconds % 2 == 0).then(|| NodeId::from_bytes([7; 16])),
-        }
+fn wake_up(name: &str, which: &'static str, seconds: u64) -> WakeUp {
+    WakeUp {
+        stream: stream(name),
+        name: which.into(),
+        due: Time::from_micros(0).after(Duration::from_secs(seconds)),
+        owner: (seconds.is_multiple_of(2)).then(|| NodeId::from_bytes([7; 16])),
     }
+}
 
+impl Fixture {
     async fn change_wake_ups(&self, changes: Vec<WakeUpChange>) {
         let mut commit = self.one("driver", Expect::Any);
         commit.wake_ups = changes;
@@ -51,22 +51,22 @@ impl Fixture {
 pub(super) async fn wake_ups_come_in_order_and_page_without_loss(f: &Fixture) {
     // "a-b" sorts before "a/b" as text, though '/' ends a part.
     let mut wanted = vec![
-        f.wake_up("b", "two", 1),
-        f.wake_up("a-b", "one", 1),
-        f.wake_up("a/b", "one", 1),
-        f.wake_up("b", "one", 1),
-        f.wake_up("a", "late", 3),
-        f.wake_up("c", "soon", 2),
+        wake_up("b", "two", 1),
+        wake_up("a-b", "one", 1),
+        wake_up("a/b", "one", 1),
+        wake_up("b", "one", 1),
+        wake_up("a", "late", 3),
+        wake_up("c", "soon", 2),
     ];
     f.change_wake_ups(wanted.iter().cloned().map(WakeUpChange::Set).collect())
         .await;
     let elsewhere = WakeUp {
         stream: StreamId::new(&TenantId::default(), "other", "a"),
-        ..f.wake_up("a", "x", 1)
+        ..wake_up("a", "x", 1)
     };
     let tenant = WakeUp {
         stream: StreamId::new(&"acme".parse().expect("a name"), "test", "a"),
-        ..f.wake_up("a", "x", 2)
+        ..wake_up("a", "x", 2)
     };
     f.change_wake_ups(vec![
         WakeUpChange::Set(elsewhere),
@@ -100,13 +100,13 @@ pub(super) async fn a_wake_up_is_replaced_and_cleared_by_its_name(f: &Fixture) {
         let query = due(Time::NEVER, None, 100);
         f.log.due(query).await.expect("due")
     };
-    let (first, other) = (f.wake_up("a", "one", 5), f.wake_up("a", "two", 6));
+    let (first, other) = (wake_up("a", "one", 5), wake_up("a", "two", 6));
     f.change_wake_ups(vec![
         WakeUpChange::Set(first.clone()),
         WakeUpChange::Set(other.clone()),
     ])
     .await;
-    let moved = f.wake_up("a", "one", 9);
+    let moved = wake_up("a", "one", 9);
     f.change_wake_ups(vec![WakeUpChange::Set(moved.clone())])
         .await;
     assert_eq!(all().await, [other, moved.clone()]);
