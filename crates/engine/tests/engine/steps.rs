@@ -85,6 +85,18 @@ async fn g1_whatever_was_accepted_survives_a_crash_at_any_commit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g1_nothing_is_accepted_before_it_is_durable() {
+    let house = House::new();
+    let mut registry = house.registry();
+    notes(&mut registry);
+    let doomed = house.node(house.mortal(1, false), registry);
+    let accepting = doomed.start(start("notes", &5));
+    let answer = tokio::time::timeout(Duration::from_secs(60), accepting).await;
+    assert!(answer.is_err(), "the commit never came, and yet the run was accepted");
+    assert!(house.effects().is_empty(), "nothing acts before it is written");
+}
+
+#[tokio::test(start_paused = true)]
 async fn g2_a_recorded_step_never_runs_again() {
     for last_happens in [false, true] {
         for commits in 2..8 {
