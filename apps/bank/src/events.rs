@@ -1,0 +1,264 @@
+//! The facts of accounts, products and purchases. JSON, schema 1.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use steadfast_core::{Money, Time};
+use steadfast_log::{DecodeError, Recorded, Upcasters};
+
+use crate::{AccountId, HoldId, Limits, ProductId, PurchaseId, ReservationId, TransferId};
+
+/// The version of all bodies' shapes.
+pub const SCHEMA: u16 = 1;
+
+/// The types of events.
+pub mod kind {
+    #![allow(missing_docs, reason = "each is documented at its body")]
+    pub const ACCOUNT_OPENED: &str = "account.opened";
+    pub const POSTED: &str = "account.posted";
+    pub const HELD: &str = "account.held";
+    pub const HOLD_RELEASED: &str = "account.hold_released";
+    pub const ACCOUNT_REFUSED: &str = "account.refused";
+    pub const PRODUCT_LISTED: &str = "product.listed";
+    pub const RESERVED: &str = "product.reserved";
+    pub const RESERVATION_RELEASED: &str = "product.reservation_released";
+    pub const SOLD: &str = "product.sold";
+    pub const RETURNED: &str = "product.returned";
+    pub const PRODUCT_REFUSED: &str = "product.refused";
+    /// An effect was undone before it came; it will be refused. No body.
+    pub const FORESTALLED: &str = "effect.forestalled";
+    pub const PURCHASE_INITIATED: &str = "PURCHASE_INITIATED";
+    pub const INVENTORY_RESERVED: &str = "INVENTORY_RESERVED";
+    pub const PAYMENT_COMPLETED: &str = "PAYMENT_COMPLETED";
+    pub const PAYMENT_FAILED: &str = "PAYMENT_FAILED";
+    pub const INVENTORY_RELEASED: &str = "INVENTORY_RELEASED";
+    pub const PURCHASE_COMPLETED: &str = "PURCHASE_COMPLETED";
+}
+
+/// An account exists from here on, empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountOpened {
+    /// Whose it is.
+    pub owner: Arc<str>,
+    /// What the owner calls it.
+    pub name: Arc<str>,
+    /// Zero of its currency, or the limit below which its balance may not go.
+    pub floor: Money,
+    /// Its own limits.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Money came (amount above zero) or went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posted {
+    /// The movement; the other side has the same.
+    pub transfer: TransferId,
+    /// How much, with its sign.
+    pub amount: Money,
+    /// The balance after it, in minor units.
+    pub balance: i64,
+    /// The other side.
+    pub with: AccountId,
+    /// The hold that it captures; what it does not take of it is free again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldId>,
+    /// The movement that it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverses: Option<TransferId>,
+    /// What it was for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memo: Option<Arc<str>>,
+    /// When it happened elsewhere, if it was imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub booked: Option<Time>,
+}
+
+/// Money was set aside: still in the balance, no longer available.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The hold.
+    pub hold: HoldId,
+    /// How much.
+    pub amount: Money,
+    /// Until when.
+    pub expires: Time,
+    /// For whom; nobody else can be paid from it.
+    pub to: AccountId,
+}
+
+/// Why something set aside is free again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Release {
+    /// Somebody gave it back.
+    Released,
+    /// Its time ran out.
+    Expired,
+}
+
+/// A hold is no more, and nothing of it was captured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldReleased {
+    /// The hold.
+    pub hold: HoldId,
+    /// Why.
+    pub why: Release,
+}
+
+/// An operation was accepted and came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// What it would have been known by.
+    pub id: uuid::Uuid,
+    /// Which operation: `bank.transfer`.
+    pub operation: Arc<str>,
+    /// Why.
+    pub code: Arc<str>,
+}
+
+/// A product is for sale.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductListed {
+    /// What people call it.
+    pub name: Arc<str>,
+    /// Of one.
+    pub price: Money,
+    /// How many there are.
+    pub stock: u32,
+    /// Who is paid.
+    pub merchant: AccountId,
+}
+
+/// Stock was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// The reservation.
+    pub reservation: ReservationId,
+    /// How many.
+    pub quantity: u32,
+    /// For whom.
+    pub buyer: Arc<str>,
+    /// Until when.
+    pub expires: Time,
+    /// Within which purchase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purchase: Option<PurchaseId>,
+}
+
+/// A reservation is no more; its stock is free again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservationReleased {
+    /// The reservation.
+    pub reservation: ReservationId,
+    /// Why.
+    pub why: Release,
+}
+
+/// What was reserved has been sold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sold {
+    /// The reservation.
+    pub reservation: ReservationId,
+    /// How many.
+    pub quantity: u32,
+}
+
+/// What was sold is back in stock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    /// The reservation it had been sold from.
+    pub reservation: ReservationId,
+    /// How many.
+    pub quantity: u32,
+}
+
+/// A purchase began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseInitiated {
+    /// Who buys.
+    pub buyer: Arc<str>,
+    /// What.
+    pub product: ProductId,
+    /// How many.
+    pub quantity: u32,
+    /// Altogether.
+    pub total: Money,
+}
+
+/// A fact of an account or a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is documented at its body")]
+pub enum Fact {
+    AccountOpened(AccountOpened),
+    Posted(Posted),
+    Held(Held),
+    HoldReleased(HoldReleased),
+    AccountRefused(Refused),
+    ProductListed(ProductListed),
+    Reserved(Reserved),
+    ReservationReleased(ReservationReleased),
+    Sold(Sold),
+    Returned(Returned),
+    ProductRefused(Refused),
+}
+
+impl Fact {
+    /// The event's type and body.
+    pub fn encode(&self) -> (&'static str, Bytes) {
+        match self {
+            Self::AccountOpened(body) => (kind::ACCOUNT_OPENED, encode(body)),
+            Self::Posted(body) => (kind::POSTED, encode(body)),
+            Self::Held(body) => (kind::HELD, encode(body)),
+            Self::HoldReleased(body) => (kind::HOLD_RELEASED, encode(body)),
+            Self::AccountRefused(body) => (kind::ACCOUNT_REFUSED, encode(body)),
+            Self::ProductListed(body) => (kind::PRODUCT_LISTED, encode(body)),
+            Self::Reserved(body) => (kind::RESERVED, encode(body)),
+            Self::ReservationReleased(body) => (kind::RESERVATION_RELEASED, encode(body)),
+            Self::Sold(body) => (kind::SOLD, encode(body)),
+            Self::Returned(body) => (kind::RETURNED, encode(body)),
+            Self::ProductRefused(body) => (kind::PRODUCT_REFUSED, encode(body)),
+        }
+    }
+
+    /// Reads an event of an account's or a product's stream.
+    pub fn decode(recorded: &Recorded) -> Result<Self, DecodeError> {
+        let event = &recorded.event;
+        Ok(match &*event.kind {
+            kind::ACCOUNT_OPENED => Self::AccountOpened(decode(recorded)?),
+            kind::POSTED => Self::Posted(decode(recorded)?),
+            kind::HELD => Self::Held(decode(recorded)?),
+            kind::HOLD_RELEASED => Self::HoldReleased(decode(recorded)?),
+            kind::ACCOUNT_REFUSED => Self::AccountRefused(decode(recorded)?),
+            kind::PRODUCT_LISTED => Self::ProductListed(decode(recorded)?),
+            kind::RESERVED => Self::Reserved(decode(recorded)?),
+            kind::RESERVATION_RELEASED => Self::ReservationReleased(decode(recorded)?),
+            kind::SOLD => Self::Sold(decode(recorded)?),
+            kind::RETURNED => Self::Returned(decode(recorded)?),
+            kind::PRODUCT_REFUSED => Self::ProductRefused(decode(recorded)?),
+            other => {
+                return Err(DecodeError {
+                    stream: recorded.stream.to_string(),
+                    version: recorded.version,
+                    kind: other.to_owned(),
+                    schema: event.schema,
+                    reason: "this binary does not know the type; run a newer one".into(),
+                });
+            }
+        })
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "bodies have string keys and no fallible fields"
+)]
+pub(crate) fn encode<T: Serialize>(body: &T) -> Bytes {
+    serde_json::to_vec(body).expect("plain data is JSON").into()
+}
+
+/// There is one shape so far: nothing to upcast.
+fn decode<T: DeserializeOwned>(recorded: &Recorded) -> Result<T, DecodeError> {
+    Upcasters::default().decode(recorded, SCHEMA)
+}

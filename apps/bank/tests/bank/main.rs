@@ -1,0 +1,12 @@
+//! The bank on the in-memory log: rules, promises, contention.
+
+mod contention;
+mod files;
+mod holds;
+mod keys;
+mod ledger;
+mod market;
+mod purchase;
+mod queries;
+mod runs;
+mod support;
