@@ -15,12 +15,18 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
 use crate::{Edge, Problem};
 
-/// A body of JSON: as a parameter the request's, as a result the answer's.
+/// A JSON object: as a parameter the request's body. As a result, the answer's, of any
+/// JSON.
 #[derive(Debug, Clone)]
 pub struct Json<T>(pub T);
+
+/// A body of any JSON, not looked into.
+#[derive(Debug, Clone)]
+pub struct RawJson(pub Box<RawValue>);
 
 /// A body that may be left out, and is then the default.
 #[derive(Debug, Clone)]
@@ -37,6 +43,21 @@ where
     Edge: FromRef<S>,
     S: Send + Sync,
     T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (head, body) = request.into_parts();
+        check_type(&head.headers)?;
+        let bytes = read(&Edge::from_ref(state), &head.headers, body).await?;
+        parse_object(&bytes).map(Self)
+    }
+}
+
+impl<S> FromRequest<S> for RawJson
+where
+    Edge: FromRef<S>,
+    S: Send + Sync,
 {
     type Rejection = Problem;
 
@@ -63,7 +84,7 @@ where
             return Ok(Self(T::default()));
         }
         check_type(&head.headers)?;
-        parse(&bytes).map(Self)
+        parse_object(&bytes).map(Self)
     }
 }
 
@@ -119,6 +140,15 @@ async fn read(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<Bytes, Pro
         )
         .with_status(StatusCode::REQUEST_TIMEOUT)),
     }
+}
+
+/// Reads a struct. Serde would take an array too, member by member.
+fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        let message = "the body does not read: expected an object, not an array";
+        return Err(Problem::bad_request("request.invalid_body", message));
+    }
+    parse(bytes)
 }
 
 /// Reads a body. The place of a mistake is looked for only once there is one.

@@ -2,7 +2,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use steadfast_core::Time;
-use steadfast_log::Recorded;
+use steadfast_log::{Identity, Recorded};
 
 /// An event as it leaves: CloudEvents 1.0, JSON. What is ours beyond that standard are
 /// extension attributes, whose names it wants in lower case.
@@ -13,6 +13,7 @@ pub struct CloudEvent {
     source: String,
     #[serde(rename = "type")]
     kind: String,
+    /// Its stream: `TENANT/CATEGORY/NAME`.
     subject: String,
     time: Time,
     datacontenttype: &'static str,
@@ -20,14 +21,12 @@ pub struct CloudEvent {
     data: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
-    /// `TENANT/CATEGORY/NAME`
-    stream: String,
     /// Its place in its stream, from 1.
     streamversion: u64,
     /// Its place in the log: a cursor.
     position: String,
     /// The version of the shape of `data`.
-    dataversion: u16,
+    dataschemaversion: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     causationid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,25 +35,19 @@ pub struct CloudEvent {
     sessionid: Option<String>,
 }
 
-impl From<Recorded> for CloudEvent {
-    fn from(recorded: Recorded) -> Self {
-        Self::of(&recorded)
-    }
-}
-
 impl CloudEvent {
     /// The event as others see it. A body that is not JSON goes as base64; an empty one
     /// not at all.
-    pub fn of(recorded: &Recorded) -> Self {
-        let (stream, event) = (&recorded.stream, &recorded.event);
+    pub fn of(log: &Identity, recorded: &Recorded) -> Self {
+        let event = &recorded.event;
         let data = serde_json::from_slice::<Box<RawValue>>(&event.body).ok();
         let binary = data.is_none() && !event.body.is_empty();
         Self {
             specversion: "1.0",
             id: event.id.to_string(),
-            source: format!("/{}/{}", stream.tenant(), stream.category()),
+            source: format!("urn:steadfast:{}", log.log_id),
             kind: event.kind.clone().into_owned(),
-            subject: stream.name().into(),
+            subject: recorded.stream.as_str().into(),
             time: event.time,
             datacontenttype: if binary {
                 "application/cbor"
@@ -63,10 +56,9 @@ impl CloudEvent {
             },
             data,
             data_base64: binary.then(|| STANDARD.encode(&event.body)),
-            stream: stream.as_str().into(),
             streamversion: recorded.version,
             position: recorded.position.to_string(),
-            dataversion: event.schema,
+            dataschemaversion: event.schema,
             causationid: event.causation.map(|id| id.to_string()),
             correlationid: event.correlation.map(|id| id.to_string()),
             sessionid: event.session.map(|id| id.to_string()),

@@ -35,6 +35,7 @@ pub(crate) async fn list(
         stream: stream.as_deref(),
     };
     let until = edge.world().clock().elapsed() + wait;
+    let log = edge.engine().log().identity();
     let mut items = Vec::new();
     for _ in 0..PAGES_MAX {
         let left = until.saturating_sub(edge.world().clock().elapsed());
@@ -44,7 +45,7 @@ pub(crate) async fn list(
         }
         for recorded in &page.events {
             if wanted.covers(recorded) {
-                items.push(CloudEvent::of(recorded));
+                items.push(CloudEvent::of(&log, recorded));
             }
             after = recorded.position;
             if items.len() >= limit {

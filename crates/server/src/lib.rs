@@ -33,7 +33,7 @@ mod webhook;
 
 pub use app::App;
 pub use auth::{Caller, Operator};
-pub use body::{Json, OrDefault};
+pub use body::{Json, OrDefault, RawJson};
 pub use cloud_event::CloudEvent;
 pub use config::ServerConfig;
 pub use context::RequestContext;

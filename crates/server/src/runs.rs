@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -315,6 +315,24 @@ pub(crate) async fn events(
     let mut events = edge.engine().events(tenant, id, from, limit + 1).await?;
     let next = events.get(limit).map(|event| event.version.to_string());
     events.truncate(limit);
-    let items = events.into_iter().map(CloudEvent::from).collect();
+    let log = edge.engine().log().identity();
+    let items = events.iter().map(|it| CloudEvent::of(&log, it)).collect();
     Ok(Json(Page { items, next }))
+}
+
+/// Why the run did what it did: as JSON, or as text for people who ask for `text/plain`.
+pub(crate) async fn explain(
+    State(edge): State<Edge>,
+    caller: Caller,
+    Place(id): Place<RunId>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    check_own(&edge, &caller, id).await?;
+    let tenant = &caller.principal.tenant;
+    let story = edge.engine().explain(tenant, id).await?;
+    let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
+    Ok(match accept {
+        Some(accept) if accept.starts_with("text/plain") => story.to_string().into_response(),
+        _ => Json(story).into_response(),
+    })
 }

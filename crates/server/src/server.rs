@@ -77,6 +77,7 @@ fn engine_routes() -> Router<Edge> {
         .route("/runs", get(runs::list).post(runs::start))
         .route("/runs/{id}", get(runs::show))
         .route("/runs/{id}/events", get(runs::events))
+        .route("/runs/{id}/explain", get(runs::explain))
         .route("/runs/{id}/signals/{name}", post(signals::signal))
         .route("/runs/{id}/cancel", post(signals::cancel))
         .route("/runs/{id}/kill", post(signals::kill))

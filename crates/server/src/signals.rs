@@ -3,12 +3,11 @@ use axum::{
     http::StatusCode,
 };
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use steadfast_core::{RunId, id_type};
 use steadfast_engine::Data;
 
 use crate::{
-    Caller, Edge, Json, Operator, OptionalKey, OrDefault, Place, Problem, runs::check_own,
+    Caller, Edge, Operator, OptionalKey, OrDefault, Place, Problem, RawJson, runs::check_own,
 };
 
 id_type!(
@@ -31,7 +30,7 @@ pub(crate) async fn signal(
     caller: Caller,
     Path((id, name)): Path<(String, String)>,
     key: OptionalKey,
-    Json(value): Json<Box<RawValue>>,
+    RawJson(value): RawJson,
 ) -> Result<StatusCode, Problem> {
     let run: RunId = id.parse().map_err(|error: steadfast_core::id::InvalidId| {
         Problem::bad_request("request.invalid_path", error.to_string()).with_field("id")

@@ -4,10 +4,11 @@
 //! `id.timestamp.body`, so that a receiver can tell a forged, changed or replayed message.
 //! The id is the event's: a receiver drops repeats by it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::future::{BoxFuture, FutureExt as _};
 use reqwest::{StatusCode, Url, redirect};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,8 @@ use steadfast_core::{
     config::{Environment, Period, SecretError, SecretSource, positive},
     defaults,
 };
-use steadfast_log::Recorded;
+use steadfast_engine::{Deliver, Subscriber};
+use steadfast_log::{Identity, Recorded};
 
 use crate::CloudEvent;
 
@@ -83,6 +85,7 @@ pub struct Webhook {
     client: reqwest::Client,
     url: Url,
     key: hmac::Key,
+    log: Identity,
     world: World,
 }
 
@@ -98,6 +101,7 @@ impl Webhook {
     pub fn new(
         config: &WebhookConfig,
         env: &Environment,
+        log: Identity,
         world: World,
     ) -> Result<Self, WebhookError> {
         let url = Url::parse(&config.url).map_err(|_| WebhookError::Url)?;
@@ -123,14 +127,28 @@ impl Webhook {
             client,
             url,
             key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
+            log,
             world,
         })
     }
 
+    /// The sink of that name: what the registry of the engine takes.
+    pub fn subscriber(
+        name: &str,
+        config: &WebhookConfig,
+        env: &Environment,
+        log: Identity,
+        world: World,
+    ) -> Result<Subscriber, WebhookError> {
+        let webhook = Self::new(config, env, log, world)?;
+        let events = config.events.clone();
+        Ok(Subscriber::sink(name, events, Arc::new(webhook)))
+    }
+
     /// One attempt. Only a status of 2xx is a delivery; any failure but a refusal by the
     /// receiver (4xx other than 408, 425 and 429) may be tried again.
-    pub async fn deliver(&self, recorded: &Recorded) -> Result<(), Failure> {
-        let body = serde_json::to_string(&CloudEvent::of(recorded))
+    async fn attempt(&self, recorded: &Recorded) -> Result<(), Failure> {
+        let body = serde_json::to_string(&CloudEvent::of(&self.log, recorded))
             .map_err(|error| Failure::internal("sink.unwritable", error.to_string()))?;
         let id = recorded.event.id.to_string();
         let timestamp = self.world.now().seconds().to_string();
@@ -151,6 +169,12 @@ impl Webhook {
     fn sign(&self, id: &str, timestamp: &str, body: &str) -> String {
         let signed = hmac::sign(&self.key, format!("{id}.{timestamp}.{body}").as_bytes());
         format!("v1,{}", STANDARD.encode(signed))
+    }
+}
+
+impl Deliver for Webhook {
+    fn deliver<'a>(&'a self, event: &'a Recorded) -> BoxFuture<'a, Result<(), Failure>> {
+        self.attempt(event).boxed()
     }
 }
 
