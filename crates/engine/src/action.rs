@@ -35,6 +35,10 @@ pub struct ActionOptions {
     /// Waits before the retries, as upper bounds (full jitter). Their number is the
     /// number of retries.
     pub waits: Vec<Duration>,
+    /// The `[resilience.NAME]` policy that guards it, shared by all actions of one owner;
+    /// its retries and timeouts then count instead of those above. Actions on our own log
+    /// need none.
+    pub policy: Option<&'static str>,
 }
 
 impl Default for ActionOptions {
@@ -42,6 +46,7 @@ impl Default for ActionOptions {
         Self {
             timeout: defaults::ACTION_TIMEOUT,
             waits: defaults::RETRY_WAITS.to_vec(),
+            policy: None,
         }
     }
 }
@@ -52,6 +57,7 @@ impl ActionOptions {
         Self {
             timeout,
             waits: Vec::new(),
+            policy: None,
         }
     }
     /// The longest that all attempts can take together.
@@ -72,9 +78,11 @@ pub(crate) struct Handler {
     pub(crate) performer: Performer,
 }
 
+pub(crate) type Act = Arc<dyn Fn(StepTask) -> OutcomeFuture + Send + Sync>;
+
 #[derive(Clone)]
 pub(crate) enum Performer {
-    Outside(Arc<dyn Fn(StepTask) -> OutcomeFuture + Send + Sync>),
+    Outside(Act),
     OnLog(Arc<dyn Fn(StepTask, Record<Data>) -> RecordingFuture + Send + Sync>),
 }
 

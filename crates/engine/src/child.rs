@@ -16,6 +16,10 @@ use crate::{
 };
 
 impl Inner {
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn that calls itself by way of `begin` needs its bounds said"
+    )]
     /// Starts a child, or joins the one that is there. A failure is the step's result.
     pub(crate) fn start_child(
         self: Arc<Self>,

@@ -43,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) node: NodeId,
     pub(crate) config: EngineConfig,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) policies: Arc<steadfast_resilience::Registry>,
     pub(crate) timers: Timers,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) idle: tokio::sync::Notify,
@@ -125,7 +126,14 @@ impl Engine {
     ) -> Self {
         let node = NodeId::next(&world);
         let payload_key = *log.identity().log_id.as_bytes();
+        let policies = registry.policies().unwrap_or_else(|| {
+            let none = steadfast_resilience::Policies::new();
+            Arc::new(steadfast_resilience::Registry::new(
+                &none, &world, &observer,
+            ))
+        });
         let inner = Inner {
+            policies,
             slots: Slots::new(world.clone(), config.max_active_runs),
             timers: Timers::default(),
             stopping: watch::channel(false).0,

@@ -1,13 +1,20 @@
 //! Performs a step: attempts with a timeout each, waits between them, and a clear end.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures::FutureExt;
 use steadfast_core::{Failure, Time, observe::Signal};
+use steadfast_resilience::{Deadline, PolicyConfig};
 
 use crate::{
-    Data, EffectKey, Record, Recording, StepId, StepOutcome, StepTask, action::Performer,
-    engine::Inner, history::Facts, update::Update,
+    Data, EffectKey, Record, Recording, StepId, StepOutcome, StepTask,
+    action::{Act, ActionOptions, Performer},
+    engine::Inner,
+    history::Facts,
+    update::Update,
 };
 
 /// What performing a step came to.
@@ -36,6 +43,9 @@ pub(crate) async fn perform(engine: Arc<Inner>, mut task: StepTask) -> Performed
             Vec::new(),
         );
     };
+    if let (Some(policy), Performer::Outside(act)) = (handler.options.policy, &handler.performer) {
+        return guarded(&engine, policy, act, &handler.options, task).await;
+    }
     let mut failed_attempts = Vec::new();
     let mut waits = handler.options.waits.iter();
     loop {
@@ -92,6 +102,66 @@ pub(crate) async fn perform(engine: Arc<Inner>, mut task: StepTask) -> Performed
     }
 }
 
+/// Performs `task` under its policy, which retries, times out and stops calling what is down.
+async fn guarded(
+    engine: &Arc<Inner>,
+    policy: &str,
+    act: &Act,
+    options: &ActionOptions,
+    task: StepTask,
+) -> Performed {
+    let policy = engine
+        .policies
+        .get_or(policy, &PolicyConfig::action_group());
+    let deadline = Deadline::after(&engine.world, options.budget());
+    let failed = Arc::new(Mutex::new(Vec::new()));
+    let outcome = policy.call(&deadline, |attempt, limit| {
+        let deadline = engine.world.now().after(limit.remaining());
+        let task = StepTask {
+            attempt,
+            deadline,
+            ..task.clone()
+        };
+        engine.tell(task.run, || Update::StepStarted {
+            step: task.step.clone(),
+            attempt,
+        });
+        let (failed, act, action) = (failed.clone(), act.clone(), task.action.clone());
+        async move {
+            let caught = AssertUnwindSafe(act(task)).catch_unwind().await;
+            let outcome = caught.unwrap_or_else(|_| Err(panicked(&action)));
+            if let Err(failure) = &outcome {
+                failed
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(failure.code.clone());
+            }
+            outcome
+        }
+    });
+    let outcome = outcome.await.map_err(|failure| Failure {
+        retryable: false,
+        ..failure
+    });
+    let mut failed_attempts =
+        std::mem::take(&mut *failed.lock().unwrap_or_else(PoisonError::into_inner));
+    if outcome.is_err() {
+        failed_attempts.pop();
+    }
+    let label = if outcome.is_ok() { "ok" } else { "failed" };
+    let took = options.budget().saturating_sub(deadline.remaining());
+    engine.observer.observe(Signal::Step {
+        action: &task.action,
+        outcome: label,
+        took,
+    });
+    done(outcome, failed_attempts)
+}
+
+fn panicked(action: &str) -> Failure {
+    Failure::internal("step.panicked", format!("action {action} panicked"))
+}
+
 fn done(outcome: StepOutcome, failed_attempts: Vec<String>) -> Performed {
     Performed::Result {
         outcome,
@@ -121,7 +191,7 @@ async fn attempt(
     tokio::select! {
         biased;
         result = caught => result.unwrap_or_else(|_| {
-            Attempted::Done(Err(Failure::internal("step.panicked", format!("action {} panicked", task.action))))
+            Attempted::Done(Err(panicked(&task.action)))
         }),
         () = engine.world.clock().sleep(timeout) => Attempted::Done(Err(Failure::upstream(
             "step.timeout",

@@ -41,7 +41,7 @@ pub use data::Data;
 pub use dead_letter::{DEAD_LETTER, DeadLetter, DeadLetterId, DeadLetterView, LetterKind};
 pub use engine::{Accepted, Engine, Start, key_reused};
 pub use explain::{Explanation, Line};
-pub use react::{Deliver, Reaction, Subscriber, cloud_event};
+pub use react::{Deliver, Reaction, Subscriber};
 pub use record::{Priority, Status};
 pub use step::{EffectKey, StepId, StepOutcome, StepTask};
 pub use update::{Settled, Update};

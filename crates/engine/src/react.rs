@@ -290,26 +290,3 @@ impl Inner {
             .map_err(|error| error.failure())
     }
 }
-
-/// An event as CloudEvents 1.0 in JSON, as it leaves the house.
-pub fn cloud_event(log_id: uuid::Uuid, recorded: &Recorded) -> serde_json::Value {
-    let event = &recorded.event;
-    let data =
-        serde_json::from_slice::<serde_json::Value>(&event.body).unwrap_or(serde_json::Value::Null);
-    let mut envelope = serde_json::json!({
-        "specversion": "1.0",
-        "id": event.id,
-        "source": format!("urn:steadfast:{log_id}"),
-        "type": event.kind,
-        "subject": recorded.stream,
-        "time": event.time,
-        "datacontenttype": "application/json",
-        "dataschemaversion": event.schema,
-        "streamversion": recorded.version,
-        "data": data,
-    });
-    if let (Some(correlation), Some(fields)) = (event.correlation, envelope.as_object_mut()) {
-        fields.insert("correlationid".into(), correlation.to_string().into());
-    }
-    envelope
-}

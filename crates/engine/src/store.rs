@@ -135,8 +135,8 @@ impl Visit for Started {
 impl Visit for Message {
     fn visit(&mut self, each: &mut dyn FnMut(&mut Data)) {
         match &mut self.what {
-            Sent::Signal { value, .. } => each(value),
-            Sent::Result {
+            Sent::Signal { value, .. }
+            | Sent::Result {
                 outcome: Ok(value), ..
             } => each(value),
             Sent::Result {

@@ -2,6 +2,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Dura
 
 use serde::{Serialize, de::DeserializeOwned};
 use steadfast_core::{Failure, defaults};
+use steadfast_resilience::Registry as Policies;
 
 use crate::{
     Ctx, Data, Priority, Record, Recording, StepTask, Subscriber,
@@ -58,6 +59,7 @@ pub struct Registry {
     workflows: BTreeMap<(&'static str, u32), Workflow>,
     actions: BTreeMap<&'static str, Handler>,
     subscribers: Vec<Subscriber>,
+    policies: Option<Arc<Policies>>,
 }
 
 impl Registry {
@@ -176,6 +178,15 @@ impl Registry {
         );
         self.subscribers.push(subscriber);
         self
+    }
+    /// Where actions find the policies that guard them; without, each named policy is the
+    /// preset for action groups.
+    pub fn guarded_by(&mut self, policies: Arc<Policies>) -> &mut Self {
+        self.policies = Some(policies);
+        self
+    }
+    pub(crate) fn policies(&self) -> Option<Arc<Policies>> {
+        self.policies.clone()
     }
     /// Who reacts to events.
     pub fn subscribers(&self) -> impl Iterator<Item = &Subscriber> {

@@ -191,6 +191,7 @@ impl House {
         keys
     }
 
+    #[expect(clippy::unused_self, reason = "reads well at the call")]
     pub(crate) fn stream(&self, run: RunId) -> StreamId {
         StreamId::new(&tenant(), steadfast_engine::record::RUN, run)
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use steadfast_core::{Failure, canonical::Hash};
-use steadfast_engine::{Ctx, Status, WorkflowOptions};
+use steadfast_engine::{Action, ActionOptions, Ctx, Status, WorkflowOptions};
 use steadfast_log::{ClaimKey, Log, StreamId};
 
 use crate::house::{BOOK, FAIL, House, NOTE, accept, finish, notes, start, tenant, view};
@@ -58,6 +58,48 @@ async fn a_retryable_failure_is_tried_again_under_the_same_key_and_then_gives_up
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_breaker_keeps_calls_away_from_an_owner_that_is_down() {
+    let house = House::new();
+    let down: Action<String, u64> = Action::new("test.payments");
+    let mut registry = house.registry();
+    let effects = house.effects.clone();
+    let options = ActionOptions {
+        policy: Some("payments"),
+        ..ActionOptions::default()
+    };
+    registry.action(&down, options, move |task, what: String| {
+        effects
+            .lock()
+            .expect("effects")
+            .push((task.key.to_string(), what));
+        async move { Err::<u64, _>(Failure::upstream("test.down", "down")) }
+    });
+    registry.workflow(
+        "pay",
+        1,
+        WorkflowOptions::default(),
+        |ctx: Ctx, (): ()| async move {
+            ctx.step(
+                "pay",
+                &Action::<String, u64>::new("test.payments"),
+                &"pay".to_owned(),
+            )
+            .await
+        },
+    );
+    let engine = house.engine(registry);
+    for _ in 0..5 {
+        let run = accept(&engine, "pay", &()).await.run;
+        assert_eq!(finish(&engine, run).await.status, Status::Dead);
+    }
+    assert_eq!(
+        house.effects().len(),
+        3,
+        "three failures open it; the other runs never call"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn g1_whatever_was_accepted_survives_a_crash_at_any_commit() {
     for last_happens in [false, true] {
         for commits in 2..10 {
@@ -92,8 +134,14 @@ async fn g1_nothing_is_accepted_before_it_is_durable() {
     let doomed = house.node(house.mortal(1, false), registry);
     let accepting = doomed.start(start("notes", &5));
     let answer = tokio::time::timeout(Duration::from_secs(60), accepting).await;
-    assert!(answer.is_err(), "the commit never came, and yet the run was accepted");
-    assert!(house.effects().is_empty(), "nothing acts before it is written");
+    assert!(
+        answer.is_err(),
+        "the commit never came, and yet the run was accepted"
+    );
+    assert!(
+        house.effects().is_empty(),
+        "nothing acts before it is written"
+    );
 }
 
 #[tokio::test(start_paused = true)]
