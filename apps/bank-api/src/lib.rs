@@ -1,1 +1,16 @@
-//! The bank over HTTP.
+//! The bank over HTTP, under `/api/v1/bank`.
+//!
+//! What is asked is read into this crate's own types and handed to the [`Bank`]; a refusal
+//! by the rules of the bank is an outcome, and leaves as 422 with the id it was decided
+//! under.
+//!
+//! [`Bank`]: steadfast_bank::Bank
+
+mod accounts;
+mod app;
+mod money;
+mod products;
+mod purchases;
+mod transfers;
+
+pub use app::BankApp;

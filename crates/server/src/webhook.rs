@@ -4,7 +4,7 @@
 //! `id.timestamp.body`, so that a receiver can tell a forged, changed or replayed message.
 //! The id is the event's: a receiver drops repeats by it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -17,7 +17,7 @@ use steadfast_core::{
     config::{Environment, Period, SecretError, SecretSource, positive},
     defaults,
 };
-use steadfast_engine::{Deliver, Subscriber};
+use steadfast_engine::Deliver;
 use steadfast_log::{Identity, Recorded};
 
 use crate::CloudEvent;
@@ -80,7 +80,7 @@ impl Coded for WebhookError {
 
 const SECRET_BYTES_MIN: usize = 24;
 
-/// One receiver of events.
+/// One receiver of events: a [`steadfast_engine::Subscriber::sink`] delivers to it.
 pub struct Webhook {
     client: reqwest::Client,
     url: Url,
@@ -130,19 +130,6 @@ impl Webhook {
             log,
             world,
         })
-    }
-
-    /// The sink of that name: what the registry of the engine takes.
-    pub fn subscriber(
-        name: &str,
-        config: &WebhookConfig,
-        env: &Environment,
-        log: Identity,
-        world: World,
-    ) -> Result<Subscriber, WebhookError> {
-        let webhook = Self::new(config, env, log, world)?;
-        let events = config.events.clone();
-        Ok(Subscriber::sink(name, events, Arc::new(webhook)))
     }
 
     /// One attempt. Only a status of 2xx is a delivery; any failure but a refusal by the

@@ -1,0 +1,60 @@
+use axum::{
+    Router,
+    extract::FromRef,
+    routing::{get, post},
+};
+use steadfast_bank::Bank;
+use steadfast_server::{App, Edge};
+
+use crate::{accounts, products, purchases, transfers};
+
+/// The bank as an application of the server.
+#[derive(Debug, Clone)]
+pub struct BankApp(Bank);
+
+impl BankApp {
+    /// Over a bank whose decider runs and whose purchase workflow the engine knows.
+    pub fn new(bank: Bank) -> Self {
+        Self(bank)
+    }
+}
+
+/// What its handlers lean on.
+#[derive(Debug, Clone)]
+pub(crate) struct Counter {
+    pub(crate) edge: Edge,
+    pub(crate) bank: Bank,
+}
+
+impl FromRef<Counter> for Edge {
+    fn from_ref(counter: &Counter) -> Self {
+        counter.edge.clone()
+    }
+}
+
+impl FromRef<Counter> for Bank {
+    fn from_ref(counter: &Counter) -> Self {
+        counter.bank.clone()
+    }
+}
+
+impl App for BankApp {
+    fn name(&self) -> &'static str {
+        "bank"
+    }
+    fn routes(&self, edge: Edge) -> Router {
+        Router::new()
+            .route("/accounts", get(accounts::list))
+            .route("/accounts/{id}", get(accounts::show))
+            .route("/accounts/{id}/transactions", get(accounts::transactions))
+            .route("/transactions", get(accounts::all_transactions))
+            .route("/transfers", post(transfers::transfer))
+            .route("/products", get(products::list))
+            .route("/products/{id}", get(products::show))
+            .route("/purchases", post(purchases::buy))
+            .with_state(Counter {
+                edge,
+                bank: self.0.clone(),
+            })
+    }
+}
