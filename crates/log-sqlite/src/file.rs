@@ -102,7 +102,7 @@ pub(crate) fn settle(conn: &Connection, path: &Path) -> Result<(), StoreError> {
             path: path.to_owned(),
             source: rusqlite::Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-                Some("readers keep the write-ahead log from being emptied".into()),
+                Some("another process has been reading it for long: wait for its verify or backup to end".into()),
             ),
         });
     }

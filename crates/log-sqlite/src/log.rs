@@ -107,6 +107,7 @@ impl SqliteLog {
         let lock = Lock::take(path)?;
         let conn = file::open_writing(path)?;
         file::prepare(&conn, path, &options.world)?;
+        path.parent().map_or(Ok(()), file::sync_dir)?;
         let mut log = Self::over(path, &conn, &options)?;
         let (queue, jobs) = mpsc::channel();
         let (tail, seen) = watch::channel(Position {

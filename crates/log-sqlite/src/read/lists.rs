@@ -52,18 +52,19 @@ pub(crate) fn list(conn: &Connection, query: &ListQuery) -> Result<Listings, Rea
         let tx = conn.unchecked_transaction()?;
         let mut rows = Vec::new();
         for filter in filters(&tx, query)? {
-            let mut filter = filter.after(query);
-            filter
-                .sql
-                .push_str(" ORDER BY r.created DESC, s.id DESC LIMIT ?");
-            filter
-                .values
-                .push(Box::new(whole(query.limit).saturating_add(1)));
+            let Filter {
+                from,
+                created,
+                conditions,
+                mut values,
+            } = filter.after(query);
+            values.push(Box::new(whole(query.limit).saturating_add(1)));
             let mut statement = tx.prepare_cached(&format!(
-                "SELECT s.id, r.kind, r.status, r.principal, r.labels, r.created, r.updated {}",
-                filter.sql
+                "SELECT s.id, r.kind, r.status, r.principal, r.labels, r.created, r.updated
+                 {from} CROSS JOIN streams s ON s.key = r.stream WHERE {conditions}
+                 ORDER BY {created} DESC, s.id DESC LIMIT ?"
             ))?;
-            let found = statement.query_map(params_from_iter(filter.values), listing)?;
+            let found = statement.query_map(params_from_iter(values), listing)?;
             for row in found {
                 rows.push(row?);
             }
@@ -84,7 +85,10 @@ pub(crate) fn count(conn: &Connection, query: &ListQuery) -> Result<u64, ReadErr
         let mut count = 0;
         for filter in filters(&tx, query)? {
             count += tx
-                .prepare_cached(&format!("SELECT count(*) {}", filter.sql))?
+                .prepare_cached(&format!(
+                    "SELECT count(*) {} WHERE {}",
+                    filter.from, filter.conditions
+                ))?
                 .query_row(params_from_iter(filter.values), |row| row.get::<_, u64>(0))?;
         }
         Ok(count)
@@ -105,31 +109,36 @@ pub(crate) fn listing(row: &Row<'_>) -> rusqlite::Result<Listing> {
     })
 }
 
-/// The end of a query, from its FROM on.
+/// The parts of a query after what it selects.
 struct Filter {
-    sql: String,
+    from: String,
+    /// The column of the leading index that orders the rows.
+    created: &'static str,
+    conditions: String,
     values: Vec<Box<dyn ToSql>>,
 }
 
 impl Filter {
     fn and(mut self, condition: &str, values: impl IntoIterator<Item = Box<dyn ToSql>>) -> Self {
-        let _ = write!(self.sql, " AND {condition}");
+        // Writing to a String does not fail.
+        let _ = write!(self.conditions, " AND {condition}");
         self.values.extend(values);
         self
     }
 
     fn after(self, query: &ListQuery) -> Self {
-        match &query.after {
-            Some((created, stream)) => self.and(
-                "r.created <= ? AND (r.created, s.id) < (?, ?)",
-                [
-                    Box::new(created.micros()) as Box<dyn ToSql>,
-                    Box::new(created.micros()),
-                    Box::new(stream.as_str().to_owned()),
-                ],
-            ),
-            None => self,
-        }
+        let Some((created, stream)) = &query.after else {
+            return self;
+        };
+        let at = self.created;
+        self.and(
+            &format!("{at} <= ? AND ({at}, s.id) < (?, ?)"),
+            [
+                Box::new(created.micros()) as Box<dyn ToSql>,
+                Box::new(created.micros()),
+                Box::new(stream.as_str().to_owned()),
+            ],
+        )
     }
 }
 
@@ -147,22 +156,17 @@ fn filters(conn: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Filter>
     let mut rest = query.labels.clone();
     if let Some((name, value)) = rest.pop_first() {
         let filter = Filter {
-            sql: "FROM labels r_ CROSS JOIN listings r ON r.stream = r_.stream
-                  CROSS JOIN streams s ON s.key = r.stream
-                  WHERE r_.list = ? AND r_.name = ? AND r_.value = ?"
-                .into(),
+            from: "FROM labels led CROSS JOIN listings r ON r.stream = led.stream".into(),
+            created: "led.created",
+            conditions: "led.list = ? AND led.name = ? AND led.value = ?".into(),
             values: vec![Box::new(list), Box::new(name), Box::new(value)],
         };
         return Ok(vec![narrow(filter, query, &query.statuses, &rest)]);
     }
-    let from = |index: &str| {
-        format!(
-            "FROM listings r INDEXED BY {index} CROSS JOIN streams s ON s.key = r.stream
-             WHERE r.list = ?"
-        )
-    };
     let start = |index| Filter {
-        sql: from(index),
+        from: format!("FROM listings r INDEXED BY {index}"),
+        created: "r.created",
+        conditions: "r.list = ?".into(),
         values: vec![Box::new(list)],
     };
     if query.principal.is_some() {

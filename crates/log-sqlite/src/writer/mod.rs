@@ -27,6 +27,7 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode};
@@ -112,7 +113,9 @@ impl Writer {
             }
             match self.serve(&open, &mut inbox, &mut checkpointer) {
                 Ended::Closed => {
-                    // Leaves the file whole; what it cannot move now, the next start does.
+                    // Leaves one whole file where no reader is in the way. If one is, the
+                    // next start does it.
+                    let _ = open.busy_timeout(Duration::ZERO);
                     let _ = crate::file::settle(&open, &self.path);
                     break;
                 }
@@ -225,7 +228,9 @@ impl Writer {
         self.counters
             .events
             .fetch_add(session.last - before, Relaxed);
-        self.counters.groups.fetch_add(1, Relaxed);
+        // A group that wrote nothing had nothing to sync.
+        let wrote = !snapshots.is_empty() || members.iter().any(|member| member.answer.is_ok());
+        self.counters.groups.fetch_add(wrote.into(), Relaxed);
         self.observer.observe(Signal::Group {
             commits: members.len(),
             took: clock.elapsed().saturating_sub(began),
