@@ -1,0 +1,57 @@
+# Everything that people and continuous integration do, by hand or not.
+
+CARGO ?= cargo
+DATA ?= data
+STEADFAST := target/release/steadfast
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint fmt docs bench soak deny tools
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+tools: ## check that a Rust toolchain and a C compiler are there
+	@command -v $(CARGO) >/dev/null 2>&1 || { \
+	  echo "cargo is not installed. Get Rust 1.95 or newer from https://rustup.rs, then run make again." >&2; exit 1; }
+	@command -v cc >/dev/null 2>&1 || { \
+	  echo "cc, a C compiler, is missing (SQLite and the cryptography are C)."; \
+	  if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	    echo "Installing build-essential."; \
+	    apt-get update -qq && apt-get install -y -qq build-essential; \
+	  else echo "Install it, on Debian with: sudo apt-get install build-essential" >&2; exit 1; fi; }
+
+build: tools ## the release binary
+	$(CARGO) build --release --locked --package steadfast-cli
+
+run: build ## a bank with three customers on http://127.0.0.1:7400, data under ./data
+	@mkdir -p $(DATA)
+	exec ./$(STEADFAST) serve --demo --store sqlite:$(DATA)/steadfast.db
+
+fmt: tools ## format all code
+	$(CARGO) fmt --all
+
+lint: tools
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+test: lint ## everything that must hold: format, lints, tests, documentation, six rounds of kill -9
+	@if $(CARGO) nextest --version >/dev/null 2>&1; \
+	  then $(CARGO) nextest run --workspace --locked; \
+	  else $(CARGO) test --workspace --locked --lib --bins --tests; fi
+	$(CARGO) test --workspace --locked --doc
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
+	  else echo "cargo-deny is not installed: licences and advisories are not checked (see make deny)"; fi
+
+deny: ## licences and advisories of all dependencies; needs cargo install cargo-deny --locked
+	$(CARGO) deny --all-features check licenses bans sources advisories
+
+soak: build ## a hundred rounds of kill -9 under load, on the release binary
+	STEADFAST_KILL_ROUNDS=$${STEADFAST_KILL_ROUNDS:-100} STEADFAST_BIN=$(CURDIR)/$(STEADFAST) \
+	  $(CARGO) test --locked --package steadfast-cli --test e2e -- --nocapture --exact kill::killing_it_at_any_moment_loses_and_doubles_nothing
+
+bench: build ## how fast the log, runs and transfers are, beside what the disk can do
+	@for what in log runs transfers; do ./$(STEADFAST) bench $$what || exit 1; done
+
+docs: build ## write docs/configuration.md and docs/steadfast.example.toml from the code
+	./$(STEADFAST) config reference > docs/configuration.md
+	./$(STEADFAST) config init > docs/steadfast.example.toml

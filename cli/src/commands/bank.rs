@@ -1,0 +1,239 @@
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use steadfast_core::{Currency, Money};
+
+use super::{Global, key_or_new};
+use crate::{
+    client::{Client, segment},
+    output,
+    store::StoreArgs,
+};
+
+/// See [`super::Command::Bank`].
+#[derive(Debug, Subcommand)]
+pub(crate) enum BankCommand {
+    /// The accounts of the caller, or with an operator's token those of a user.
+    Accounts {
+        /// Whose.
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// The movements of an account, newest first.
+    Transactions {
+        /// Which account: ana-checking.
+        account: String,
+        /// At most so many.
+        #[arg(long)]
+        limit: Option<u32>,
+        /// Go on where an earlier page ended.
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// Pay a user or an account.
+    Transfer(TransferArgs),
+    /// Buy something: a durable run.
+    Buy(BuyArgs),
+    /// What can be bought.
+    Products {
+        /// At most so many.
+        #[arg(long, default_value_t = 200)]
+        limit: u32,
+        /// Go on where an earlier page ended.
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// Bring in accounts or transactions from a file (.csv, .jsonl). Every line is checked
+    /// first; a file that was cut off can be imported again. Works on the store itself: stop
+    /// the server first.
+    Import(ImportArgs),
+}
+
+/// See [`BankCommand::Transfer`].
+#[derive(Debug, Args)]
+pub(crate) struct TransferArgs {
+    /// A user, or an account.
+    to: String,
+    /// How much: 1250.50.
+    amount: String,
+    /// In which currency.
+    #[arg(long, default_value = "MXN", value_parser = currency)]
+    currency: Currency,
+    /// From which account; else the caller's checking account.
+    #[arg(long)]
+    from: Option<String>,
+    /// What for.
+    #[arg(long)]
+    memo: Option<String>,
+    /// The idempotency key: the same key again gives the same answer, and moves nothing.
+    #[arg(long)]
+    key: Option<String>,
+}
+
+/// See [`BankCommand::Buy`].
+#[derive(Debug, Args)]
+pub(crate) struct BuyArgs {
+    /// Which product.
+    product: String,
+    /// How many.
+    #[arg(long, default_value_t = 1)]
+    quantity: u32,
+    /// From which account; else the caller's checking account.
+    #[arg(long)]
+    from: Option<String>,
+    /// The idempotency key.
+    #[arg(long)]
+    key: Option<String>,
+    /// Wait so many seconds for the outcome.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    wait: u64,
+}
+
+/// See [`BankCommand::Import`].
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// What the file is about.
+    kind: Kind,
+    /// The file.
+    file: PathBuf,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// user, name, currency, balance
+    Accounts,
+    /// id, from, to, amount, currency, memo, time
+    Transactions,
+}
+
+fn currency(text: &str) -> Result<Currency, String> {
+    text.parse::<Currency>().map_err(|error| error.to_string())
+}
+
+pub(crate) async fn run(command: BankCommand, global: &Global) -> anyhow::Result<()> {
+    if let BankCommand::Import(args) = command {
+        return import(args, global).await;
+    }
+    let client = global.connection.client()?;
+    match command {
+        BankCommand::Accounts { user } => {
+            let query: Vec<_> = user.into_iter().map(|user| ("user", user)).collect();
+            let answer = client.get("/bank/accounts", &query).await?;
+            let columns = [
+                ("ACCOUNT", "id"),
+                ("OWNER", "owner"),
+                ("BALANCE", "balance"),
+                ("AVAILABLE", "available"),
+                ("HELD", "held"),
+            ];
+            output::list(&answer, global.json, &columns)
+        }
+        BankCommand::Transactions {
+            account,
+            limit,
+            cursor,
+        } => {
+            let path = format!("/bank/accounts/{}/transactions", segment(&account));
+            let answer = client.get(&path, &page(limit, cursor)).await?;
+            let columns = [
+                ("TIME", "time"),
+                ("AMOUNT", "amount"),
+                ("BALANCE", "balance"),
+                ("WITH", "with"),
+                ("MEMO", "memo"),
+                ("ID", "id"),
+            ];
+            output::list(&answer, global.json, &columns)
+        }
+        BankCommand::Products { limit, cursor } => {
+            let answer = client
+                .get("/bank/products", &page(Some(limit), cursor))
+                .await?;
+            let columns = [
+                ("PRODUCT", "id"),
+                ("NAME", "name"),
+                ("PRICE", "price"),
+                ("STOCK", "stock"),
+            ];
+            output::list(&answer, global.json, &columns)
+        }
+        BankCommand::Transfer(args) => transfer(&client, args, global).await,
+        BankCommand::Buy(args) => buy(&client, args, global).await,
+        BankCommand::Import(_) => Ok(()),
+    }
+}
+
+fn page(limit: Option<u32>, cursor: Option<String>) -> Vec<(&'static str, String)> {
+    let limit = limit.map(|limit| ("limit", limit.to_string()));
+    let cursor = cursor.map(|cursor| ("cursor", cursor));
+    limit.into_iter().chain(cursor).collect()
+}
+
+async fn transfer(client: &Client, args: TransferArgs, global: &Global) -> anyhow::Result<()> {
+    let amount = Money::parse(&args.amount, args.currency)?;
+    let mut body = json!({ "to": args.to, "amount": amount });
+    set(&mut body, "from", args.from);
+    set(&mut body, "memo", args.memo);
+    let key = key_or_new(args.key);
+    let answer = client
+        .post("/bank/transfers", Some(&key), None, &body)
+        .await?;
+    told(&answer, global)
+}
+
+async fn buy(client: &Client, args: BuyArgs, global: &Global) -> anyhow::Result<()> {
+    let mut body = json!({ "product": args.product, "quantity": args.quantity });
+    set(&mut body, "from", args.from);
+    let key = key_or_new(args.key);
+    let answer = client
+        .post("/bank/purchases", Some(&key), Some(args.wait), &body)
+        .await?;
+    told(&answer, global)
+}
+
+fn set(body: &mut Value, field: &str, value: Option<String>) {
+    if let (Some(fields), Some(value)) = (body.as_object_mut(), value) {
+        fields.insert(field.to_owned(), value.into());
+    }
+}
+
+fn told(answer: &crate::client::Answer, global: &Global) -> anyhow::Result<()> {
+    output::thing(&answer.body, global.json)?;
+    if answer.replayed {
+        output::note("answered before, under the same key: nothing was done again");
+    }
+    Ok(())
+}
+
+async fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
+    let kind = match args.kind {
+        Kind::Accounts => steadfast_bank::import::Kind::Accounts,
+        Kind::Transactions => steadfast_bank::import::Kind::Transactions,
+    };
+    let report = crate::serve::import(&args.store, kind, &args.file).await?;
+    if global.json {
+        output::json(&report)?;
+    } else {
+        output::line(format!(
+            "{} lines: {} imported, {} were there before",
+            report.lines, report.imported, report.repeated
+        ));
+        for problem in &report.problems {
+            let field = problem.field.as_deref().unwrap_or("line");
+            let (line, value, rule) = (problem.line, &problem.value, &problem.rule);
+            output::line(format!("  line {line}: {field} {value:?}: {rule}"));
+        }
+    }
+    if let Some(failure) = report.stopped {
+        anyhow::bail!("stopped half-way, import the file again to go on: {failure}");
+    }
+    anyhow::ensure!(
+        report.problems.is_empty(),
+        "{} has lines that were not imported",
+        args.file.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,79 @@
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Global;
+use crate::{client::segment, output};
+
+/// See [`super::Command::DeadLetters`].
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// What gave up, newest first.
+    List(ListArgs),
+    /// One of them, with its cause and input.
+    Show {
+        /// Which.
+        id: String,
+    },
+    /// Try again: a run goes on at its failed step, or from the start if any of it was undone.
+    Replay {
+        /// Which.
+        id: String,
+    },
+}
+
+/// See [`DeadLettersCommand::List`].
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// open, replayed or expired.
+    #[arg(long)]
+    status: Option<String>,
+    /// At most so many.
+    #[arg(long)]
+    limit: Option<u32>,
+    /// Go on where an earlier page ended.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+pub(crate) async fn run(command: DeadLettersCommand, global: &Global) -> anyhow::Result<()> {
+    let client = global.connection.client()?;
+    match command {
+        DeadLettersCommand::List(args) => {
+            let query = [
+                ("status", args.status),
+                ("limit", args.limit.map(|limit| limit.to_string())),
+                ("cursor", args.cursor),
+            ];
+            let query: Vec<_> = query
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect();
+            let answer = client.get("/dead-letters", &query).await?;
+            let columns = [
+                ("ID", "id"),
+                ("KIND", "kind"),
+                ("STATUS", "status"),
+                ("RUN", "run"),
+                ("WORKFLOW", "workflow"),
+                ("CAUSE", "cause.code"),
+                ("SINCE", "created"),
+            ];
+            output::list(&answer, global.json, &columns)
+        }
+        DeadLettersCommand::Show { id } => {
+            let answer = client
+                .get(&format!("/dead-letters/{}", segment(&id)), &[])
+                .await?;
+            output::thing(&answer, global.json)
+        }
+        DeadLettersCommand::Replay { id } => {
+            let path = format!("/dead-letters/{}/replay", segment(&id));
+            let answer = client.post(&path, None, None, &json!({})).await?;
+            if global.json {
+                return output::json(&answer.body);
+            }
+            output::line(format!("dead letter {id} is replayed"));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The command line: one file for each noun.
+
+pub(crate) mod backup;
+pub(crate) mod bank;
+pub(crate) mod bench;
+pub(crate) mod breakers;
+pub(crate) mod config;
+pub(crate) mod dead_letters;
+pub(crate) mod events;
+pub(crate) mod explain;
+pub(crate) mod migrate;
+pub(crate) mod resume;
+pub(crate) mod runs;
+pub(crate) mod token;
+pub(crate) mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{client::Connection, serve};
+
+/// The runtime for AI agents that act on the real world.
+///
+/// Kill it anywhere: what was accepted is finished once, and one command says why.
+#[derive(Debug, Parser)]
+#[command(name = "steadfast", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Answer in JSON, for programs.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(serve::ServeArgs),
+    /// Make a token that is valid for 30 minutes, with the node's key.
+    Token(token::TokenArgs),
+    /// Tell what a run did and why: every turn, step, attempt, wait, effect and outcome.
+    Explain(explain::ExplainArgs),
+    /// Runs: list, show, start, signal, cancel, kill, check.
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
+    /// What gave up: list, show, replay.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
+    /// The log: export, tail.
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    /// Circuit breakers: list, reset.
+    #[command(subcommand)]
+    Breakers(breakers::BreakersCommand),
+    /// The bank: accounts, transfer, buy, products, import.
+    #[command(subcommand)]
+    Bank(bank::BankCommand),
+    /// Check that a store holds together. Exit code 1 if it does not.
+    Verify(verify::VerifyArgs),
+    /// Bring a store to this binary's schema, or to another one.
+    Migrate(migrate::MigrateArgs),
+    /// Copy a store while it is in use.
+    Backup(backup::BackupArgs),
+    /// Make a store from a backup. It is held: nothing runs until `resume`.
+    Restore(backup::RestoreArgs),
+    /// Let a restored store run.
+    Resume(resume::ResumeArgs),
+    /// The configuration: check, show, init, reference.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Measure the log, runs and transfers beside what the disk can do.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+}
+
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Serve(args) => serve::serve(args).await?,
+        Command::Token(args) => token::run(&args, global)?,
+        Command::Explain(args) => explain::run(args, global).await?,
+        Command::Runs(command) => return runs::run(command, global).await,
+        Command::DeadLetters(command) => dead_letters::run(command, global).await?,
+        Command::Events(command) => events::run(command, global).await?,
+        Command::Breakers(command) => breakers::run(command, global).await?,
+        Command::Bank(command) => bank::run(command, global).await?,
+        Command::Verify(args) => return verify::run(args, global).await,
+        Command::Migrate(args) => migrate::run(args, global).await?,
+        Command::Backup(args) => backup::backup(args, global).await?,
+        Command::Restore(args) => backup::restore(args, global).await?,
+        Command::Resume(args) => resume::run(args, global).await?,
+        Command::Config(command) => config::run(command, global)?,
+        Command::Bench(command) => return bench::run(command, global).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An idempotency key: the caller's, or a fresh one that is shown, so that the same
+/// command can be sent again.
+pub(crate) fn key_or_new(key: Option<String>) -> String {
+    key.unwrap_or_else(|| {
+        let key = steadfast_core::World::system().uuid().to_string();
+        crate::output::note(format!("idempotency key {key} (repeat safely with --key)"));
+        key
+    })
+}

@@ -1,0 +1,77 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use steadfast_core::World;
+
+use super::Global;
+use crate::{node, output, store::StoreArgs, verify};
+
+/// See [`super::Command::Verify`].
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Also compare every derived table with a fold of the log. Nothing may write meanwhile.
+    #[arg(long)]
+    rebuild: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+pub(crate) async fn run(args: VerifyArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    let log = args.store.read_only().await?;
+    let verdict = verify::verify(&log, &World::system(), args.rebuild).await?;
+    if global.json {
+        output::json(&verdict)?;
+    } else {
+        output::line(verdict.summary());
+        for problem in &verdict.problems {
+            output::line(format!("  {problem}"));
+        }
+    }
+    Ok(if verdict.passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// See [`super::runs::RunsCommand::Check`].
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Replays every open run against this binary.
+pub(crate) async fn check(args: CheckArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    let engine = node::reading(&args.store).await?;
+    let bar = output::progress(0, "runs");
+    let report = engine
+        .check(|checked| bar.set_position(checked as u64))
+        .await?;
+    bar.finish_and_clear();
+    if global.json {
+        output::json(&report)?;
+    } else {
+        output::line(format!(
+            "{} open runs: {} diverge, {} cannot be read",
+            report.checked,
+            report.diverged.len(),
+            report.unreadable.len()
+        ));
+        for run in &report.diverged {
+            let (workflow, version) = (&run.workflow, run.version);
+            output::line(format!(
+                "  {} ({workflow} version {version}), turn {}: {}",
+                run.run, run.why.turn, run.why.message
+            ));
+        }
+        for (run, failure) in &report.unreadable {
+            output::line(format!("  {run}: {failure}"));
+        }
+    }
+    Ok(if report.passed() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

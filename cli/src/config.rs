@@ -1,0 +1,97 @@
+//! The whole configuration of a node: one section for each part of the house.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use steadfast_bank::BankConfig;
+use steadfast_core::{
+    config::{Problem, environment, load_checked},
+    logging::LogConfig,
+};
+use steadfast_engine::EngineConfig;
+use steadfast_log_sqlite::StoreConfig;
+use steadfast_resilience::Policies;
+use steadfast_server::{ServerConfig, WebhookConfig};
+
+use crate::store::StoreUrl;
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ConfigArgs {
+    /// A TOML file; variables named STEADFAST_SECTION__KEY go over it.
+    #[arg(long, value_name = "FILE", env = "STEADFAST_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// As the surroundings say, for commands that take no --config.
+    pub(crate) fn from_env() -> Self {
+        let config = std::env::var_os("STEADFAST_CONFIG").map(PathBuf::from);
+        Self { config }
+    }
+}
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// What listens.
+    pub(crate) server: ServerConfig,
+    /// Where everything is kept.
+    pub(crate) store: StoreSection,
+    /// How runs are advanced.
+    pub(crate) engine: EngineConfig,
+    /// What is logged.
+    pub(crate) log: LogConfig,
+    /// The bank.
+    pub(crate) bank: BankConfig,
+    /// How calls to the outside are protected, by name.
+    pub(crate) resilience: Policies,
+    /// Where events are sent, by name.
+    pub(crate) sinks: BTreeMap<String, WebhookConfig>,
+}
+
+/// The store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StoreSection {
+    /// Where it is: `sqlite:PATH`. The node's key, `node.key`, lies beside it.
+    pub(crate) url: String,
+    /// How the store on SQLite works.
+    pub(crate) sqlite: StoreConfig,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self {
+            url: "sqlite:data/steadfast.db".into(),
+            sqlite: StoreConfig::default(),
+        }
+    }
+}
+
+/// Reads file and variables, and checks what no single value can know.
+pub(crate) fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
+    let file = args.config.as_ref().map(|path| {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("configuration {name} cannot be read; check --config"))?;
+        anyhow::Ok((name, text))
+    });
+    let file = file.transpose()?;
+    let source = file
+        .as_ref()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    Ok(load_checked(source, &environment(), check)?)
+}
+
+fn check(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Err(error) = config.store.url.parse::<StoreUrl>() {
+        problems.push(Problem::about("store.url", error.to_string()));
+    }
+    problems
+}

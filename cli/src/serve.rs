@@ -1,0 +1,234 @@
+//! The composition root: configuration, store, bank, engine and server become a node.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use steadfast_bank::{Bank, demo, import};
+use steadfast_bank_api::BankApp;
+use steadfast_core::{
+    Principal, TenantId, World, logging,
+    observe::{Observer, silent},
+};
+use steadfast_engine::Engine;
+use steadfast_log::Log as _;
+use steadfast_log_sqlite::SqliteLog;
+use steadfast_resilience::Registry as Policies;
+use steadfast_server::{Metrics, NodeKey, Server, ServerParts};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
+
+use crate::{
+    config::{self, Config},
+    effects, node, output, retention,
+    store::{StoreArgs, StoreUrl},
+};
+
+/// See [`crate::commands`].
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Where to listen; else the configuration's server.listen.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Seed a bank, once: users ana, luis and marta, and things to buy.
+    #[arg(long)]
+    demo: bool,
+    /// Register the workflow bench.steps: steps that do nothing.
+    #[arg(long)]
+    bench: bool,
+    /// Each step of bench.steps writes a line to this file when it begins and ends.
+    #[arg(long, value_name = "FILE", requires = "bench")]
+    bench_effects: Option<PathBuf>,
+}
+
+/// Serves until it is told to stop, then ends what is going on.
+pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let mut config = config::load(&args.store.config)?;
+    if let Some(listen) = args.listen {
+        config.server.listen = listen;
+    }
+    let url: StoreUrl = match &args.store.store {
+        Some(url) => url.clone(),
+        None => config.store.url.parse()?,
+    };
+    let world = World::system();
+    logging::init(&config.log, &world)?;
+    let node = Node::start(&args, &config, &url, &world).await?;
+    node.serve(&args, &config, &url).await
+}
+
+struct Node {
+    log: Arc<SqliteLog>,
+    bank: Bank,
+    decider: JoinHandle<()>,
+    engine: Engine,
+    metrics: Arc<Metrics>,
+    breakers: Arc<Policies>,
+    key: NodeKey,
+    world: World,
+}
+
+impl Node {
+    /// Everything but the socket. Nothing runs yet except the bank's decider.
+    async fn start(
+        args: &ServeArgs,
+        config: &Config,
+        url: &StoreUrl,
+        world: &World,
+    ) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new());
+        let observer: Arc<dyn Observer> = metrics.clone();
+        let store = config.store.sqlite.clone();
+        let log = node::open_store(url, store, world, observer.clone()).await?;
+        let key = NodeKey::load_or_create(&url.key_path(), world)?;
+        let (bank, decider) = node::open_bank(&log, world, config.bank.clone());
+        if args.demo && !log.identity().held {
+            demo::seed(&bank, &TenantId::default())
+                .await
+                .context("the demo could not be seeded")?;
+        }
+        let mut registry = node::registry(&bank);
+        if args.bench {
+            effects::register(&mut registry, world, args.bench_effects.as_deref())?;
+        }
+        node::add_sinks(&mut registry, &config.sinks, log.identity(), world)?;
+        let breakers = Arc::new(Policies::new(&config.resilience, world, &observer));
+        registry.guarded_by(breakers.clone());
+        let engine = Engine::new(
+            log.clone(),
+            world.clone(),
+            registry,
+            config.engine.clone(),
+            observer,
+        );
+        Ok(Self {
+            log,
+            bank,
+            decider,
+            engine,
+            metrics,
+            breakers,
+            key,
+            world: world.clone(),
+        })
+    }
+
+    async fn serve(self, args: &ServeArgs, config: &Config, url: &StoreUrl) -> anyhow::Result<()> {
+        let wanted = config.server.listen;
+        let listener = TcpListener::bind(wanted).await.with_context(|| {
+            format!("cannot listen on {wanted}: choose another address with --listen")
+        })?;
+        let listen = listener.local_addr()?;
+        let server = Server::new(ServerParts {
+            engine: self.engine.clone(),
+            key: self.key,
+            config: config.server.clone(),
+            metrics: self.metrics,
+            breakers: self.breakers,
+            apps: vec![Box::new(BankApp::new(self.bank.clone()))],
+        });
+        let stop = stop_signal()?;
+        let engine = self.engine.clone();
+        let running = tokio::spawn(async move { engine.run().await });
+        let bank = self.bank.clone();
+        let timers = tokio::spawn(async move { bank.run_timers().await });
+        let keeping = retention::run(self.log.clone(), self.world, config.store.sqlite.clone());
+        let keeping = tokio::spawn(keeping);
+        if self.log.identity().held {
+            output::note(
+                "the store was restored and is held: stop, check it, run `steadfast resume`",
+            );
+        }
+        greet(args, listen, url);
+        tracing::info!(%listen, version = env!("CARGO_PKG_VERSION"), "the node serves");
+        server.serve(listener, stop).await;
+        tracing::info!("the node stops");
+        timers.abort();
+        keeping.abort();
+        self.engine.stop(config.server.grace.get()).await;
+        // A task that panicked has logged where; there is nothing left to save.
+        let _ = running.await;
+        let _ = timers.await;
+        let _ = keeping.await;
+        // The decider ends after the bank's last clone, some of which are in the engine.
+        drop((self.engine, self.bank));
+        self.decider.abort();
+        let _ = self.decider.await;
+        Ok(())
+    }
+}
+
+/// Ends when the process is asked to.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+/// The address and what to try.
+fn greet(args: &ServeArgs, listen: SocketAddr, url: &StoreUrl) {
+    output::line(format!("Steadfast listens on http://{listen}"));
+    output::line(format!("The store is {}.", url.path().display()));
+    if !args.demo {
+        return;
+    }
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "steadfast".into());
+    let place = if listen.port() == 7400 {
+        String::new()
+    } else {
+        format!(" --url http://{listen}")
+    };
+    output::line("");
+    output::line("Try, in another terminal:");
+    for try_this in [
+        "bank accounts --as ana",
+        "bank transfer luis 1750.50 --as ana",
+        "bank buy cafe-chiapas --as marta",
+    ] {
+        output::line(format!("  {program} {try_this}{place}"));
+    }
+    output::line("");
+    output::line("Stop it with Ctrl-C. Or kill it: nothing is lost.");
+}
+
+/// Imports a file into a store that no server holds.
+pub(crate) async fn import(
+    store: &StoreArgs,
+    kind: import::Kind,
+    file: &Path,
+) -> anyhow::Result<import::Report> {
+    let config = config::load(&store.config)?;
+    let world = World::system();
+    let sqlite = config.store.sqlite.clone();
+    let log = node::open_store(&store.url()?, sqlite, &world, silent()).await?;
+    let (bank, decider) = node::open_bank(&log, &world, config.bank);
+    let admin = Principal::system(TenantId::default());
+    let bar = output::progress(1, "lines");
+    let mut tell = |progress: import::Progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    };
+    let report = import::import(&bank, &admin, kind, file, &mut tell).await;
+    bar.finish_and_clear();
+    drop(bank);
+    decider.await?;
+    Ok(report?)
+}

@@ -1,0 +1,170 @@
+//! What is wrong with the surroundings: each its own clear error.
+
+use std::time::Duration;
+
+use reqwest::Method;
+
+use crate::{
+    http::{Client, Reply, send, transfer},
+    node::Place,
+};
+
+#[test]
+fn a_typo_in_the_configuration_stops_the_start_with_file_line_and_suggestion() {
+    let place = Place::new();
+    let path = place.path("typo.toml");
+    std::fs::write(&path, "[engine]\n\nmax_active_rums = 5\n").expect("written");
+    for verb in [&["serve"][..], &["config", "check"]] {
+        let args: Vec<&str> = verb
+            .iter()
+            .chain(&["--config", "typo.toml"])
+            .copied()
+            .collect();
+        let said = place.refused(&args);
+        assert!(said.contains("typo.toml:3"), "{said}");
+        assert!(said.contains("did you mean `max_active_runs`?"), "{said}");
+    }
+    let said = place.refused(&["serve", "--config", "missing.toml"]);
+    assert!(said.contains("missing.toml"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_the_same_store_and_a_taken_port_are_refused() {
+    let place = Place::new();
+    let node = place.serve();
+    let said = place.refused(&["serve", "--listen", "127.0.0.1:0"]);
+    assert!(said.contains("in use by another process"), "{said}");
+    let address = node.url.trim_start_matches("http://");
+    let said = place.refused(&["serve", "--listen", address, "--store", "sqlite:other.db"]);
+    assert!(
+        said.contains(address) && said.contains("--listen"),
+        "{said}"
+    );
+    let client = Client::new(&node.url);
+    let token = place.token("ana", "user");
+    let reply = client
+        .post(&token, &transfer("ana", "still", "luis", 1))
+        .await;
+    assert!(reply.expect("the first one goes on").status < 300);
+}
+
+#[test]
+fn a_store_of_a_newer_schema_and_a_file_of_somebody_else_are_refused_untouched() {
+    let place = Place::new();
+    place.serve().stop();
+    let path = place.path("data/steadfast.db");
+    let store = rusqlite::Connection::open(&path).expect("opens");
+    store
+        .pragma_update(None, "user_version", 9_999)
+        .expect("written");
+    store
+        .pragma_update(None, "journal_mode", "DELETE")
+        .expect("no log beside it");
+    drop(store);
+    let before = std::fs::read(&path).expect("read");
+    let said = place.refused(&["serve"]);
+    assert!(said.contains("schema 9999"), "{said}");
+    let said = place.refused(&["verify"]);
+    assert!(said.contains("schema 9999"), "{said}");
+    assert!(std::fs::read(&path).expect("read") == before, "untouched");
+
+    std::fs::write(place.path("letter.txt"), "dear reader, ".repeat(1_000)).expect("written");
+    let said = place.refused(&["serve", "--store", "sqlite:letter.txt"]);
+    assert!(said.contains("not a Steadfast store"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_what_it_cannot_keep_and_keeps_what_it_accepted() {
+    let place = Place::new();
+    place.serve().stop();
+    // No file may grow beyond 1 MiB: the log beside the store soon does.
+    let mut node = place.serve_after("trap '' XFSZ; ulimit -f 2048");
+    let client = Client::new(&node.url);
+    let token = place.token("ana", "user");
+    let mut replies: Vec<Reply> = Vec::new();
+    let full = |reply: &Reply| reply.status >= 500;
+    while replies.len() < 5_000 && !replies.last().is_some_and(full) {
+        let ask = transfer("ana", &format!("full-{}", replies.len()), "luis", 1);
+        replies.push(
+            client
+                .post(&token, &ask)
+                .await
+                .expect("the process survives"),
+        );
+    }
+    let last = replies.last().expect("some");
+    assert!(full(last), "the disk never filled up: {last:?}");
+    assert_eq!(last.body["retryable"], true, "{last:?}");
+    assert!(
+        last.text("code").starts_with("store.") || last.text("code").starts_with("ledger."),
+        "{last:?}"
+    );
+    let health = send(client.raw(Method::GET, "/healthz"))
+        .await
+        .expect("an answer");
+    assert_eq!(health.status, 200);
+    assert!(node.alive());
+    node.kill();
+
+    // With room again, the very same requests give the very same answers, or the first.
+    let node = place.serve();
+    let client = Client::new(&node.url);
+    for (number, first) in replies.iter().enumerate() {
+        let ask = transfer("ana", &format!("full-{number}"), "luis", 1);
+        let reply = client.post(&token, &ask).await.expect("an answer");
+        assert!(reply.status < 300, "{reply:?}");
+        if !full(first) {
+            assert_eq!(reply.outcome(), first.outcome());
+        }
+    }
+    let accounts = client.get(&token, "/bank/accounts").await;
+    let moved = i64::try_from(replies.len()).expect("few");
+    let checking = accounts["items"].as_array().expect("a list").iter();
+    let checking = checking
+        .clone()
+        .find(|account| account["id"] == "ana-checking");
+    assert_eq!(
+        checking.expect("ana's")["balance"]["minor"],
+        2_500_000 - moved
+    );
+    node.stop();
+    place.verify(&["--rebuild"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_running_store_restores_held_and_goes_on_when_resumed() {
+    let place = Place::new();
+    let node = place.serve();
+    let client = Client::new(&node.url);
+    let token = place.token("ana", "user");
+    let ask = transfer("ana", "kept", "luis", 4_200);
+    let first = client.post(&token, &ask).await.expect("an answer");
+    place.ok(&["backup", "copy.db"]);
+    node.stop();
+    place.ok(&["restore", "copy.db", "--store", "sqlite:data/again.db"]);
+    place.ok(&["verify", "--rebuild", "--store", "sqlite:data/again.db"]);
+    let serve = [
+        "serve",
+        "--bench",
+        "--listen",
+        "127.0.0.1:0",
+        "--store",
+        "sqlite:data/again.db",
+    ];
+    let held = crate::node::Node::start(place.command(&serve));
+    let client = Client::new(&held.url);
+    let ready = send(client.raw(Method::GET, "/readyz"))
+        .await
+        .expect("an answer");
+    assert_eq!(ready.status, 503, "held: {ready:?}");
+    held.stop();
+    place.ok(&["resume", "--store", "sqlite:data/again.db"]);
+    let node = crate::node::Node::start(place.command(&serve));
+    let client = Client::new(&node.url);
+    let again = client.post(&token, &ask).await.expect("an answer");
+    assert!(again.replayed, "{again:?}");
+    assert_eq!(again.outcome(), first.outcome());
+    tokio::time::timeout(Duration::from_secs(10), async { node.stop() })
+        .await
+        .expect("it stops");
+}

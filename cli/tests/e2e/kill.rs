@@ -1,0 +1,222 @@
+//! Kill -9 at random moments under load: nothing is lost, nothing is doubled.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::json;
+use steadfast_core::{World, chance::Chance, chance::Seeded};
+
+use crate::{
+    books::{balances, listed, recompute, seeded},
+    http::{Ask, Client, Reply, purchase, transfer},
+    node::Place,
+};
+
+const CLIENTS: u64 = 8;
+const PRODUCTS: [(&str, i64); 4] = [
+    ("cuaderno-amate", 15_900),
+    ("chocolate-mesa", 12_900),
+    ("miel-azahar", 18_500),
+    ("alebrije-unico", 149_900),
+];
+const USERS: [&str; 3] = ["ana", "luis", "marta"];
+
+/// Everything ever asked, with the first answer where there was one.
+type Asked = Arc<Mutex<Vec<(Ask, Option<Reply>)>>>;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_it_at_any_moment_loses_and_doubles_nothing() {
+    let rounds = setting("STEADFAST_KILL_ROUNDS").unwrap_or(6);
+    let seed = setting("STEADFAST_KILL_SEED").unwrap_or_else(|| World::system().chance().bits());
+    eprintln!("STEADFAST_KILL_SEED={seed} STEADFAST_KILL_ROUNDS={rounds}");
+    let chance = Arc::new(Seeded::new(seed));
+    let place = Place::new();
+    let asked = Asked::default();
+    for round in 0..rounds {
+        let mut node = place.serve();
+        let client = Client::new(&node.url);
+        let tokens = Arc::new(tokens(&place));
+        let unanswered = take_unanswered(&asked);
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let (client, tokens, asked) = (client.clone(), tokens.clone(), asked.clone());
+                let chance = chance.clone();
+                // What was cut off is asked again first, under the same keys.
+                let again = share(&unanswered, number);
+                tokio::spawn(async move {
+                    for ask in again {
+                        send(&client, &tokens, &asked, ask).await;
+                    }
+                    for count in 0.. {
+                        let key = format!("r{round}-c{number}-{count}");
+                        let ask = any(&chance, key);
+                        if !send(&client, &tokens, &asked, ask).await {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50 + chance.below(900))).await;
+        node.kill();
+        for client in clients {
+            client.await.expect("clients end with the server");
+        }
+        let verdict = place.verify(&[]);
+        eprintln!(
+            "round {round}: {} asked, {} events, {} runs, {} of them open",
+            asked.lock().expect("asked").len(),
+            verdict["bank"]["events"],
+            verdict["runs"],
+            verdict["open_runs"]
+        );
+    }
+    judge(&place, &asked).await;
+}
+
+fn tokens(place: &Place) -> BTreeMap<&'static str, String> {
+    USERS
+        .iter()
+        .map(|user| (*user, place.token(user, "user")))
+        .collect()
+}
+
+/// A transfer, a purchase or a run of five steps.
+fn any(chance: &Seeded, key: String) -> Ask {
+    let pick = |bound| usize::try_from(chance.below(bound)).expect("small");
+    let user = USERS[pick(3)];
+    match chance.below(10) {
+        0..6 => {
+            let to = USERS[pick(3)];
+            let to = if to == user { "ana-savings" } else { to };
+            // Now and then more than anyone has.
+            let minor = 1 + chance.below(if chance.below(20) == 0 {
+                1 << 40
+            } else {
+                3_000
+            });
+            transfer(user, &key, to, i64::try_from(minor).expect("in range"))
+        }
+        6..8 => purchase(user, &key, PRODUCTS[pick(4)].0, 1),
+        _ => Ask {
+            user,
+            path: "/runs",
+            key,
+            body: json!({ "workflow": "bench.steps", "input": { "steps": 5, "millis": chance.below(20) } }),
+        },
+    }
+}
+
+/// Sends and remembers. False when the server is gone.
+async fn send(
+    client: &Client,
+    tokens: &BTreeMap<&'static str, String>,
+    asked: &Asked,
+    ask: Ask,
+) -> bool {
+    let reply = client.post(&tokens[ask.user], &ask).await;
+    let gone = reply.is_none();
+    // Told to come again: not an outcome.
+    let reply = reply.filter(|reply| !again(reply));
+    asked.lock().expect("asked").push((ask, reply));
+    !gone
+}
+
+fn again(reply: &Reply) -> bool {
+    matches!(reply.status, 409 | 429 | 500..) && reply.body["retryable"] == true
+}
+
+fn take_unanswered(asked: &Asked) -> Vec<Ask> {
+    let mut asked = asked.lock().expect("asked");
+    let (done, open): (Vec<_>, Vec<_>) = asked.drain(..).partition(|(_, reply)| reply.is_some());
+    *asked = done;
+    open.into_iter().map(|(ask, _)| ask).collect()
+}
+
+fn share(asks: &[Ask], number: u64) -> Vec<Ask> {
+    let mine = |(place, _): &(usize, &Ask)| *place as u64 % CLIENTS == number;
+    let mine = asks.iter().enumerate().filter(mine);
+    mine.map(|(_, ask)| ask.clone()).collect()
+}
+
+/// Every request has one outcome, every repeat gives it, and the books are what the
+/// outcomes say.
+async fn judge(place: &Place, asked: &Asked) {
+    let node = place.serve();
+    let client = Client::new(&node.url);
+    let tokens = tokens(place);
+    let all = std::mem::take(&mut *asked.lock().expect("asked"));
+    let mut expected = seeded();
+    let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
+    for (ask, first) in &all {
+        let reply = settled(&client, &tokens, ask).await;
+        if let Some(first) = first {
+            assert!(reply.replayed || reply.status >= 400, "{ask:?}: {reply:?}");
+            if first.status == 202 {
+                assert_eq!(first.body["id"], reply.body["id"], "{ask:?}");
+            } else {
+                assert_eq!(first.outcome(), reply.outcome(), "{ask:?}");
+            }
+        }
+        let name = format!("{} {}", ask.path, reply.status);
+        *outcomes.entry(name).or_default() += 1;
+        book(&mut expected, ask, &reply);
+    }
+    let accounts = listed(place, &client).await;
+    assert_eq!(balances(&accounts), expected, "{outcomes:?}");
+    eprintln!("{} requests: {outcomes:?}", all.len());
+    node.stop();
+    let verdict = place.verify(&["--rebuild"]);
+    assert_eq!(verdict["open_runs"], 0, "{verdict}");
+    let summary = recompute(place, &accounts);
+    eprintln!(
+        "{} effects, {} of them repeated",
+        summary["effects"], summary["repeated_effects"]
+    );
+}
+
+/// The outcome, waited for.
+async fn settled(client: &Client, tokens: &BTreeMap<&'static str, String>, ask: &Ask) -> Reply {
+    for _ in 0..600 {
+        let reply = client.post(&tokens[ask.user], ask).await;
+        let reply = reply.expect("the server stays");
+        if reply.status != 202 && !again(&reply) {
+            return reply;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{ask:?} has no outcome within a minute");
+}
+
+/// What an outcome did to the balances.
+fn book(balances: &mut BTreeMap<String, i64>, ask: &Ask, reply: &Reply) {
+    let (to, minor) = match ask.path {
+        "/bank/transfers" if reply.status < 300 => {
+            let to = ask.body["to"].as_str().expect("a payee");
+            let to = if to.contains('-') {
+                to.to_owned()
+            } else {
+                format!("{to}-checking")
+            };
+            (to, ask.body["amount"]["minor"].as_i64().expect("centavos"))
+        }
+        "/bank/purchases" if reply.text("status") == "completed" => {
+            let product = &ask.body["product"];
+            let price = PRODUCTS.iter().find(|(id, _)| product == id);
+            ("mercado-checking".to_owned(), price.expect("known").1)
+        }
+        _ => return,
+    };
+    let mut add = |account: String, minor: i64| {
+        *balances.get_mut(&account).expect("an account") += minor;
+    };
+    add(format!("{}-checking", ask.user), -minor);
+    add(to, minor);
+}

@@ -1,0 +1,16 @@
+//! The real binary, on a free port and in a folder of its own: killed, raced, misused.
+
+#![allow(
+    clippy::print_stderr,
+    reason = "long tests say how far they are, and their seed"
+)]
+
+mod books;
+mod canary;
+mod docs;
+mod faults;
+mod http;
+mod kill;
+mod money;
+mod node;
+mod walk;
