@@ -66,6 +66,7 @@ async fn g7_a_timer_fires_when_it_is_due_and_not_before() {
 #[tokio::test(start_paused = true)]
 async fn g7_a_cancel_survives_a_crash_right_after_it_was_sent() {
     let house = House::new();
+    let began = house.world.now();
     let mut registry = house.registry();
     sleeper(&mut registry);
     // Commits: accept; then the cancel, whose answer is lost.
