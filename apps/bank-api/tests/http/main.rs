@@ -1,0 +1,6 @@
+//! The bank as its clients see it.
+
+mod house;
+mod purchases;
+mod transfers;
+mod views;
