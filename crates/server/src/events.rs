@@ -2,16 +2,19 @@ use std::time::Duration;
 
 use axum::extract::State;
 use steadfast_core::{Principal, Role};
-use steadfast_log::{Page as LogPage, Position, Recorded, StreamId, follow};
+use steadfast_log::{Page as LogPage, Position, Recorded, StreamId, follow, newest};
 
-use crate::{CloudEvent, Edge, Json, LIMIT_DEFAULT, Operator, Page, Problem, Query};
+use crate::{
+    CloudEvent, Edge, Json, LIMIT_DEFAULT, LIMIT_MAX, Operator, Page, Problem, Query,
+};
 
 /// Pages of the log that one request reads at most while its filter finds nothing.
 const PAGES_MAX: usize = 50;
 const PAGE: usize = 200;
 
 /// The log in order. `after` is a position, `stream` a stream (or the start of its name,
-/// `default/run`), `wait` how many seconds to wait when there is nothing yet.
+/// `default/run`), `wait` how many seconds to wait when there is nothing yet. With `last`
+/// instead, so many of the newest.
 ///
 /// `next` is always there: the place to go on from, also when nothing was found.
 pub(crate) async fn list(
@@ -29,6 +32,7 @@ pub(crate) async fn list(
         .read::<u64>("wait", "a whole number of seconds")?
         .map_or(Duration::ZERO, Duration::from_secs)
         .min(edge.config().wait_max.get());
+    let last = query.read::<usize>("last", "a whole number")?;
     query.finish()?;
     let wanted = Wanted {
         principal: &caller.principal,
@@ -36,6 +40,15 @@ pub(crate) async fn list(
     };
     let until = edge.world().clock().elapsed() + wait;
     let log = edge.engine().log().identity();
+    if let Some(last) = last {
+        let covers = |recorded: &Recorded| wanted.covers(recorded);
+        let page = newest(&**edge.engine().log(), last.min(LIMIT_MAX), covers).await?;
+        let items = page.events.iter().map(|it| CloudEvent::of(&log, it));
+        return Ok(Json(Page {
+            items: items.collect(),
+            next: Some(page.next.to_string()),
+        }));
+    }
     let mut items = Vec::new();
     for _ in 0..PAGES_MAX {
         let left = until.saturating_sub(edge.world().clock().elapsed());

@@ -22,10 +22,20 @@ pub(crate) async fn front(State(edge): State<Edge>, mut request: Request, next: 
     request.extensions_mut().insert(context.clone());
 
     let limit = edge.config().request_timeout.get();
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let response = match edge.within(limit, answer).await {
-        Some(Ok(response)) => response,
-        Some(Err(_)) => panicked(&context).into_response(),
+    let changes = !request.method().is_safe();
+    let work = next.run(request);
+    // What changes something is not dropped half-way when its client goes away or its time
+    // is over: a commit may be under way, and what comes after it must come.
+    let answer = if changes {
+        let work = tokio::spawn(work);
+        edge.within(limit, work).await.map(Result::ok)
+    } else {
+        let work = AssertUnwindSafe(work).catch_unwind();
+        edge.within(limit, work).await.map(Result::ok)
+    };
+    let response = match answer {
+        Some(Some(response)) => response,
+        Some(None) => panicked(&context).into_response(),
         None => timed_out().into_response(),
     };
     let mut response = finish(&context, response);

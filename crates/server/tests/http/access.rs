@@ -81,7 +81,7 @@ async fn a_foreign_run_is_as_if_it_were_not_there_except_to_operators_of_its_ten
         ("GET", format!("/api/v1/runs/{run}")),
         ("GET", format!("/api/v1/runs/{run}/events")),
         ("GET", format!("/api/v1/runs/{run}/explain")),
-        ("POST", format!("/api/v1/runs/{run}/signals/answer")),
+        ("POST", format!("/api/v1/runs/{run}/signals/other")),
         ("POST", format!("/api/v1/runs/{run}/cancel")),
     ];
     for (method, path) in &paths {
@@ -112,7 +112,7 @@ async fn a_foreign_run_is_as_if_it_were_not_there_except_to_operators_of_its_ten
         let answer = ask.json(&json!({})).send().await;
         assert!(answer.status.is_success(), "{path}: {}", answer.text);
     }
-    assert_eq!(house.end(&run).await["status"], "completed");
+    assert_eq!(house.end(&run).await["status"], "cancelled");
 }
 
 #[tokio::test(start_paused = true)]

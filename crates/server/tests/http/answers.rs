@@ -1,6 +1,6 @@
 //! What right requests are answered with.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -371,4 +371,21 @@ async fn metrics_count_by_template_and_never_by_what_a_request_says() {
     }
     let text = house.ask("GET", "/metrics").send().await.text;
     assert!(text.contains(r#"steadfast_tenant_requests_total{tenant="_other"} 51"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_began_is_finished_though_the_client_goes_away() {
+    let house = House::new();
+    let ask = house
+        .ask("POST", "/api/v1/desk/start-late")
+        .by("ana", Role::User);
+    tokio::select! {
+        answer = ask.send() => panic!("it takes two seconds: {answer:?}"),
+        () = house.world.clock().sleep(Duration::from_secs(1)) => {}
+    }
+    house.world.clock().sleep(Duration::from_secs(2)).await;
+    assert_eq!(
+        house.look(RUNS).await["items"].as_array().map(Vec::len),
+        Some(1)
+    );
 }

@@ -17,7 +17,7 @@ use steadfast_core::{
     secret::Secret,
     time::{Clock, PausedClock, SystemClock},
 };
-use steadfast_engine::{Ctx, Engine, EngineConfig, Registry, WorkflowOptions};
+use steadfast_engine::{Ctx, Data, Engine, EngineConfig, Registry, Start, WorkflowOptions};
 use steadfast_log::MemoryLog;
 use steadfast_resilience::{Policies, PolicyConfig, Registry as Breakers};
 use steadfast_server::{
@@ -229,8 +229,17 @@ impl App for Desk {
                 .sleep(Duration::from_secs(3_600))
                 .await;
         };
+        let late = edge.clone();
+        let start_late = async move |_: Caller| {
+            late.world().clock().sleep(Duration::from_secs(2)).await;
+            let input = Data::null();
+            let start = Start::new(TenantId::default(), "ana", "echo", input);
+            let started = late.engine().start(start).await;
+            started.expect("accepted").run.to_string()
+        };
         Router::new()
-            .route("/panic", get(broken))
+            .route("/panic", get(broken).post(broken))
+            .route("/start-late", post(start_late))
             .route("/slow", get(slow))
             .route(
                 "/pay",
