@@ -86,6 +86,11 @@ async fn g7_a_cancel_survives_a_crash_right_after_it_was_sent() {
         settled.outcome.expect_err("cancelled").code,
         "run.cancelled"
     );
+    let waited = house.world.now().since(began);
+    assert!(
+        waited < Duration::from_secs(600),
+        "noticed only when the timer was due: {waited:?}"
+    );
     assert!(house.effects().is_empty());
 }
 
