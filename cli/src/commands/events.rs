@@ -4,20 +4,23 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use steadfast_core::World;
-use steadfast_log::{Log, Position, Recorded, StreamId};
+use steadfast_log::{Log as _, Position, Recorded, newest};
 
 use super::Global;
 use crate::{output, store::StoreArgs};
 
 const PAGE: usize = 1_000;
+/// How often a store is looked at, and how many seconds a server is asked to wait.
 const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+const FOLLOW_WAIT: u64 = 20;
 
 /// See [`super::Command::Events`].
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventsCommand {
     /// Write the whole log as JSON lines: enough to recompute every balance elsewhere.
     Export(ExportArgs),
-    /// Show the last events, and go on with --follow.
+    /// Show the last events, and go on with --follow. Asks the server, or reads the store
+    /// that is named.
     Tail(TailArgs),
 }
 
@@ -37,9 +40,9 @@ pub(crate) struct ExportArgs {
 /// See [`EventsCommand::Tail`].
 #[derive(Debug, Args)]
 pub(crate) struct TailArgs {
-    /// Only this stream: TENANT/CATEGORY/NAME.
-    #[arg(long, value_parser = stream)]
-    stream: Option<StreamId>,
+    /// Only this stream, TENANT/CATEGORY/NAME, or those that begin so: default/run.
+    #[arg(long)]
+    stream: Option<String>,
     /// How many.
     #[arg(long, short = 'n', default_value_t = 20)]
     lines: usize,
@@ -51,10 +54,6 @@ pub(crate) struct TailArgs {
 }
 
 fn position(text: &str) -> Result<Position, String> {
-    text.parse()
-}
-
-fn stream(text: &str) -> Result<StreamId, String> {
     text.parse()
 }
 
@@ -124,87 +123,54 @@ async fn export(args: ExportArgs) -> anyhow::Result<()> {
 }
 
 async fn tail(args: TailArgs, global: &Global) -> anyhow::Result<()> {
+    if args.store.store.is_some() {
+        return tail_of_store(args, global.json).await;
+    }
+    let client = global.connection.client()?;
+    let stream = args.stream.map(|stream| ("stream", stream));
+    let mut query = vec![("last", args.lines.to_string())];
+    loop {
+        query.extend(stream.clone());
+        let page = client.get("/events", &query).await?;
+        for event in output::items(&page) {
+            let columns = ["time", "position", "subject", "streamversion", "type"];
+            show(&event, &columns, global.json);
+        }
+        if !args.follow {
+            return Ok(());
+        }
+        let after = output::cell(&page, "next");
+        query = vec![("after", after), ("wait", FOLLOW_WAIT.to_string())];
+    }
+}
+
+async fn tail_of_store(args: TailArgs, as_json: bool) -> anyhow::Result<()> {
     let log = args.store.read_only().await?;
     let world = World::system();
-    let mut next = match &args.stream {
-        Some(stream) => Next::Stream(log.head(stream).await?),
-        None => Next::All(Position {
-            n: 0,
-            ..*log.tail().borrow()
-        }),
+    let wanted = |recorded: &Recorded| {
+        let under = |prefix: &String| recorded.stream.as_str().starts_with(prefix);
+        args.stream.as_ref().is_none_or(under)
     };
-    let mut last = last(&log, &args, &mut next).await?;
+    let mut page = newest(&log, args.lines, wanted).await?;
     loop {
-        for recorded in &last {
-            show(recorded, global.json);
+        for recorded in page.events.iter().filter(|recorded| wanted(recorded)) {
+            let columns = ["time", "position", "stream", "version", "type"];
+            show(&exported(recorded), &columns, as_json);
         }
         if !args.follow {
             return Ok(());
         }
         // The writer is another process: it cannot wake this one.
         world.clock().sleep(FOLLOW_EVERY).await;
-        last = match &mut next {
-            Next::All(after) => {
-                let page = log.read_all(*after, PAGE).await?;
-                *after = page.next;
-                page.events
-            }
-            Next::Stream(version) => {
-                let Some(stream) = &args.stream else {
-                    return Ok(());
-                };
-                let events = log.read_stream(stream, *version + 1, PAGE).await?;
-                *version = events.last().map_or(*version, |last| last.version);
-                events
-            }
-        };
+        page = log.read_all(page.next, PAGE).await?;
     }
 }
 
-/// Where the next events begin.
-enum Next {
-    All(Position),
-    Stream(u64),
-}
-
-async fn last(log: &dyn Log, args: &TailArgs, next: &mut Next) -> anyhow::Result<Vec<Recorded>> {
-    if let Some(stream) = &args.stream {
-        let mut events = log.read_stream_back(stream, u64::MAX, args.lines).await?;
-        events.reverse();
-        return Ok(events);
-    }
-    // The log is read forward only, so begin near its end and keep the last ones.
-    let tail = *log.tail().borrow();
-    let mut after = Position {
-        n: tail.n.saturating_sub(4 * args.lines as u64),
-        ..tail
-    };
-    let mut events = Vec::new();
-    loop {
-        let page = log.read_all(after, PAGE).await?;
-        after = page.next;
-        if page.events.is_empty() {
-            break;
-        }
-        events.extend(page.events);
-    }
-    *next = Next::All(after);
-    let cut = events.len().saturating_sub(args.lines);
-    Ok(events.split_off(cut))
-}
-
-fn show(recorded: &Recorded, as_json: bool) {
-    let value = exported(recorded);
+fn show(event: &Value, columns: &[&str], as_json: bool) {
     if as_json {
-        output::line(value.to_string());
-        return;
+        output::line(event.to_string());
+    } else {
+        let cells = columns.iter().map(|column| output::cell(event, column));
+        output::line(cells.collect::<Vec<_>>().join("  "));
     }
-    output::line(format!(
-        "{}  {}  {} {}  {}",
-        recorded.event.time,
-        recorded.position,
-        recorded.stream,
-        recorded.version,
-        recorded.event.kind
-    ));
 }

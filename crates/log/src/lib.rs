@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod listing;
 mod memory;
+mod newest;
 mod payload;
 mod position;
 mod segment;
@@ -37,6 +38,7 @@ pub use listing::{ListQuery, Listing, ListingChange, Listings};
 pub use memory::{Leases, MemoryLog};
 #[cfg(feature = "conformance")]
 pub use mortal::Mortal;
+pub use newest::newest;
 pub use payload::{Payload, PayloadId};
 pub use position::{Cursor, Position};
 pub use segment::{Segment, SegmentHeader};

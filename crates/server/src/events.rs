@@ -4,9 +4,7 @@ use axum::extract::State;
 use steadfast_core::{Principal, Role};
 use steadfast_log::{Page as LogPage, Position, Recorded, StreamId, follow, newest};
 
-use crate::{
-    CloudEvent, Edge, Json, LIMIT_DEFAULT, LIMIT_MAX, Operator, Page, Problem, Query,
-};
+use crate::{CloudEvent, Edge, Json, LIMIT_DEFAULT, LIMIT_MAX, Operator, Page, Problem, Query};
 
 /// Pages of the log that one request reads at most while its filter finds nothing.
 const PAGES_MAX: usize = 50;
