@@ -55,10 +55,9 @@ pub struct Stats {
 enum Event {
     Committed(Batch, Result<Committed, CommitError>),
     Loaded(StreamId, Result<Entry, ReadError>),
-    /// What is recorded under the keys of the requests of a refused commit.
-    Claims(Vec<(Request, Found)>),
-    /// The same after a commit of which the store lost track.
-    Traced(Vec<(Request, Found)>, CommitError),
+    /// What is recorded under the keys of the requests of a refused commit; its streams;
+    /// and the error if the store lost track of it.
+    Found(Vec<(Request, Found)>, Vec<StreamId>, Option<CommitError>),
     /// What is recorded under the key of a request that is not accepted.
     Rejected(Request, Failure, Result<Option<Claim>, ReadError>),
     /// A request whose wait after a conflict is over.
@@ -86,6 +85,13 @@ pub(crate) struct Decider {
     inbox: mpsc::Receiver<Request>,
     books: Books,
     waiting: VecDeque<Request>,
+    /// Requests that were looked at and have to wait for a stream, and their streams,
+    /// which later requests must not overtake them on.
+    parked: VecDeque<Request>,
+    blocked: HashSet<StreamId>,
+    /// Something became free since they were looked at. Until then looking again would
+    /// cost time for each new request, and find nothing.
+    freed: bool,
     /// Requests that have a key and no answer yet, and the repeats that joined them.
     pending: HashMap<ClaimKey, Vec<Request>>,
     /// Streams and keys of commits under way, and streams being read.
@@ -97,9 +103,6 @@ pub(crate) struct Decider {
     tenure: Tenure,
     work: Work,
 }
-
-/// How far to look for requests whose streams are free.
-const LOOKAHEAD: usize = 1_024;
 
 impl Decider {
     pub(crate) fn new(
@@ -120,6 +123,9 @@ impl Decider {
             stats,
             inbox,
             waiting: VecDeque::new(),
+            parked: VecDeque::new(),
+            blocked: HashSet::new(),
+            freed: false,
             pending: HashMap::new(),
             busy: HashSet::new(),
             busy_keys: HashSet::new(),
@@ -133,7 +139,7 @@ impl Decider {
         let mut open = true;
         while open || !self.idle() {
             self.step();
-            let room = open && self.waiting.len() < self.config.queue.get();
+            let room = open && self.queued() < self.config.queue.get();
             tokio::select! {
                 biased;
                 Some(event) = self.work.next(), if !self.work.is_empty() => self.on(event),
@@ -152,7 +158,11 @@ impl Decider {
     }
 
     fn idle(&self) -> bool {
-        self.waiting.is_empty() && self.commits == 0 && self.aside == 0
+        self.queued() == 0 && self.commits == 0 && self.aside == 0
+    }
+
+    fn queued(&self) -> usize {
+        self.waiting.len() + self.parked.len()
     }
 
     /// Takes in all that is already there, so that it can be decided together.
@@ -160,7 +170,7 @@ impl Decider {
         while let Some(Some(event)) = self.work.next().now_or_never() {
             self.on(event);
         }
-        while self.waiting.len() < self.config.queue.get() {
+        while self.queued() < self.config.queue.get() {
             match self.inbox.try_recv() {
                 Ok(request) => self.accept(request),
                 Err(_) => return,
@@ -187,7 +197,7 @@ impl Decider {
     /// Looks after the lease, and decides what can be decided.
     fn step(&mut self) {
         let now = self.world.clock().elapsed();
-        let work = !self.waiting.is_empty();
+        let work = self.queued() > 0;
         match self.tenure.todo(now, work, self.commits > 0) {
             Todo::Ask => self.ask(now),
             Todo::Release => self.release(),
@@ -226,18 +236,17 @@ impl Decider {
     /// Decides waiting requests in order, as far as their streams are free and commits
     /// may be under way. A request that has to wait keeps later ones off its streams.
     fn decide(&mut self) {
-        let mut kept = VecDeque::new();
-        let mut blocked = HashSet::new();
+        if self.freed {
+            self.unpark();
+        }
         let mut batch = Batch::default();
-        let mut looked = 0;
-        while self.commits < self.config.commits_in_flight.get() && looked < LOOKAHEAD {
+        while self.commits < self.config.commits_in_flight.get() {
             let Some(request) = self.waiting.pop_front() else {
                 break;
             };
-            looked += 1;
-            if !self.ready(&request, &blocked) {
-                blocked.extend(request.streams.iter().cloned());
-                kept.push_back(request);
+            if !self.ready(&request) {
+                self.blocked.extend(request.streams.iter().cloned());
+                self.parked.push_back(request);
                 continue;
             }
             let keys = [request.key(), request.forward_key];
@@ -257,14 +266,19 @@ impl Decider {
         if !batch.is_empty() {
             self.send(batch);
         }
-        while let Some(request) = kept.pop_back() {
-            self.waiting.push_front(request);
-        }
+    }
+
+    /// Those who waited longest come first again.
+    fn unpark(&mut self) {
+        self.freed = false;
+        self.blocked.clear();
+        self.parked.append(&mut self.waiting);
+        std::mem::swap(&mut self.parked, &mut self.waiting);
     }
 
     /// Can it be decided now? Starts to read what is not current.
-    fn ready(&mut self, request: &Request, blocked: &HashSet<StreamId>) -> bool {
-        let taken = |stream| blocked.contains(stream) || self.busy.contains(stream);
+    fn ready(&mut self, request: &Request) -> bool {
+        let taken = |stream| self.blocked.contains(stream) || self.busy.contains(stream);
         let keys = [request.key(), request.forward_key];
         if request.streams.iter().any(taken)
             || keys
@@ -319,14 +333,15 @@ impl Decider {
     }
 
     fn on(&mut self, event: Event) {
+        self.freed = true;
         match event {
             Event::Committed(batch, result) => self.committed(batch, result),
             Event::Loaded(stream, loaded) => self.loaded(stream, loaded),
-            Event::Claims(found) => self.claims(found),
-            Event::Traced(found, error) => self.traced(found, &error),
+            Event::Found(found, streams, lost) => self.found(found, &streams, lost.as_ref()),
             Event::Rejected(request, failure, own) => self.confirmed(request, failure, own),
             Event::Again(request) => {
                 self.aside -= 1;
+                self.unpark();
                 self.waiting.push_front(request);
             }
             Event::Lease(asked, answer) => {
@@ -345,6 +360,7 @@ impl Decider {
 
     fn loaded(&mut self, stream: StreamId, loaded: Result<Entry, ReadError>) {
         self.busy.remove(&stream);
+        self.unpark();
         match loaded {
             Ok(entry) => self.books.put(stream, entry),
             Err(error) => {

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use futures::{FutureExt, future::join_all};
 use steadfast_core::{Coded, Failure, defaults};
-use steadfast_log::{Claim, ClaimKey, CommitError, Committed, ReadError};
+use steadfast_log::{Claim, ClaimKey, CommitError, Committed, ReadError, StreamId};
 
 use super::{
     Decider, Event, Found,
@@ -45,7 +45,7 @@ impl Decider {
     }
 
     /// Keeps the state of a long stream. Nothing of it is under way: it is durable.
-    fn snapshot(&mut self, stream: &steadfast_log::StreamId) {
+    fn snapshot(&mut self, stream: &StreamId) {
         let every = self.config.snapshot_every.max(1);
         let Some(entry) = self.books.get_mut(stream) else {
             return;
@@ -72,17 +72,20 @@ impl Decider {
             error,
             CommitError::Claimed(..) | CommitError::TooLarge { .. }
         );
+        let mut streams = Vec::with_capacity(batch.before.len());
         for (stream, mut entry) in batch.before {
             if !current {
                 entry.tenure = 0;
             }
+            streams.push(stream.clone());
             self.books.put(stream, entry);
         }
+        self.unpark();
         let requests: Vec<Request> = batch.requests.into_iter().map(|d| d.request).collect();
         match error {
             CommitError::Conflict { .. } => self.conflicted(requests),
-            CommitError::Claimed(key, claim) => self.look_up(requests, Some((key, claim)), None),
-            CommitError::Unknown(_) => self.look_up(requests, None, Some(error)),
+            CommitError::Claimed(key, claim) => self.look_up(requests, streams, Ok((key, claim))),
+            CommitError::Unknown(_) => self.look_up(requests, streams, Err(error)),
             CommitError::TooLarge { .. } | CommitError::Invalid(_) | CommitError::NoPayload(_)
                 if requests.len() > 1 =>
             {
@@ -132,49 +135,62 @@ impl Decider {
     }
 
     /// Reads what is recorded under the requests' keys, all of them at once: where one
-    /// was taken there are often more, as when a client sends everything again.
+    /// was taken there are often more, as when a client sends everything again. Their
+    /// streams stay busy meanwhile, so that those decided anew keep their turn.
     fn look_up(
         &mut self,
         requests: Vec<Request>,
-        known: Option<(ClaimKey, Claim)>,
-        lost: Option<CommitError>,
+        streams: Vec<StreamId>,
+        known: Result<(ClaimKey, Claim), CommitError>,
     ) {
         self.aside += requests.len();
+        self.busy.extend(streams.iter().cloned());
         let log = self.log.clone();
-        self.work.push(
-            async move {
-                let find = |key: Option<ClaimKey>| {
-                    let (log, known) = (log.clone(), known.clone());
-                    async move {
-                        match (key, known) {
-                            // It holds by the store's clock, whatever ours says.
-                            (Some(key), Some((named, claim))) if key == named => {
-                                let expires = None;
-                                Ok(Some(Claim { expires, ..claim }))
-                            }
-                            (Some(key), _) => log.claim(key).await,
-                            (None, _) => Ok(None),
+        let look = async move {
+            let find = |key: Option<ClaimKey>| {
+                let (log, known) = (log.clone(), known.as_ref().ok().cloned());
+                async move {
+                    match (key, known) {
+                        // It holds by the store's clock, whatever ours says.
+                        (Some(key), Some((named, claim))) if key == named => {
+                            let expires = None;
+                            Ok(Some(Claim { expires, ..claim }))
                         }
+                        (Some(key), _) => log.claim(key).await,
+                        (None, _) => Ok(None),
                     }
-                };
-                let found = join_all(requests.into_iter().map(|request| async {
-                    let own = find(request.key()).await;
-                    let forward = find(request.forestalled_key()).await;
-                    (request, Found { own, forward })
-                }))
-                .await;
-                match lost {
-                    None => Event::Claims(found),
-                    Some(error) => Event::Traced(found, error),
                 }
-            }
-            .boxed(),
-        );
+            };
+            let found = join_all(requests.into_iter().map(|request| async {
+                let own = find(request.key()).await;
+                let forward = find(request.forestalled_key()).await;
+                (request, Found { own, forward })
+            }))
+            .await;
+            Event::Found(found, streams, known.err())
+        };
+        self.work.push(look.boxed());
+    }
+
+    pub(super) fn found(
+        &mut self,
+        found: Vec<(Request, Found)>,
+        streams: &[StreamId],
+        lost: Option<&CommitError>,
+    ) {
+        self.aside -= found.len();
+        for stream in streams {
+            self.busy.remove(stream);
+        }
+        match lost {
+            None => self.claims(found),
+            Some(error) => self.traced(found, error),
+        }
     }
 
     /// After a taken key: answers the repeats, decides the others anew.
-    pub(super) fn claims(&mut self, found: Vec<(Request, Found)>) {
-        self.aside -= found.len();
+    fn claims(&mut self, found: Vec<(Request, Found)>) {
+        self.unpark();
         let now = self.world.now();
         for (mut request, Found { own, forward }) in found.into_iter().rev() {
             match (own, forward) {
@@ -230,8 +246,7 @@ impl Decider {
 
     /// After a commit of which the store lost track: what has a claim has happened; of
     /// the rest nobody knows, and the caller must ask again under its key.
-    pub(super) fn traced(&mut self, found: Vec<(Request, Found)>, error: &CommitError) {
-        self.aside -= found.len();
+    fn traced(&mut self, found: Vec<(Request, Found)>, error: &CommitError) {
         for (request, Found { own, .. }) in found {
             let result = match own {
                 Ok(Some(claim)) => request.by_claim(&claim),

@@ -28,6 +28,8 @@ async fn storm(seed: u64, deciders: usize) {
     );
     if deciders == 1 {
         assert_eq!(log.conflicts.load(Ordering::Relaxed), 0);
+        // A commit never rests on one that is still under way.
+        assert_eq!(log.overlaps.load(Ordering::Relaxed), 0);
     }
     for bank in &banks {
         // Both had their turn.

@@ -1,7 +1,7 @@
-use std::{fmt::Write as _, io::Write as _, path::PathBuf};
+use std::{fmt::Write as _, io::Write as _, path::PathBuf, sync::Arc};
 
 use steadfast_bank::{
-    AccountId,
+    AccountId, BankConfig,
     import::{self, Kind, Report},
 };
 use tempfile::TempDir;
@@ -185,6 +185,41 @@ async fn lines_that_the_books_refuse_are_named_and_the_others_stand() {
     let max: AccountId = id("max-checking");
     assert_eq!(desk.balance(&max).await.0, 0);
     desk.verified().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_was_cut_off_goes_on_in_its_order() {
+    let files = Files::new();
+    let world = paused_world(9);
+    let log = Arc::new(SlowLog::new(&world));
+    let bank = start(log.clone(), &world, BankConfig::default());
+    open(&bank, "zoe", "checking", 1_000).await;
+    open(&bank, "max", "checking", 1_000).await;
+    // Max gives all he has and gets it back: each line needs the one before it, and all
+    // of them more than one commit.
+    let file = |name: &str, lines: std::ops::Range<u32>| {
+        let mut text = "id,from,to,amount,currency\n".to_owned();
+        for n in lines {
+            let (from, to) = if n.is_multiple_of(2) {
+                ("max", "zoe")
+            } else {
+                ("zoe", "max")
+            };
+            writeln!(text, "{n},{from}-checking,{to}-checking,10.00,MXN").expect("text");
+        }
+        files.write(name, &text)
+    };
+    for (path, imported, repeated) in [
+        (file("part.csv", 0..3), 3, 0),
+        (file("all.csv", 0..40), 37, 3),
+    ] {
+        let report = import::import(&bank, &admin(), Kind::Transactions, &path, &mut |_| {})
+            .await
+            .expect("readable");
+        assert_eq!(report.problems, []);
+        assert_eq!((report.imported, report.repeated), (imported, repeated));
+    }
+    verified(&log.inner).await;
 }
 
 #[tokio::test]

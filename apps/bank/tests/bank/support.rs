@@ -19,7 +19,7 @@ use steadfast_core::{
     time::{ManualClock, Sleep, SystemClock},
 };
 use steadfast_log::{
-    Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Identity, Lease, ListQuery,
+    Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Expect, Identity, Lease, ListQuery,
     Listings, Log, MemoryLog, Page, PayloadId, Position, Reading, Recorded, Snapshot, StreamId,
     WakeUp,
 };
@@ -171,6 +171,9 @@ pub(crate) struct SlowLog {
     pub(crate) world: World,
     pub(crate) takes: Duration,
     pub(crate) conflicts: AtomicU64,
+    /// Streams of commits under way, and how often two of those met on one.
+    under_way: Mutex<Vec<StreamId>>,
+    pub(crate) overlaps: AtomicU64,
     /// A commit of somebody else that gets in before the next one.
     pub(crate) intruder: Mutex<Option<Before>>,
     /// Loses track of the next commit: of one that happened, or did not.
@@ -184,6 +187,8 @@ impl SlowLog {
             world: world.clone(),
             takes: Duration::from_millis(1),
             conflicts: AtomicU64::new(0),
+            under_way: Mutex::default(),
+            overlaps: AtomicU64::new(0),
             intruder: Mutex::default(),
             lose: Mutex::default(),
         }
@@ -193,7 +198,20 @@ impl SlowLog {
 impl Log for SlowLog {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         async move {
+            let exact = commit.appends.iter().filter(|a| a.expect != Expect::Any);
+            let streams: Vec<StreamId> = exact.map(|a| a.stream.clone()).collect();
+            {
+                let mut under_way = self.under_way.lock().expect("lock");
+                if streams.iter().any(|stream| under_way.contains(stream)) {
+                    self.overlaps.fetch_add(1, Ordering::Relaxed);
+                }
+                under_way.extend(streams.iter().cloned());
+            }
             self.world.clock().sleep(self.takes).await;
+            self.under_way
+                .lock()
+                .expect("lock")
+                .retain(|stream| !streams.contains(stream));
             let intruder = self.intruder.lock().expect("lock").take();
             if let Some(other) = intruder.and_then(|make| make(&commit)) {
                 self.inner.commit(other).await.expect("the intruder's");
@@ -239,7 +257,11 @@ impl Log for SlowLog {
         self.inner.head(stream)
     }
     fn claim(&self, key: ClaimKey) -> Reading<'_, Option<Claim>> {
-        self.inner.claim(key)
+        async move {
+            self.world.clock().sleep(self.takes).await;
+            self.inner.claim(key).await
+        }
+        .boxed()
     }
     fn payload(&self, id: PayloadId) -> Reading<'_, Option<Bytes>> {
         self.inner.payload(id)
