@@ -6,7 +6,7 @@ use axum::{
 use steadfast_bank::Bank;
 use steadfast_server::{App, Edge};
 
-use crate::{accounts, products, purchases, transfers};
+use crate::{accounts, imports, products, purchases, transfers};
 
 /// The bank as an application of the server.
 #[derive(Debug, Clone)]
@@ -52,6 +52,7 @@ impl App for BankApp {
             .route("/products", get(products::list))
             .route("/products/{id}", get(products::show))
             .route("/purchases", post(purchases::buy))
+            .route("/imports", post(imports::import))
             .with_state(Counter {
                 edge,
                 bank: self.0.clone(),

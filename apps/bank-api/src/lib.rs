@@ -8,6 +8,7 @@
 
 mod accounts;
 mod app;
+mod imports;
 mod money;
 mod products;
 mod purchases;

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use steadfast_bank::import;
 use steadfast_core::{Currency, Money};
 
 use super::{Global, key_or_new};
@@ -45,8 +46,8 @@ pub(crate) enum BankCommand {
         cursor: Option<String>,
     },
     /// Bring in accounts or transactions from a file (.csv, .jsonl). Every line is checked
-    /// first; a file that was cut off can be imported again. Works on the store itself: stop
-    /// the server first.
+    /// first; a file that was cut off can be imported again. Goes through the server, or
+    /// with --store into a store that no server holds.
     Import(ImportArgs),
 }
 
@@ -93,10 +94,11 @@ pub(crate) struct BuyArgs {
 /// See [`BankCommand::Import`].
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// What the file is about.
-    kind: Kind,
     /// The file.
     file: PathBuf,
+    /// What it is about; found out by its fields when left out.
+    #[arg(long)]
+    kind: Option<Kind>,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -210,10 +212,15 @@ fn told(answer: &crate::client::Answer, global: &Global) -> anyhow::Result<()> {
 
 async fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
     let kind = match args.kind {
-        Kind::Accounts => steadfast_bank::import::Kind::Accounts,
-        Kind::Transactions => steadfast_bank::import::Kind::Transactions,
+        Some(Kind::Accounts) => import::Kind::Accounts,
+        Some(Kind::Transactions) => import::Kind::Transactions,
+        None => import::Kind::of(&args.file)?,
     };
-    let report = crate::serve::import(&args.store, kind, &args.file).await?;
+    let report = if args.store.store.is_some() {
+        crate::serve::import(&args.store, kind, &args.file).await?
+    } else {
+        import_by_server(&args, kind, global).await?
+    };
     if global.json {
         output::json(&report)?;
     } else {
@@ -236,4 +243,29 @@ async fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
         args.file.display()
     );
     Ok(())
+}
+
+/// Chunk by chunk, each line under its own key.
+async fn import_by_server(
+    args: &ImportArgs,
+    kind: import::Kind,
+    global: &Global,
+) -> anyhow::Result<import::Report> {
+    let mut report = import::check(kind, &args.file)?;
+    if !report.problems.is_empty() {
+        return Ok(report);
+    }
+    let client = global.connection.client()?;
+    let bar = output::progress(report.lines, "lines");
+    for chunk in import::chunks(&args.file)? {
+        let body = json!({ "kind": kind, "lines": chunk });
+        let answer = client.post("/bank/imports", None, None, &body).await?;
+        report.add(serde_json::from_value(answer.body)?);
+        bar.inc(chunk.len() as u64);
+        if report.stopped.is_some() {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(report)
 }

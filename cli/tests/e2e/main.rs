@@ -13,4 +13,5 @@ mod http;
 mod kill;
 mod money;
 mod node;
+mod verbs;
 mod walk;

@@ -4,6 +4,7 @@ use std::{
     path::Path,
 };
 
+use serde::{Deserialize, Serialize};
 use steadfast_core::Failure;
 
 use super::Problem;
@@ -18,9 +19,13 @@ pub enum Format {
 }
 
 /// One line: its fields as texts.
-pub(super) struct Line {
-    pub(super) number: u64,
-    pub(super) fields: BTreeMap<String, String>,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    /// Its place in the file, from 1.
+    pub number: u64,
+    /// By name.
+    pub fields: BTreeMap<String, String>,
 }
 
 impl Line {
@@ -38,7 +43,7 @@ impl Line {
 /// The longest line of a JSONL file.
 const LINE_MAX: u64 = 64 * 1024;
 
-type Lines = Box<dyn Iterator<Item = Result<Line, Problem>> + Send>;
+pub(super) type Lines = Box<dyn Iterator<Item = Result<Line, Problem>> + Send>;
 
 impl Format {
     /// By the file's name: `.csv`, `.jsonl`.

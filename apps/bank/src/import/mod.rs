@@ -11,22 +11,22 @@ mod rows;
 use std::{fs::File, io::BufReader, path::Path};
 
 use futures::future::join_all;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use steadfast_core::{Failure, Principal};
 
-pub use lines::Format;
+pub use lines::{Format, Line};
 pub use rows::Kind;
 
 use crate::{Ask, Bank, Key, Op, Reply, Status};
 use rows::Row;
 
 /// A line that was not imported, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// The line, from 1.
     pub line: u64,
     /// Which field of it; nothing when it is the whole line.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// What it says, cut to 64 characters.
     pub value: String,
@@ -44,7 +44,7 @@ pub struct Progress {
 }
 
 /// What an import did.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Lines with something in them.
     pub lines: u64,
@@ -55,7 +55,7 @@ pub struct Report {
     /// Lines that were not imported: the first 100.
     pub problems: Vec<Problem>,
     /// Why it stopped half-way; import the file again to go on.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Failure>,
 }
 
@@ -71,42 +71,106 @@ pub async fn import(
     path: &Path,
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Report, Failure> {
-    let format = Format::of(path)?;
-    let open = || {
-        File::open(path).map(BufReader::new).map_err(|error| {
-            let message = format!("{} cannot be read: {error}", path.display());
-            Failure::refused("import.unreadable", message)
-        })
-    };
-    let mut report = Report::default();
-    for line in format.lines(open()?) {
-        report.lines += 1;
-        if let Err(problem) = line.and_then(|line| kind.row(&line))
-            && report.problems.len() < PROBLEMS
-        {
-            report.problems.push(problem);
-        }
-    }
+    let mut report = check(kind, path)?;
     if !report.problems.is_empty() {
         return Ok(report);
     }
-    let mut rows = format
-        .lines(open()?)
-        .map(|line| line.and_then(|line| kind.row(&line)));
+    let total = report.lines;
     let mut done = 0;
-    loop {
-        let chunk: Vec<_> = rows.by_ref().take(CHUNK).collect();
-        if chunk.is_empty() || report.stopped.is_some() {
-            return Ok(report);
-        }
+    for chunk in chunks(path)? {
         done += chunk.len() as u64;
-        carry_out(bank, principal, chunk, &mut report).await;
-        let total = report.lines;
+        report.add(carry_out(bank, principal, kind, chunk).await);
         tell(Progress { done, total });
+        if report.stopped.is_some() {
+            break;
+        }
+    }
+    Ok(report)
+}
+
+/// Reads every line and says what is wrong with any of them. Nothing is done.
+pub fn check(kind: Kind, path: &Path) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    for line in lines(path)? {
+        report.lines += 1;
+        if let Err(problem) = line.and_then(|line| kind.row(&line)) {
+            report.problem(problem);
+        }
+    }
+    Ok(report)
+}
+
+/// The lines of a file in chunks. Those that do not read have been told by [`check`] and
+/// are left out.
+pub fn chunks(path: &Path) -> Result<impl Iterator<Item = Vec<Line>> + Send, Failure> {
+    let mut lines = lines(path)?.filter_map(Result::ok);
+    Ok(std::iter::from_fn(move || {
+        let chunk: Vec<Line> = lines.by_ref().take(CHUNK).collect();
+        (!chunk.is_empty()).then_some(chunk)
+    }))
+}
+
+fn lines(path: &Path) -> Result<lines::Lines, Failure> {
+    let format = Format::of(path)?;
+    let file = File::open(path).map_err(|error| {
+        let message = format!("{} cannot be read: {error}", path.display());
+        Failure::refused("import.unreadable", message)
+    })?;
+    Ok(format.lines(BufReader::new(file)))
+}
+
+impl Kind {
+    /// What a file is about, by the fields of its first line.
+    pub fn of(path: &Path) -> Result<Self, Failure> {
+        let first = lines(path)?.next().and_then(Result::ok);
+        let has = |field: &str| {
+            let fields = first.as_ref().map(|line| &line.fields);
+            fields.is_some_and(|fields| fields.contains_key(field))
+        };
+        if has("user") {
+            Ok(Self::Accounts)
+        } else if has("from") {
+            Ok(Self::Transactions)
+        } else {
+            let message = format!(
+                "{} is neither of accounts (user, name, currency, balance) nor of transactions (id, from, to, amount, currency)",
+                path.display()
+            );
+            Err(Failure::refused("import.format", message))
+        }
     }
 }
 
-async fn carry_out(
+impl Report {
+    fn problem(&mut self, problem: Problem) {
+        if self.problems.len() < PROBLEMS {
+            self.problems.push(problem);
+        }
+    }
+    /// Adds what a chunk came to; the lines themselves were counted before.
+    pub fn add(&mut self, chunk: Self) {
+        self.imported += chunk.imported;
+        self.repeated += chunk.repeated;
+        for problem in chunk.problems {
+            self.problem(problem);
+        }
+        self.stopped = self.stopped.take().or(chunk.stopped);
+    }
+}
+
+/// Carries out lines in their order. Each has a key of its own, so that they can be sent
+/// again.
+pub async fn carry_out(bank: &Bank, principal: &Principal, kind: Kind, lines: Vec<Line>) -> Report {
+    let mut report = Report {
+        lines: lines.len() as u64,
+        ..Report::default()
+    };
+    let rows = lines.iter().map(|line| kind.row(line)).collect();
+    carry_out_rows(bank, principal, rows, &mut report).await;
+    report
+}
+
+async fn carry_out_rows(
     bank: &Bank,
     principal: &Principal,
     chunk: Vec<Result<Row, Problem>>,
@@ -123,7 +187,7 @@ async fn carry_out(
             Ok(result) => result,
             // The file was changed while it was imported.
             Err(problem) => {
-                report.problems.push(problem);
+                report.problem(problem);
                 continue;
             }
         };
@@ -146,14 +210,12 @@ async fn carry_out(
             }
             Err(failure) => failure.message,
         };
-        if report.problems.len() < PROBLEMS {
-            report.problems.push(Problem {
-                line: row.line,
-                field: None,
-                value: row.id,
-                rule,
-            });
-        }
+        report.problem(Problem {
+            line: row.line,
+            field: None,
+            value: row.id,
+            rule,
+        });
     }
 }
 

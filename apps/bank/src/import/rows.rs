@@ -1,5 +1,6 @@
 use std::{fmt::Display, str::FromStr};
 
+use serde::{Deserialize, Serialize};
 use steadfast_core::{Currency, Money, Time};
 
 use super::{Problem, lines::Line};
@@ -10,7 +11,8 @@ use crate::{
 };
 
 /// What a file is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// `user`, `name`, `currency`, and what is on it: `balance`, as in `1250.50`.
     Accounts,
