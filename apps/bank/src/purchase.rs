@@ -183,7 +183,7 @@ pub fn register(registry: &mut Registry, bank: &Bank) {
         .action(&UNDO_RESERVE, options(), undoing(bank))
         .action(&UNDO_HOLD, options(), undoing(bank))
         .action(&UNDO_CAPTURE, options(), undoing(bank))
-        .workflow(PURCHASE, 1, WorkflowOptions::default(), purchase);
+        .workflow(PURCHASE, 1, WorkflowOptions { needs_key: true, ..WorkflowOptions::default() }, purchase);
 }
 
 async fn purchase(ctx: Ctx, request: PurchaseRequest) -> Result<Receipt, Failure> {

@@ -9,14 +9,15 @@ use uuid::Uuid;
 use crate::{
     Data, Engine, Status, StepId,
     dead_letter::{DeadLetter, DeadLetterId, LetterKind, REPLAYED, stream as letter_stream},
-    engine::{Inner, run_stream},
+    engine::{Inner, key_reused, run_stream},
     history::History,
     record::{Ended, Message, Replayed, Sent, kind},
     store::{commit_patiently, load},
 };
 
 impl Engine {
-    /// Sends a named value. The same `id` again counts once.
+    /// Sends a named value. The same `id` again counts once, and is answered with `true`;
+    /// with another content it is refused.
     pub async fn signal(
         &self,
         tenant: &TenantId,
@@ -25,7 +26,7 @@ impl Engine {
         from: &str,
         name: &str,
         value: Data,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         steadfast_core::principal::check_name("signal", name)
             .map_err(|error| Failure::refused("signal.invalid_name", error.to_string()))?;
         self.send(
@@ -41,7 +42,7 @@ impl Engine {
         .await
     }
 
-    /// Asks a run to end: its waits fail with `run.cancelled`, and what was done is undone.
+    /// Asks a run to end, and answers as [`Engine::signal`] does: its waits fail with `run.cancelled`, and what was done is undone.
     pub async fn cancel(
         &self,
         tenant: &TenantId,
@@ -49,7 +50,7 @@ impl Engine {
         id: Option<Uuid>,
         from: &str,
         reason: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let reason = reason.chars().take(500).collect();
         self.send(tenant, run, id, from, Sent::Cancel { reason })
             .await
@@ -62,7 +63,7 @@ impl Engine {
         id: Option<Uuid>,
         from: &str,
         what: Sent,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let engine = &self.inner;
         let stream = run_stream(tenant, run);
         let id = id.unwrap_or_else(|| engine.world.uuid());
@@ -71,7 +72,7 @@ impl Engine {
             from: Some(from.into()),
             what,
         };
-        engine
+        let history = engine
             .change(&stream, |history| {
                 if history.seen.contains(&message.id) {
                     return Ok(None);
@@ -84,7 +85,17 @@ impl Engine {
             })
             .await?;
         engine.refresh(tenant, run);
-        Ok(())
+        if !history.seen.contains(&message.id) {
+            return Ok(false);
+        }
+        let whole = load(&*engine.log, &stream, true)
+            .await
+            .map_err(|error| error.failure())?;
+        let same = whole
+            .messages
+            .values()
+            .any(|seen| seen.id == id && seen.what == message.what);
+        if same { Ok(true) } else { Err(key_reused()) }
     }
 
     /// Ends a run at once and undoes nothing.

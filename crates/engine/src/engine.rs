@@ -5,13 +5,14 @@ use std::{
 };
 
 use steadfast_core::{
-    CorrelationId, Failure, NodeId, RunId, TenantId, World,
+    Coded, CorrelationId, Failure, NodeId, RunId, TenantId, World,
     canonical::Hash,
     observe::{Observer, Signal},
+    secret::Secret,
 };
 use steadfast_log::{
-    Append, Claim, ClaimChange, ClaimKey, Commit, Expect, Listing, ListingChange, Log, StreamId,
-    WakeUp, WakeUpChange,
+    Append, Claim, ClaimChange, ClaimKey, Commit, CommitError, Expect, ListQuery, Listing,
+    ListingChange, Log, StreamId, WakeUp, WakeUpChange,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -49,9 +50,11 @@ pub(crate) struct Inner {
     pub(crate) idle: tokio::sync::Notify,
     pub(crate) slots: Slots,
     active: Mutex<HashMap<RunId, Active>>,
+    /// Open runs by tenant, for those that were asked for.
+    open: Mutex<HashMap<TenantId, u64>>,
     waiters: Mutex<HashMap<RunId, Vec<oneshot::Sender<Settled>>>>,
     updates: broadcast::Sender<(RunId, Update)>,
-    payload_key: [u8; 16],
+    payload_key: Secret<Vec<u8>>,
 }
 
 struct Active {
@@ -125,7 +128,7 @@ impl Engine {
         observer: Arc<dyn Observer>,
     ) -> Self {
         let node = NodeId::next(&world);
-        let payload_key = *log.identity().log_id.as_bytes();
+        let payload_key = log.payload_key();
         let policies = registry.policies().unwrap_or_else(|| {
             let none = steadfast_resilience::Policies::new();
             Arc::new(steadfast_resilience::Registry::new(
@@ -139,6 +142,7 @@ impl Engine {
             stopping: watch::channel(false).0,
             idle: tokio::sync::Notify::new(),
             active: Mutex::default(),
+            open: Mutex::default(),
             waiters: Mutex::default(),
             updates: broadcast::channel(4_096).0,
             payload_key,
@@ -291,7 +295,7 @@ impl Inner {
             stream: &facts.stream,
             correlation: facts.correlation,
             inline_bytes: self.config.inline_bytes,
-            payload_key: self.payload_key,
+            payload_key: self.payload_key.reveal(),
             commit: Commit::default(),
         }
     }
@@ -323,6 +327,7 @@ impl Inner {
             )
         })?;
         check_labels(&start.labels)?;
+        self.check_open_runs(&start.tenant).await?;
         let now = self.world.now();
         let run = RunId::next(&self.world);
         let started = Started {
@@ -381,7 +386,7 @@ impl Inner {
         workflow: &Workflow,
         facts: Arc<Facts>,
         claim: Option<ClaimChange>,
-    ) -> Result<(), steadfast_log::CommitError> {
+    ) -> Result<(), CommitError> {
         let now = facts.started_at;
         let machine = Machine::new(
             workflow,
@@ -441,21 +446,26 @@ impl Inner {
             .map_or(1, |append| append.events.len() as u64);
         let (inbox, receiver) = mpsc::unbounded_channel();
         self.lock_active().insert(facts.run, Active { inbox });
-        if let Err(error) = self.log.commit(commit).await {
-            self.lock_active().remove(&facts.run);
-            return Err(error);
-        }
-        self.observer.observe(Signal::Run {
-            workflow: workflow.name,
-            status: "accepted",
-        });
-        if parked.is_some() {
-            self.leave(facts.run);
-            return Ok(());
-        }
-        let ended = live.accepted(events, turn);
+        let (answer, begun) = oneshot::channel();
+        // In a task of its own: a caller that leaves does not leave the run half begun.
         let engine = self.clone();
         tokio::spawn(async move {
+            if let Err(error) = engine.log.commit(commit).await {
+                engine.leave(facts.run);
+                // Whoever has left does not need to know.
+                let _ = answer.send(Err(error));
+                return;
+            }
+            engine.observer.observe(Signal::Run {
+                workflow: &facts.started.workflow,
+                status: "accepted",
+            });
+            engine.count_open(&facts.stream.tenant(), 1);
+            let _ = answer.send(Ok(()));
+            if parked.is_some() {
+                return engine.leave(facts.run);
+            }
+            let ended = live.accepted(events, turn);
             let permit = engine.slots.take(facts.started.priority).await;
             let drove = match ended {
                 Some(Outcome::Failed(_) | Outcome::Cancelled(_)) if live.undoes() => Drove::Undo,
@@ -465,7 +475,54 @@ impl Inner {
             drop(permit);
             engine.drove(&facts.stream, facts.run, drove).await;
         });
-        Ok(())
+        let lost = || CommitError::Unknown("the runtime stopped".into());
+        begun.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Counts a tenant's open runs, once in the store and from then on as they come and go
+    /// on this node.
+    async fn check_open_runs(&self, tenant: &TenantId) -> Result<(), Failure> {
+        let known = self.lock_open().get(tenant).copied();
+        let open = if let Some(open) = known {
+            open
+        } else {
+            let query = ListQuery {
+                tenant: tenant.clone(),
+                category: RUN.into(),
+                statuses: Status::OPEN
+                    .iter()
+                    .map(|status| status.as_str().into())
+                    .collect(),
+                ..ListQuery::default()
+            };
+            let open = self
+                .log
+                .count(query)
+                .await
+                .map_err(|error| error.failure())?;
+            *self.lock_open().entry(tenant.clone()).or_insert(open)
+        };
+        let limit = self.config.open_runs_per_tenant;
+        if open < limit {
+            return Ok(());
+        }
+        let message =
+            format!("{open} runs are open, at most {limit} may be; wait until some have ended");
+        Err(Failure {
+            nothing_happened: true,
+            ..Failure::internal("tenant.too_many_runs", message)
+        }
+        .retryable())
+    }
+
+    fn lock_open(&self) -> MutexGuard<'_, HashMap<TenantId, u64>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_open(&self, tenant: &TenantId, by: i64) {
+        if let Some(open) = self.lock_open().get_mut(tenant) {
+            *open = open.saturating_add_signed(by);
+        }
     }
 
     fn unknown(&self, name: &str) -> Failure {
@@ -605,6 +662,7 @@ impl Inner {
             workflow: &facts.started.workflow,
             status: status.as_str(),
         });
+        self.count_open(&facts.stream.tenant(), -1);
         let settled = Settled {
             run: facts.run,
             status,
@@ -732,12 +790,8 @@ struct Answer {
 }
 
 /// A taken key is answered with what it stands for, if the request is the same (G5).
-fn accepted_before(
-    error: &steadfast_log::CommitError,
-    request: Option<Hash>,
-) -> Result<Accepted, Failure> {
-    use steadfast_core::Coded;
-    let steadfast_log::CommitError::Claimed(_, claim) = error else {
+fn accepted_before(error: &CommitError, request: Option<Hash>) -> Result<Accepted, Failure> {
+    let CommitError::Claimed(_, claim) = error else {
         return Err(error.failure());
     };
     if Some(claim.request) != request {

@@ -212,6 +212,7 @@ impl Engine {
                             value,
                         )
                         .await
+                        .map(drop)
                     }
                 }
             }

@@ -208,7 +208,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) stream: &'a StreamId,
     pub(crate) correlation: Option<CorrelationId>,
     pub(crate) inline_bytes: usize,
-    pub(crate) payload_key: [u8; 16],
+    pub(crate) payload_key: &'a [u8],
     pub(crate) commit: Commit,
 }
 
@@ -261,7 +261,7 @@ impl Writer<'_> {
             };
             let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
             let tenant = self.stream.tenant();
-            let id = PayloadId::of(&self.payload_key, tenant.as_str(), &bytes);
+            let id = PayloadId::of(self.payload_key, tenant.as_str(), &bytes);
             *data = Data::Stored(id, bytes.len() as u64);
             payloads.push(Payload {
                 id,

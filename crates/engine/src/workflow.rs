@@ -41,6 +41,8 @@ pub struct WorkflowOptions {
     pub priority: Priority,
     /// May a user start it, or operators only?
     pub open_to_users: bool,
+    /// Starting it without an idempotency key is refused: it moves money.
+    pub needs_key: bool,
 }
 
 impl Default for WorkflowOptions {
@@ -49,6 +51,7 @@ impl Default for WorkflowOptions {
             deadline: None,
             priority: Priority::Normal,
             open_to_users: true,
+            needs_key: false,
         }
     }
 }

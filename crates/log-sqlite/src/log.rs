@@ -183,11 +183,6 @@ impl SqliteLog {
         }
     }
 
-    /// The log's own secret, which payload ids are made with. Goes with the file.
-    pub fn payload_key(&self) -> Secret<Vec<u8>> {
-        Secret::new(self.source.about.payload_key.clone())
-    }
-
     fn prepare(&self, commit: Commit) -> Result<Box<Prepared>, CommitError> {
         commit.check()?;
         let side = Side::of(&commit).encode();
@@ -258,6 +253,10 @@ impl Writing {
 }
 
 impl Log for SqliteLog {
+    fn payload_key(&self) -> Secret<Vec<u8>> {
+        Secret::new(self.source.about.payload_key.clone())
+    }
+
     fn identity(&self) -> Identity {
         Identity {
             log_id: self.source.about.log_id,

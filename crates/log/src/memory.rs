@@ -6,7 +6,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, ready};
-use steadfast_core::{NodeId, World};
+use steadfast_core::{NodeId, World, secret::Secret};
 use tokio::sync::watch;
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
 pub struct MemoryLog {
     world: World,
     identity: Identity,
+    payload_key: Secret<Vec<u8>>,
     state: Mutex<State>,
     tail: watch::Sender<Position>,
 }
@@ -43,10 +44,12 @@ impl MemoryLog {
             incarnation: 1,
             held: false,
         };
+        let payload_key = Secret::new(world.chance().bits().to_be_bytes().to_vec());
         let (tail, _) = watch::channel(at(0));
         Self {
             world,
             identity,
+            payload_key,
             state: Mutex::default(),
             tail,
         }
@@ -170,6 +173,10 @@ impl State {
 impl Log for MemoryLog {
     fn identity(&self) -> Identity {
         self.identity
+    }
+
+    fn payload_key(&self) -> Secret<Vec<u8>> {
+        self.payload_key.clone()
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {

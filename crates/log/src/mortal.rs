@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, pending};
-use steadfast_core::NodeId;
+use steadfast_core::{NodeId, secret::Secret};
 
 use crate::{
     Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Identity, Lease, ListQuery,
@@ -53,6 +53,9 @@ macro_rules! alive {
 impl Log for Mortal {
     fn identity(&self) -> Identity {
         self.inner.identity()
+    }
+    fn payload_key(&self) -> Secret<Vec<u8>> {
+        self.inner.payload_key()
     }
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         let before = self

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use steadfast_core::NodeId;
+use steadfast_core::{NodeId, secret::Secret};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -75,6 +75,9 @@ pub enum Lease {
 pub trait Log: Send + Sync + 'static {
     /// Which log this is.
     fn identity(&self) -> Identity;
+
+    /// The log's own secret, which payload ids are made with. Goes where the log goes.
+    fn payload_key(&self) -> Secret<Vec<u8>>;
 
     /// Writes one commit. See [`CommitError`] for which refusal wins.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>>;

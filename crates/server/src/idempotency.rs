@@ -78,17 +78,20 @@ impl<S: Send + Sync> FromRequestParts<S> for OptionalKey {
     }
 }
 
+/// Where money moves, a request says what it is called.
+pub(crate) fn key_required() -> Problem {
+    Problem::new(Failure::refused(
+        "idempotency_key_required",
+        "send an Idempotency-Key header, such as a UUID: the same key again gives the same answer, and nothing is done twice",
+    ))
+    .with_field("Idempotency-Key")
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for RequiredKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let key = read(&parts.headers)?.ok_or_else(|| {
-            Problem::new(Failure::refused(
-                "idempotency_key_required",
-                "send an Idempotency-Key header, such as a UUID: the same key again gives the same answer, and nothing is done twice",
-            ))
-            .with_field("Idempotency-Key")
-        })?;
+        let key = read(&parts.headers)?.ok_or_else(key_required)?;
         Ok(Self(key))
     }
 }

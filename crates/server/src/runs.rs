@@ -15,7 +15,8 @@ use steadfast_log::{ListQuery, Listing, StreamId};
 
 use crate::{
     Caller, CloudEvent, Edge, Json, LIMIT_DEFAULT, OptionalKey, Page, Place, Prefer, Problem,
-    Query, REPLAYED, auth::forbidden, prefer::applied, query::unreadable,
+    Query, REPLAYED, auth::forbidden, idempotency::key_required, prefer::applied,
+    query::unreadable,
 };
 
 /// The operation that keys of `POST /runs` belong to.
@@ -126,6 +127,10 @@ pub(crate) async fn start(
 ) -> Result<Response, Problem> {
     let principal = &caller.principal;
     check_open(&edge, principal, &request)?;
+    let workflow = edge.engine().registry().newest(&request.workflow);
+    if key.is_none() && workflow.is_some_and(|workflow| workflow.options().needs_key) {
+        return Err(key_required());
+    }
     let key = match key {
         Some(key) => Some((key.claim(principal, START), request.hash()?)),
         None => None,

@@ -1,13 +1,15 @@
 use axum::{
     extract::{Path, State},
     http::StatusCode,
+    response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
 use steadfast_core::{RunId, id_type};
 use steadfast_engine::Data;
 
 use crate::{
-    Caller, Edge, Operator, OptionalKey, OrDefault, Place, Problem, RawJson, runs::check_own,
+    Caller, Edge, Operator, OptionalKey, OrDefault, Place, Problem, REPLAYED, RawJson,
+    runs::check_own,
 };
 
 id_type!(
@@ -31,7 +33,7 @@ pub(crate) async fn signal(
     Path((id, name)): Path<(String, String)>,
     key: OptionalKey,
     RawJson(value): RawJson,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let run: RunId = id.parse().map_err(|error: steadfast_core::id::InvalidId| {
         Problem::bad_request("request.invalid_path", error.to_string()).with_field("id")
     })?;
@@ -39,7 +41,8 @@ pub(crate) async fn signal(
     let principal = &caller.principal;
     let message = MessageId::under(&key, &caller, &format!("runs.signal.{name}"), run);
     let value = Data::of(&value)?;
-    edge.engine()
+    let replayed = edge
+        .engine()
         .signal(
             &principal.tenant,
             run,
@@ -49,7 +52,16 @@ pub(crate) async fn signal(
             value,
         )
         .await?;
-    Ok(StatusCode::ACCEPTED)
+    Ok(accepted(replayed))
+}
+
+fn accepted(replayed: bool) -> Response {
+    let mut response = StatusCode::ACCEPTED.into_response();
+    if replayed {
+        let (name, value) = REPLAYED;
+        response.headers_mut().insert(name, value);
+    }
+    response
 }
 
 #[derive(Default, Deserialize)]
@@ -66,11 +78,12 @@ pub(crate) async fn cancel(
     Place(run): Place<RunId>,
     key: OptionalKey,
     OrDefault(why): OrDefault<Reason>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     check_own(&edge, &caller, run).await?;
     let principal = &caller.principal;
     let message = MessageId::under(&key, &caller, "runs.cancel", run);
-    edge.engine()
+    let replayed = edge
+        .engine()
         .cancel(
             &principal.tenant,
             run,
@@ -79,7 +92,7 @@ pub(crate) async fn cancel(
             &why.reason,
         )
         .await?;
-    Ok(StatusCode::ACCEPTED)
+    Ok(accepted(replayed))
 }
 
 /// 204: the run is over, and nothing was undone.

@@ -196,6 +196,9 @@ impl SlowLog {
 }
 
 impl Log for SlowLog {
+    fn payload_key(&self) -> steadfast_core::secret::Secret<Vec<u8>> {
+        self.inner.payload_key()
+    }
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         async move {
             let exact = commit.appends.iter().filter(|a| a.expect != Expect::Any);

@@ -130,7 +130,10 @@ async fn g4_an_unfinished_step_outside_is_given_its_deadline_after_a_crash() {
     finish(&engine, run).await;
     assert_eq!(house.effects(), ["undo slow"]);
     let waited = house.world.now().since(began);
-    assert!(waited >= Duration::from_secs(3_600), "undone after {waited:?}, before the deadline");
+    assert!(
+        waited >= Duration::from_secs(3_600),
+        "undone after {waited:?}, before the deadline"
+    );
 }
 
 #[tokio::test(start_paused = true)]

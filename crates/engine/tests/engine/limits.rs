@@ -93,3 +93,60 @@ async fn bad_requests_are_refused_before_acceptance() {
         "nothing was written"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_with_too_many_open_runs_waits_until_some_have_ended() {
+    let house = House::new();
+    let mut registry = house.registry();
+    registry.workflow(
+        "wait",
+        1,
+        WorkflowOptions::default(),
+        |ctx: Ctx, (): ()| async move { ctx.signal::<u64>("go", "go").await },
+    );
+    let config = steadfast_engine::EngineConfig {
+        open_runs_per_tenant: 2,
+        ..Default::default()
+    };
+    let silent = steadfast_core::observe::silent();
+    let log = house.log.clone();
+    let engine = steadfast_engine::Engine::new(log, house.world.clone(), registry, config, silent);
+    let first = accept(&engine, "wait", &()).await.run;
+    accept(&engine, "wait", &()).await;
+    let refused = engine
+        .start(start("wait", &()))
+        .await
+        .expect_err("one too many");
+    assert_eq!(
+        (refused.code.as_str(), refused.retryable),
+        ("tenant.too_many_runs", true)
+    );
+    let go = steadfast_engine::Data::of(&1).expect("json");
+    engine
+        .signal(&crate::house::tenant(), first, None, "ana", "go", go)
+        .await
+        .expect("sent");
+    finish(&engine, first).await;
+    accept(&engine, "wait", &()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_half_way_leaves_no_run_half_begun() {
+    let house = House::new();
+    let mut registry = house.registry();
+    crate::house::notes(&mut registry);
+    let engine = house.engine(registry);
+    {
+        let starting = engine.start(start("notes", &3));
+        tokio::pin!(starting);
+        // One poll: the commit is on its way, and then nobody waits for it.
+        assert!(futures::poll!(&mut starting).is_pending());
+    }
+    house
+        .world
+        .clock()
+        .sleep(std::time::Duration::from_secs(60))
+        .await;
+    assert_eq!(house.effects().len(), 3, "what was begun is finished");
+    assert_eq!(engine.active(), 0);
+}

@@ -28,7 +28,19 @@ async fn signals_are_delivered_once_each_and_in_order() {
     let engine = house.engine(registry);
     let run = accept(&engine, "sum", &3).await.run;
     let same = Some(Uuid::from_u128(7));
-    for (id, n) in [(same, 1), (same, 1), (None, 2), (None, 3)] {
+    let tenant_id = tenant();
+    let sent = |id, n| engine.signal(&tenant_id, run, id, "ana", "number", value(n));
+    assert_eq!(sent(same, 1).await, Ok(false));
+    assert_eq!(
+        sent(same, 1).await,
+        Ok(true),
+        "the same again counts once and is told so"
+    );
+    assert_eq!(
+        sent(same, 5).await.expect_err("another value").code,
+        "idempotency_key_reused"
+    );
+    for (id, n) in [(None, 2), (None, 3)] {
         engine
             .signal(&tenant(), run, id, "ana", "number", value(n))
             .await
