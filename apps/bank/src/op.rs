@@ -193,8 +193,8 @@ impl Op {
     }
 }
 
-/// The claim under which an effect of a run is found: for the engine, which starts its
-/// window when the run ends. No user is called `@run`.
+/// The claim under which an effect of a run is found. The engine starts the window of a
+/// forward effect when the run ends for good; that an effect was undone is never forgotten.
 pub fn effect_claim(tenant: &TenantId, op: &Op, key: &str) -> ClaimKey {
     match op {
         // Whatever key the compensation has: what is undone is undone once.
@@ -204,6 +204,6 @@ pub fn effect_claim(tenant: &TenantId, op: &Op, key: &str) -> ClaimKey {
             "bank.undo",
             &format!("{} {}", undo.forward.name(), undo.key),
         ),
-        _ => ClaimKey::new(tenant, "@run", op.name(), key),
+        _ => steadfast_engine::effect_claim(tenant, key),
     }
 }

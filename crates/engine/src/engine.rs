@@ -17,7 +17,7 @@ use steadfast_log::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    Data, Priority, Settled, Status, StepOutcome, Update,
+    Data, EffectKey, Priority, Settled, Status, StepId, StepOutcome, Update,
     action::result_message,
     config::EngineConfig,
     dead_letter::{DeadLetter, LetterKind},
@@ -115,6 +115,7 @@ pub struct Accepted {
     pub replayed: bool,
 }
 
+const EFFECTS_SETTLED: usize = 32;
 const LABELS_MAX: usize = 16;
 const LABEL_BYTES_MAX: usize = 128;
 
@@ -587,6 +588,36 @@ impl Inner {
                 &letter,
             );
         }
+    }
+
+    /// The run has ended for good: the keys of its effects need not be remembered for ever.
+    /// Those of a dead run are, since it may be replayed and undone.
+    pub(crate) fn settle_effects(
+        &self,
+        writer: &mut Writer<'_>,
+        facts: &Facts,
+        generation: u32,
+        status: Status,
+        steps: &[StepId],
+    ) {
+        if status == Status::Dead {
+            return;
+        }
+        let (tenant, until) = (
+            facts.stream.tenant(),
+            self.world.now().after(self.config.idempotency_window.get()),
+        );
+        let settle = |step| {
+            ClaimChange::Settle(
+                EffectKey::of(facts.run, generation, step).claim(&tenant),
+                until,
+            )
+        };
+        // A commit has room for so many; a run with more effects leaves the rest behind.
+        writer
+            .commit
+            .claims
+            .extend(steps.iter().rev().take(EFFECTS_SETTLED).map(settle));
     }
 
     fn to_parent(

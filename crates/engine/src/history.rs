@@ -365,6 +365,12 @@ impl History {
         }
     }
 
+    /// Steps of this generation whose effect is on our own log.
+    pub(crate) fn on_log(&self) -> Vec<StepId> {
+        let on_log = self.intents.iter().filter(|intent| intent.ask.on_log());
+        on_log.map(|intent| intent.ask.step.clone()).collect()
+    }
+
     /// What is still to be undone, newest intent first.
     pub(crate) fn to_undo(&self) -> Vec<Intent> {
         let open = |intent: &&Intent| {

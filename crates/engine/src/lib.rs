@@ -43,7 +43,7 @@ pub use engine::{Accepted, Engine, Start, key_reused};
 pub use explain::{Explanation, Line};
 pub use react::{Deliver, Reaction, Subscriber};
 pub use record::{Priority, Status};
-pub use step::{EffectKey, StepId, StepOutcome, StepTask};
+pub use step::{EffectKey, StepId, StepOutcome, StepTask, effect_claim};
 pub use update::{Settled, Update};
 pub use view::RunView;
 pub use workflow::{Registry, Workflow, WorkflowOptions};

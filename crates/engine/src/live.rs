@@ -76,6 +76,8 @@ pub(crate) struct Live {
     children: HashMap<StepId, RunId>,
     working: FuturesUnordered<BoxFuture<'static, Done>>,
     undoes: bool,
+    /// Steps of this generation whose effect is on our own log.
+    on_log: Vec<StepId>,
     deadline: Option<Time>,
     /// The status in the list and the due time of the wake-up, as last written.
     listed: Status,
@@ -102,6 +104,7 @@ impl Live {
             children: HashMap::new(),
             working: FuturesUnordered::new(),
             undoes: false,
+            on_log: Vec::new(),
             deadline,
             listed: Status::Running,
             due: now,
@@ -125,6 +128,7 @@ impl Live {
             .intents
             .iter()
             .any(|intent| intent.ask.undo.is_some());
+        live.on_log = history.on_log();
         live.first = history.turns.is_empty();
         live.listed = Status::Parked; // Unknown: the next turn writes it.
         if history
@@ -281,6 +285,12 @@ impl Live {
     pub(crate) fn turn_commit(&mut self, turn: &Turn) -> Commit {
         let engine = self.engine.clone();
         self.undoes |= turn.asked.iter().any(|ask| ask.undo.is_some());
+        self.on_log.extend(
+            turn.asked
+                .iter()
+                .filter(|ask| ask.on_log())
+                .map(|ask| ask.step.clone()),
+        );
         let status = self.status_after(turn);
         let due = self.due_after(turn, status);
         let mut writer = engine.writer(&self.facts);
@@ -295,6 +305,13 @@ impl Live {
                 _ => Ok(Data::null()),
             };
             engine.end(&mut writer, &self.facts, self.generation, status, &outcome);
+            engine.settle_effects(
+                &mut writer,
+                &self.facts,
+                self.generation,
+                status,
+                &self.on_log,
+            );
             for child in self.children.values().take(20) {
                 let (append, wake_up) = engine.cancel_child(&self.facts, *child);
                 writer.commit.appends.push(append);
@@ -398,6 +415,7 @@ impl Live {
         self.generation += 1;
         self.first = true;
         self.undoes = false;
+        self.on_log.clear();
         self.timers.clear();
         self.ready.clear();
         self.known.clear();

@@ -164,6 +164,13 @@ pub struct Ask {
     pub undo: Option<Undo>,
 }
 
+impl Ask {
+    /// Is its effect a commit on our own log?
+    pub(crate) fn on_log(&self) -> bool {
+        matches!(self.what, What::Action { on_log: true, .. })
+    }
+}
+
 /// The kinds of steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum What {

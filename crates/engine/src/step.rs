@@ -2,6 +2,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::{CorrelationId, Failure, RunId, TenantId, Time};
+use steadfast_log::ClaimKey;
 
 use crate::Data;
 
@@ -59,6 +60,11 @@ impl EffectKey {
     pub fn undo(run: RunId, generation: u32, step: &StepId) -> Self {
         Self(format!("{run}/{generation}/{step}!undo").into())
     }
+    /// The claim under which an effect on our own log is taken, together with its record.
+    /// The engine starts its window once the run has ended for good.
+    pub fn claim(&self, tenant: &TenantId) -> ClaimKey {
+        effect_claim(tenant, &self.0)
+    }
     /// The text, as sent to the outside.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -73,6 +79,11 @@ impl fmt::Debug for EffectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// [`EffectKey::claim`] of a key that is only text any more. No user is called `@run`.
+pub fn effect_claim(tenant: &TenantId, key: &str) -> ClaimKey {
+    ClaimKey::new(tenant, "@run", "effect", key)
 }
 
 /// One attempt at a step, with all that a worker in this or another process needs.

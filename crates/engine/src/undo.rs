@@ -152,6 +152,13 @@ async fn write(
             status,
             &outcome(history),
         );
+        engine.settle_effects(
+            &mut writer,
+            &history.facts,
+            history.generation,
+            status,
+            &history.on_log(),
+        );
     }
     writer.expect(Expect::Exact(history.head));
     commit_patiently(&engine.log, &engine.world, writer.finish())
@@ -181,6 +188,13 @@ async fn end(engine: &Arc<Inner>, history: &History) -> Drove {
         history.generation,
         status,
         &outcome(history),
+    );
+    engine.settle_effects(
+        &mut writer,
+        &history.facts,
+        history.generation,
+        status,
+        &history.on_log(),
     );
     match commit_patiently(&engine.log, &engine.world, writer.finish()).await {
         Ok(_) => {

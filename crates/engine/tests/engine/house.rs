@@ -14,8 +14,8 @@ use steadfast_engine::{
     RunView, Settled, Start, Status, WorkflowOptions,
 };
 use steadfast_log::{
-    Append, Claim, ClaimChange, ClaimKey, Commit, CommitError, Expect, Log, MemoryLog, Mortal,
-    NewEvent, Position, StreamId,
+    Append, Claim, ClaimChange, Commit, CommitError, Expect, Log, MemoryLog, Mortal, NewEvent,
+    Position, StreamId,
 };
 
 /// What happened outside, in order: (effect key, what).
@@ -121,7 +121,7 @@ impl House {
                 let (log, world) = (log.clone(), world.clone());
                 async move {
                     let outcome = Ok(what.len() as u64);
-                    let key = ClaimKey::new(&task.tenant, "run", "book", task.key.as_str());
+                    let key = task.key.claim(&task.tenant);
                     let claim = Claim {
                         request: steadfast_core::canonical::Hash::of_bytes(what.as_bytes()),
                         answer: "{}".into(),

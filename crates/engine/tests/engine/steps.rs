@@ -386,3 +386,46 @@ async fn g5_a_live_runs_key_never_expires_and_a_refusal_claims_nothing() {
     let again = engine.start(request).await.expect("the same run");
     assert_eq!((again.run, again.replayed), (first.run, true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_key_of_an_effect_is_remembered_while_the_run_may_need_it_and_no_longer() {
+    let house = House::new();
+    let mut registry = house.registry();
+    house.book_on(&mut registry, house.log.clone());
+    registry.workflow(
+        "book",
+        1,
+        WorkflowOptions::default(),
+        |ctx: Ctx, (): ()| async move {
+            ctx.step("entry", &BOOK, &"one".to_owned()).await?;
+            ctx.signal::<()>("go", "go").await
+        },
+    );
+    let engine = house.engine(registry);
+    let run = accept(&engine, "book", &()).await.run;
+    house
+        .world
+        .clock()
+        .sleep(Duration::from_secs(90 * 24 * 3_600))
+        .await;
+    let key = steadfast_engine::EffectKey::of(run, 1, &"entry".into()).claim(&tenant());
+    let live = async || {
+        let claim = house.log.claim(key).await.expect("reads").expect("there");
+        claim.live(house.world.now())
+    };
+    assert!(live().await, "the run goes on, and may be undone");
+    let nothing = steadfast_engine::Data::null();
+    engine
+        .signal(&tenant(), run, None, "ana", "go", nothing)
+        .await
+        .expect("sent");
+    finish(&engine, run).await;
+    assert!(live().await);
+    house
+        .world
+        .clock()
+        .sleep(Duration::from_secs(25 * 3_600))
+        .await;
+    assert!(!live().await);
+    house.audit().await;
+}
