@@ -22,7 +22,8 @@ const PRODUCTS: [(&str, i64); 4] = [
     ("miel-azahar", 18_500),
     ("alebrije-unico", 149_900),
 ];
-const USERS: [&str; 3] = ["ana", "luis", "marta"];
+/// The last one sells, and pays back what it earned so that the others can go on.
+const USERS: [&str; 4] = ["ana", "luis", "marta", "mercado"];
 
 /// Everything ever asked, with the first answer where there was one.
 type Asked = Arc<Mutex<Vec<(Ask, Option<Reply>)>>>;
@@ -91,18 +92,23 @@ fn tokens(place: &Place) -> BTreeMap<&'static str, String> {
 /// A transfer, a purchase or a run of five steps.
 fn any(chance: &Seeded, key: String) -> Ask {
     let pick = |bound| usize::try_from(chance.below(bound)).expect("small");
-    let user = USERS[pick(3)];
-    match chance.below(10) {
+    let amount = |below| i64::try_from(1 + chance.below(below)).expect("in range");
+    let user = USERS[pick(4)];
+    let kind = chance.below(10);
+    if user == "mercado" {
+        return transfer(user, &key, USERS[pick(3)], amount(60_000));
+    }
+    match kind {
         0..6 => {
-            let to = USERS[pick(3)];
+            let to = USERS[pick(4)];
             let to = if to == user { "ana-savings" } else { to };
             // Now and then more than anyone has.
-            let minor = 1 + chance.below(if chance.below(20) == 0 {
+            let below = if chance.below(20) == 0 {
                 1 << 40
             } else {
                 3_000
-            });
-            transfer(user, &key, to, i64::try_from(minor).expect("in range"))
+            };
+            transfer(user, &key, to, amount(below))
         }
         6..8 => purchase(user, &key, PRODUCTS[pick(4)].0, 1),
         _ => Ask {
