@@ -8,7 +8,7 @@ use steadfast_core::{Currency, Money};
 use super::{Global, key_or_new};
 use crate::{
     client::{Client, segment},
-    output,
+    output::{self, cell},
     store::StoreArgs,
 };
 
@@ -193,7 +193,12 @@ async fn buy(client: &Client, args: BuyArgs, global: &Global) -> anyhow::Result<
     let answer = client
         .post("/bank/purchases", Some(&key), Some(args.wait), &body)
         .await?;
-    told(&answer, global)
+    told(&answer, global)?;
+    if let Some(failure) = answer.body.get("failure") {
+        let (message, code) = (cell(failure, "message"), cell(failure, "code"));
+        anyhow::bail!("nothing was bought: {message} ({code})");
+    }
+    Ok(())
 }
 
 fn set(body: &mut Value, field: &str, value: Option<String>) {

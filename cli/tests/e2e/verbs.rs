@@ -120,6 +120,34 @@ fn a_file_is_imported_once_through_the_server_and_a_wrong_line_stops_it_before_i
 }
 
 #[test]
+fn money_and_goods_move_by_command_and_a_refusal_ends_with_exit_code_1() {
+    let place = Place::new();
+    let node = place.serve();
+    let marta = |args: &[&str]| {
+        let mut all = vec!["--url", node.url.as_str(), "--as", "marta"];
+        all.extend(args);
+        place.run(&all)
+    };
+    let fine = marta(&["bank", "buy", "taza-barro", "--key", "mug"]);
+    assert!(fine.status.success(), "{fine:?}");
+    for (args, code) in [
+        (["bank", "buy", "guitarra-viajera"], "insufficient_funds"),
+        (["bank", "buy", "unicornio"], "product.not_found"),
+    ] {
+        let output = marta(&args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(code), "{said}");
+    }
+    let output = marta(&["bank", "transfer", "luis", "5000"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("insufficient_funds"), "{said}");
+    let output = marta(&["bank", "transfer", "luis", "1.005"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("not an amount"), "{said}");
+}
+
+#[test]
 fn without_a_server_or_a_key_a_verb_says_what_to_do() {
     let place = Place::new();
     let said = place.refused(&["bank", "accounts"]);
