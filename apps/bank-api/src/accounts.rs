@@ -54,8 +54,5 @@ pub(crate) async fn all_transactions(
 }
 
 fn answer(page: Transactions) -> Json<Page<Transaction>> {
-    Json(Page {
-        items: page.transactions,
-        next: page.next,
-    })
+    Json(Page { items: page.transactions, next: page.next })
 }

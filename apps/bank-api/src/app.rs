@@ -53,9 +53,6 @@ impl App for BankApp {
             .route("/products/{id}", get(products::show))
             .route("/purchases", post(purchases::buy))
             .route("/imports", post(imports::import))
-            .with_state(Counter {
-                edge,
-                bank: self.0.clone(),
-            })
+            .with_state(Counter { edge, bank: self.0.clone() })
     }
 }

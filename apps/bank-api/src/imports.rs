@@ -29,10 +29,7 @@ pub(crate) async fn import(
         return Err(Failure::refused("auth.forbidden", message).into());
     }
     if body.lines.len() > LINES_MAX {
-        let message = format!(
-            "lines: {} given, send {LINES_MAX} at most",
-            body.lines.len()
-        );
+        let message = format!("lines: {} given, send {LINES_MAX} at most", body.lines.len());
         return Err(Problem::bad_request("request.invalid_body", message).with_field("lines"));
     }
     let report = import::carry_out(&bank, &caller.principal, body.kind, body.lines).await;

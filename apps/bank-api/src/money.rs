@@ -13,10 +13,8 @@ pub(crate) struct Amount {
 impl Amount {
     /// The amount, above zero; a complaint says which part of the field `name` is wrong.
     pub(crate) fn read(&self, name: &str) -> Result<Money, Problem> {
-        let currency: Currency = self
-            .currency
-            .parse()
-            .map_err(|error| Problem::bad_field(format!("{name}.currency"), &error))?;
+        let currency: Currency =
+            self.currency.parse().map_err(|error| Problem::bad_field(format!("{name}.currency"), &error))?;
         Money::new(self.minor, currency)
             .and_then(Money::positive)
             .map_err(|error| Problem::bad_field(format!("{name}.minor"), &error))

@@ -27,8 +27,7 @@ const fn one() -> u32 {
 impl PurchaseBody {
     fn read(self) -> Result<PurchaseRequest, Problem> {
         let product: ProductId = self.product.parse().map_err(|error| {
-            Problem::bad_request("product.invalid", format!("product: {error}"))
-                .with_field("product")
+            Problem::bad_request("product.invalid", format!("product: {error}")).with_field("product")
         })?;
         if self.quantity == 0 {
             let message = "quantity is 0: buy at least one";
@@ -56,18 +55,12 @@ pub(crate) async fn buy(
     // A product that is not there needs no run to say so.
     let found = bank.product(&caller.principal, &request.product).await;
     found.map_err(|failure| Problem::new(failure).with_field("product"))?;
-    let hash = Hash::of(&request)
-        .map_err(|error| Failure::refused("request.invalid", error.to_string()))?;
+    let hash = Hash::of(&request).map_err(|error| Failure::refused("request.invalid", error.to_string()))?;
     let principal = &caller.principal;
     let start = Start {
         correlation: Some(caller.correlation),
         key: Some((key.claim(principal, PURCHASE), hash)),
-        ..Start::new(
-            principal.tenant.clone(),
-            &principal.user,
-            PURCHASE,
-            Data::of(&request)?,
-        )
+        ..Start::new(principal.tenant.clone(), &principal.user, PURCHASE, Data::of(&request)?)
     };
     answer_start(&edge, start, prefer).await
 }

@@ -58,8 +58,7 @@ pub(crate) async fn transfer(
     let request = body.read()?;
     // Of what was asked, not of what it comes to: which account a user is paid into may
     // change between two sendings.
-    let hash = Hash::of(&request)
-        .map_err(|error| Failure::refused("request.invalid", error.to_string()))?;
+    let hash = Hash::of(&request).map_err(|error| Failure::refused("request.invalid", error.to_string()))?;
     let op = bank.transfer_op(&caller.principal, request).await;
     let op = Op::Transfer(op.map_err(place)?);
     let mut ask = Ask::new(op, caller.principal, Key::Client(key.as_str().into()));
@@ -67,21 +66,13 @@ pub(crate) async fn transfer(
     ask.correlation = Some(caller.correlation);
     let reply = bank.ask(ask).await.map_err(place)?;
     let answer = outcome(reply.answer);
-    Ok(if reply.replayed {
-        ([REPLAYED], answer).into_response()
-    } else {
-        answer.into_response()
-    })
+    Ok(if reply.replayed { ([REPLAYED], answer).into_response() } else { answer.into_response() })
 }
 
 fn outcome(answer: Answer) -> Result<Response, Problem> {
     let id = answer.id.clone();
-    let answer = answer
-        .into_result()
-        .map_err(|failure| Problem::new(failure).with_id(id))?;
-    let Answer {
-        id, status, amount, ..
-    } = answer;
+    let answer = answer.into_result().map_err(|failure| Problem::new(failure).with_id(id))?;
+    let Answer { id, status, amount, .. } = answer;
     let body = Json(Transferred { id, status, amount });
     Ok((StatusCode::CREATED, body).into_response())
 }

@@ -83,20 +83,13 @@ impl Account {
     }
 
     /// Why `amount` may not leave, if so.
-    pub(crate) fn check_payment(
-        &self,
-        amount: i64,
-        now: Time,
-        config: &BankConfig,
-    ) -> Result<(), Reason> {
+    pub(crate) fn check_payment(&self, amount: i64, now: Time, config: &BankConfig) -> Result<(), Reason> {
         let figure = |minor: i64| json!({ "minor": minor, "currency": self.currency });
         if *self.owner != *SYSTEM {
             let most = self.limits.per_transfer.or(config.per_transfer_max);
             if let Some(most) = most.filter(|most| amount > *most) {
-                return Err(
-                    Reason::new("over_transfer_limit", "more than one transfer may move")
-                        .with(json!({ "limit": figure(most), "asked": figure(amount) })),
-                );
+                return Err(Reason::new("over_transfer_limit", "more than one transfer may move")
+                    .with(json!({ "limit": figure(most), "asked": figure(amount) })));
             }
             let used = self.spent_on(now) + self.held;
             let most = self.limits.per_day.or(config.per_day_max);
@@ -131,10 +124,7 @@ impl Account {
     /// Why `amount` may not come in, if so.
     pub(crate) fn check_credit(&self, amount: i64) -> Result<(), Reason> {
         if self.balance > MAX_MINOR - amount {
-            return Err(Reason::new(
-                "balance_out_of_range",
-                "the receiving account cannot hold that much",
-            ));
+            return Err(Reason::new("balance_out_of_range", "the receiving account cannot hold that much"));
         }
         Ok(())
     }
@@ -144,11 +134,7 @@ impl Account {
             Fact::Posted(posted) => self.post(posted, time),
             Fact::Held(held) => {
                 self.held += held.amount.minor();
-                let hold = Hold {
-                    amount: held.amount.minor(),
-                    expires: held.expires,
-                    to: held.to.clone(),
-                };
+                let hold = Hold { amount: held.amount.minor(), expires: held.expires, to: held.to.clone() };
                 self.holds.insert(held.hold, hold);
             }
             Fact::HoldReleased(released) => self.free(&released.hold),
@@ -219,13 +205,10 @@ pub(crate) fn open(scene: &Scene<'_>, op: &OpenAccount) -> Result<Draft, Failure
         let opened = AccountOpened {
             owner: SYSTEM.into(),
             name: "equity".into(),
-            floor: Money::new(-MAX_MINOR, op.opening.currency())
-                .map_err(|error| error.failure())?,
+            floor: Money::new(-MAX_MINOR, op.opening.currency()).map_err(|error| error.failure())?,
             limits: Limits::default(),
         };
-        draft
-            .listings
-            .push(listing(scene, scene.stream(1), &opened));
+        draft.listings.push(listing(scene, scene.stream(1), &opened));
         draft.fact(1, Fact::AccountOpened(opened));
         0
     };
@@ -254,10 +237,7 @@ pub(crate) fn open(scene: &Scene<'_>, op: &OpenAccount) -> Result<Draft, Failure
     };
     draft.fact(0, posting(op.opening, amount, equity));
     let negative = op.opening.times(-1).map_err(|error| error.failure())?;
-    draft.fact(
-        1,
-        posting(negative, equity_balance - amount, op.account.clone()),
-    );
+    draft.fact(1, posting(negative, equity_balance - amount, op.account.clone()));
     Ok(draft)
 }
 

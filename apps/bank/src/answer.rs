@@ -31,11 +31,7 @@ pub struct Reason {
 
 impl Reason {
     pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
-            data: None,
-        }
+        Self { code: code.into(), message: message.into(), data: None }
     }
     pub(crate) fn with(mut self, data: Value) -> Self {
         self.data = Some(data);

@@ -1,9 +1,7 @@
 use std::{future::Future, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use steadfast_core::{
-    Coded, Currency, Failure, Money, NodeId, Principal, TenantId, World, canonical::Hash,
-};
+use steadfast_core::{Coded, Currency, Failure, Money, NodeId, Principal, TenantId, World, canonical::Hash};
 use steadfast_log::Log;
 use tokio::sync::{mpsc, oneshot};
 
@@ -58,15 +56,7 @@ impl Bank {
         let config = Arc::new(config);
         let stats = Arc::new(Stats::default());
         let (decider, inbox) = mpsc::channel(config.queue.get());
-        let run = Decider::new(
-            log.clone(),
-            world.clone(),
-            node,
-            config.clone(),
-            stats.clone(),
-            inbox,
-        )
-        .run();
+        let run = Decider::new(log.clone(), world.clone(), node, config.clone(), stats.clone(), inbox).run();
         let bank = Self {
             directory: Arc::new(Directory::new(log.clone(), config.cached)),
             views: Arc::new(Views::new(log.clone(), config.cached)),
@@ -91,12 +81,10 @@ impl Bank {
         let (reply, answer) = oneshot::channel();
         let mut request = Request::new(ask, &self.world, reply)?;
         request.find_forward(&*self.log).await?;
-        self.decider
-            .try_send(request)
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => busy(),
-                mpsc::error::TrySendError::Closed(_) => stopped(true),
-            })?;
+        self.decider.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => busy(),
+            mpsc::error::TrySendError::Closed(_) => stopped(true),
+        })?;
         tokio::select! {
             biased;
             answer = answer => answer.unwrap_or_else(|_| Err(stopped(false))),
@@ -111,8 +99,8 @@ impl Bank {
         key: Key,
         request: TransferRequest,
     ) -> Result<Reply, Failure> {
-        let hash = Hash::of(&request)
-            .map_err(|error| Failure::refused("request.invalid", error.to_string()))?;
+        let hash =
+            Hash::of(&request).map_err(|error| Failure::refused("request.invalid", error.to_string()))?;
         let op = self.transfer_op(principal, request).await?;
         let mut ask = Ask::new(Op::Transfer(op), principal.clone(), key);
         ask.request = Some(hash);
@@ -138,20 +126,10 @@ impl Bank {
         let currency = amount.currency();
         let from = match request.from {
             Some(from) => from,
-            None => {
-                self.paying_account(tenant, &principal.user, currency)
-                    .await?
-            }
+            None => self.paying_account(tenant, &principal.user, currency).await?,
         };
         let to = self.payee(tenant, &request.to, currency).await?;
-        Ok(Transfer {
-            from,
-            to,
-            amount,
-            memo: request.memo.map(Into::into),
-            imported: false,
-            booked: None,
-        })
+        Ok(Transfer { from, to, amount, memo: request.memo.map(Into::into), imported: false, booked: None })
     }
 
     /// The account a user pays from when none is named.
@@ -191,8 +169,7 @@ impl Bank {
         {
             return Err(taken(&op.owner));
         }
-        self.ask(Ask::new(Op::OpenAccount(op), principal.clone(), key))
-            .await
+        self.ask(Ask::new(Op::OpenAccount(op), principal.clone(), key)).await
     }
 }
 
@@ -203,11 +180,8 @@ fn stopped(nothing_happened: bool) -> Failure {
 }
 
 fn late() -> Failure {
-    Failure::internal(
-        "ledger.late",
-        "no answer in time: ask again with the same key to learn the outcome",
-    )
-    .retryable()
+    Failure::internal("ledger.late", "no answer in time: ask again with the same key to learn the outcome")
+        .retryable()
 }
 
 impl std::fmt::Debug for Bank {

@@ -47,12 +47,7 @@ const PAGE: usize = 500;
 
 impl Entry {
     fn empty() -> Self {
-        Self {
-            version: 0,
-            snapshot: 0,
-            tenure: 0,
-            state: State::Absent,
-        }
+        Self { version: 0, snapshot: 0, tenure: 0, state: State::Absent }
     }
 
     /// What an append on top of it expects.
@@ -94,25 +89,15 @@ impl Entry {
     /// A snapshot of a shape that is not ours is as good as none.
     fn from_snapshot(snapshot: Option<Snapshot>) -> Self {
         let read = |snapshot: Snapshot| {
-            let state = (snapshot.schema == SCHEMA)
-                .then(|| serde_json::from_slice(&snapshot.body).ok())
-                .flatten()?;
-            Some(Self {
-                version: snapshot.version,
-                snapshot: snapshot.version,
-                tenure: 0,
-                state,
-            })
+            let state =
+                (snapshot.schema == SCHEMA).then(|| serde_json::from_slice(&snapshot.body).ok()).flatten()?;
+            Some(Self { version: snapshot.version, snapshot: snapshot.version, tenure: 0, state })
         };
         snapshot.and_then(read).unwrap_or_else(Self::empty)
     }
 
     pub(crate) fn to_snapshot(&self) -> Snapshot {
-        Snapshot {
-            version: self.version,
-            schema: SCHEMA,
-            body: crate::events::encode(&self.state),
-        }
+        Snapshot { version: self.version, schema: SCHEMA, body: crate::events::encode(&self.state) }
     }
 }
 

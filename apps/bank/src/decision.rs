@@ -9,8 +9,8 @@ use steadfast_log::{ClaimKey, ListingChange, StreamId, WakeUpChange};
 use uuid::Uuid;
 
 use crate::{
-    Account, AccountId, Answer, BankConfig, Fact, HoldId, Op, Product, ProductId, PurchaseId,
-    Reason, Status, TransferId, account,
+    Account, AccountId, Answer, BankConfig, Fact, HoldId, Op, Product, ProductId, PurchaseId, Reason, Status,
+    TransferId, account,
     books::State,
     events::{Refused, encode, kind},
     hold,
@@ -55,12 +55,7 @@ impl Draft {
             wake_ups: Vec::new(),
             listings: Vec::new(),
             forestalls: false,
-            answer: Answer {
-                id: id.to_string(),
-                status: Status::Settled,
-                amount,
-                reason: None,
-            },
+            answer: Answer { id: id.to_string(), status: Status::Settled, amount, reason: None },
         }
     }
 
@@ -104,11 +99,7 @@ impl<'a> Scene<'a> {
     /// An account that the principal may spend from. Somebody else's is not found.
     pub(crate) fn own_account(&self, i: usize, id: &AccountId) -> Result<&'a Account, Failure> {
         let account = self.account(i, id)?;
-        if account.belongs_to(self.principal) {
-            Ok(account)
-        } else {
-            Err(account_not_found(id))
-        }
+        if account.belongs_to(self.principal) { Ok(account) } else { Err(account_not_found(id)) }
     }
     pub(crate) fn product(&self, i: usize, id: &ProductId) -> Result<&'a Product, Failure> {
         match self.states[i] {
@@ -120,10 +111,7 @@ impl<'a> Scene<'a> {
         if self.principal.role == Role::Admin {
             Ok(())
         } else {
-            Err(Failure::refused(
-                "forbidden",
-                format!("only an admin may {what}"),
-            ))
+            Err(Failure::refused("forbidden", format!("only an admin may {what}")))
         }
     }
     pub(crate) fn ttl(&self, asked: Option<Duration>) -> Result<Duration, Failure> {
@@ -135,11 +123,8 @@ impl<'a> Scene<'a> {
     /// expects then holds for the refusal too.
     pub(crate) fn refuse(&self, i: usize, reason: Reason) -> Draft {
         let mut draft = Draft::settled(self.id, None);
-        let refused = Refused {
-            id: self.id,
-            operation: self.operation.into(),
-            code: reason.code.as_str().into(),
-        };
+        let refused =
+            Refused { id: self.id, operation: self.operation.into(), code: reason.code.as_str().into() };
         draft.fact(
             i,
             match self.states[i] {
@@ -199,11 +184,7 @@ pub(crate) fn product_not_found(id: &ProductId) -> Failure {
 
 /// Decides one request. An error claims nothing and writes nothing. `forward` is what is
 /// known of the effect that an undo is about.
-pub(crate) fn decide(
-    scene: &Scene<'_>,
-    op: &Op,
-    forward: Option<&Answer>,
-) -> Result<Draft, Failure> {
+pub(crate) fn decide(scene: &Scene<'_>, op: &Op, forward: Option<&Answer>) -> Result<Draft, Failure> {
     let draft = match op {
         Op::OpenAccount(op) => account::open(scene, op),
         Op::Transfer(op) => transfer::transfer(scene, op),
@@ -234,9 +215,7 @@ fn undo(scene: &Scene<'_>, op: &Undo, forward: Option<&Answer>) -> Result<Draft,
         let mut draft = Draft::settled(scene.id, None);
         let mark = forward_claim(scene, op).0.to_string();
         let stream = StreamId::new(&scene.principal.tenant, EFFECT, mark);
-        draft
-            .beside
-            .push((stream, kind::FORESTALLED, Bytes::from_static(b"{}")));
+        draft.beside.push((stream, kind::FORESTALLED, Bytes::from_static(b"{}")));
         draft.forestalls = true;
         return Ok(draft);
     };
@@ -252,10 +231,7 @@ fn undo(scene: &Scene<'_>, op: &Undo, forward: Option<&Answer>) -> Result<Draft,
         Op::Hold(h) => hold::undo(scene, &h.from, HoldId(id)),
         Op::Reserve(r) => product::undo_reserve(scene, &r.product, crate::ReservationId(id)),
         Op::Sell(s) => product::undo_sell(scene, &s.product, s.reservation, amount()?),
-        other => Err(Failure::refused(
-            "undo.not_possible",
-            format!("{} has no undo", other.name()),
-        )),
+        other => Err(Failure::refused("undo.not_possible", format!("{} has no undo", other.name()))),
     }
 }
 

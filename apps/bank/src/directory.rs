@@ -22,10 +22,7 @@ pub(crate) const ACCOUNTS_MAX: usize = 1_000;
 impl Directory {
     pub(crate) fn new(log: Arc<dyn Log>, cached: usize) -> Self {
         let cached = NonZeroUsize::new(cached).unwrap_or(NonZeroUsize::MIN);
-        Self {
-            log,
-            known: Mutex::new(LruCache::new(cached)),
-        }
+        Self { log, known: Mutex::new(LruCache::new(cached)) }
     }
 
     /// The user's oldest account of the currency whose name begins with `checking`.
@@ -41,14 +38,10 @@ impl Directory {
             return Ok(Some(account.clone()));
         }
         let rows = self.accounts(tenant, user, Some(currency)).await?;
-        let checking = |row: &&Listing| {
-            row.labels
-                .get("name")
-                .is_some_and(|name| name.starts_with("checking"))
-        };
+        let checking =
+            |row: &&Listing| row.labels.get("name").is_some_and(|name| name.starts_with("checking"));
         let oldest = rows.iter().rev().find(checking);
-        let Some(account) = oldest.and_then(|row| row.stream.name().parse::<AccountId>().ok())
-        else {
+        let Some(account) = oldest.and_then(|row| row.stream.name().parse::<AccountId>().ok()) else {
             return Ok(None);
         };
         known().put(key, account.clone());
@@ -87,9 +80,8 @@ impl Bank {
         to: &str,
         currency: Currency,
     ) -> Result<AccountId, Failure> {
-        let account: AccountId = to
-            .parse()
-            .map_err(|error| Failure::refused("to.invalid", format!("{error}")))?;
+        let account: AccountId =
+            to.parse().map_err(|error| Failure::refused("to.invalid", format!("{error}")))?;
         if self.views.exists(&account.stream(tenant)).await? {
             return Ok(account);
         }

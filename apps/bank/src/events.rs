@@ -250,10 +250,7 @@ impl Fact {
     }
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "bodies have string keys and no fallible fields"
-)]
+#[expect(clippy::expect_used, reason = "bodies have string keys and no fallible fields")]
 pub(crate) fn encode<T: Serialize>(body: &T) -> Bytes {
     serde_json::to_vec(body).expect("plain data is JSON").into()
 }

@@ -53,15 +53,7 @@ pub(crate) fn place(scene: &Scene<'_>, op: &PlaceHold) -> Result<Draft, Failure>
         due: expires,
         owner: None,
     }));
-    draft.fact(
-        0,
-        Fact::Held(Held {
-            hold,
-            amount: op.amount,
-            expires,
-            to: op.to.clone(),
-        }),
-    );
+    draft.fact(0, Fact::Held(Held { hold, amount: op.amount, expires, to: op.to.clone() }));
     Ok(draft)
 }
 
@@ -69,10 +61,7 @@ pub(crate) fn place(scene: &Scene<'_>, op: &PlaceHold) -> Result<Draft, Failure>
 /// reasons, and the account does not remember which: its history does.
 fn find<'a>(account: &'a Account, hold: &HoldId) -> Result<&'a Hold, Reason> {
     account.holds.get(hold).ok_or_else(|| {
-        Reason::new(
-            "hold_not_open",
-            format!("hold {hold} was captured, released or expired, or never was"),
-        )
+        Reason::new("hold_not_open", format!("hold {hold} was captured, released or expired, or never was"))
     })
 }
 
@@ -94,28 +83,16 @@ pub(crate) fn capture(scene: &Scene<'_>, op: &Capture) -> Result<Draft, Failure>
         ));
     }
     let reason = if hold.expires <= scene.now {
-        Some(Reason::new(
-            "hold_expired",
-            "the hold ran out before it was captured",
-        ))
+        Some(Reason::new("hold_expired", "the hold ran out before it was captured"))
     } else if amount.minor() > hold.amount {
-        Some(Reason::new(
-            "over_hold",
-            "more than the hold sets aside was asked for",
-        ))
+        Some(Reason::new("over_hold", "more than the hold sets aside was asked for"))
     } else {
         to.check_credit(amount.minor()).err()
     };
     if let Some(reason) = reason {
         return Ok(scene.payment_refused(0, reason));
     }
-    let movement = Movement {
-        amount,
-        hold: Some(op.hold),
-        reverses: None,
-        memo: None,
-        booked: None,
-    };
+    let movement = Movement { amount, hold: Some(op.hold), reverses: None, memo: None, booked: None };
     let mut draft = transfer::moved(scene, (&op.from, from), (&op.to, to), movement)?;
     draft.wake_ups.push(clear(scene.stream(0), op.hold));
     Ok(draft)
@@ -134,25 +111,14 @@ pub(crate) fn release(scene: &Scene<'_>, op: &HoldAt) -> Result<Draft, Failure> 
 pub(crate) fn expire(scene: &Scene<'_>, op: &HoldAt) -> Result<Draft, Failure> {
     scene.admin_only("expire a hold")?;
     let account = scene.account(0, &op.account)?;
-    let due = account
-        .holds
-        .get(&op.hold)
-        .is_some_and(|hold| hold.expires <= scene.now);
-    Ok(if due {
-        freed(scene, op.hold, Release::Expired)
-    } else {
-        Draft::settled(op.hold, None)
-    })
+    let due = account.holds.get(&op.hold).is_some_and(|hold| hold.expires <= scene.now);
+    Ok(if due { freed(scene, op.hold, Release::Expired) } else { Draft::settled(op.hold, None) })
 }
 
 /// Takes a hold back, if it is still there.
 pub(crate) fn undo(scene: &Scene<'_>, account: &AccountId, hold: HoldId) -> Result<Draft, Failure> {
     let open = scene.account(0, account)?.holds.contains_key(&hold);
-    Ok(if open {
-        freed(scene, hold, Release::Released)
-    } else {
-        Draft::settled(hold, None)
-    })
+    Ok(if open { freed(scene, hold, Release::Released) } else { Draft::settled(hold, None) })
 }
 
 fn freed(scene: &Scene<'_>, hold: HoldId, why: Release) -> Draft {

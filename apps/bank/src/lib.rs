@@ -34,6 +34,4 @@ pub use hold::Hold;
 pub use names::{AccountId, HoldId, ProductId, PurchaseId, ReservationId, TransferId};
 pub use op::{Op, effect_claim};
 pub use product::{Product, Reservation};
-pub use queries::{
-    AccountView, ProductView, TRANSACTIONS, TRANSACTIONS_MAX, Transaction, Transactions,
-};
+pub use queries::{AccountView, ProductView, TRANSACTIONS, TRANSACTIONS_MAX, Transaction, Transactions};

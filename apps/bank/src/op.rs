@@ -198,12 +198,9 @@ impl Op {
 pub fn effect_claim(tenant: &TenantId, op: &Op, key: &str) -> ClaimKey {
     match op {
         // Whatever key the compensation has: what is undone is undone once.
-        Op::Undo(undo) => ClaimKey::new(
-            tenant,
-            "@run",
-            "bank.undo",
-            &format!("{} {}", undo.forward.name(), undo.key),
-        ),
+        Op::Undo(undo) => {
+            ClaimKey::new(tenant, "@run", "bank.undo", &format!("{} {}", undo.forward.name(), undo.key))
+        }
         _ => steadfast_engine::effect_claim(tenant, key),
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     answer::Reason,
     decision::{Draft, Scene},
     events::{
-        ProductListed, PurchaseInitiated, Release, ReservationReleased, Reserved, Returned, Sold,
-        encode, kind,
+        ProductListed, PurchaseInitiated, Release, ReservationReleased, Reserved, Returned, Sold, encode,
+        kind,
     },
     op::{ListProduct, ReservationAt, Reserve},
 };
@@ -144,15 +144,9 @@ pub(crate) fn list(scene: &Scene<'_>, op: &ListProduct) -> Result<Draft, Failure
 pub(crate) fn reserve(scene: &Scene<'_>, op: &Reserve) -> Result<Draft, Failure> {
     let product = scene.product(0, &op.product)?;
     if op.quantity == 0 {
-        return Err(Failure::refused(
-            "quantity.not_positive",
-            "quantity must be at least 1",
-        ));
+        return Err(Failure::refused("quantity.not_positive", "quantity must be at least 1"));
     }
-    let total = product
-        .price
-        .times(op.quantity.into())
-        .map_err(|error| error.failure())?;
+    let total = product.price.times(op.quantity.into()).map_err(|error| error.failure())?;
     let expires = scene.now.after(scene.ttl(op.ttl)?);
     let buyer: Arc<str> = scene.principal.user.as_str().into();
     let reservation = ReservationId(scene.id);
@@ -191,18 +185,9 @@ pub(crate) fn reserve(scene: &Scene<'_>, op: &Reserve) -> Result<Draft, Failure>
             created: scene.now,
             updated: scene.now,
         }));
-        let initiated = PurchaseInitiated {
-            buyer,
-            product: op.product.clone(),
-            quantity: op.quantity,
-            total,
-        };
-        scene.purchase_event(
-            &mut draft,
-            purchase,
-            kind::PURCHASE_INITIATED,
-            encode(&initiated),
-        );
+        let initiated =
+            PurchaseInitiated { buyer, product: op.product.clone(), quantity: op.quantity, total };
+        scene.purchase_event(&mut draft, purchase, kind::PURCHASE_INITIATED, encode(&initiated));
         if enough {
             let body = encode(&json!({ "reservation": reservation, "expires": expires }));
             scene.purchase_event(&mut draft, purchase, kind::INVENTORY_RESERVED, body);
@@ -262,18 +247,10 @@ pub(crate) fn undo_reserve(
     })
 }
 
-fn freed(
-    scene: &Scene<'_>,
-    reservation: ReservationId,
-    purchase: Option<PurchaseId>,
-    why: Release,
-) -> Draft {
+fn freed(scene: &Scene<'_>, reservation: ReservationId, purchase: Option<PurchaseId>, why: Release) -> Draft {
     let mut draft = Draft::settled(reservation, None);
     draft.wake_ups.push(clear(scene.stream(0), reservation));
-    draft.fact(
-        0,
-        Fact::ReservationReleased(ReservationReleased { reservation, why }),
-    );
+    draft.fact(0, Fact::ReservationReleased(ReservationReleased { reservation, why }));
     if let Some(purchase) = purchase {
         let body = encode(&json!({ "reservation": reservation, "why": why }));
         scene.purchase_event(&mut draft, purchase, kind::INVENTORY_RELEASED, body);
@@ -290,25 +267,13 @@ pub(crate) fn sell(scene: &Scene<'_>, op: &ReservationAt) -> Result<Draft, Failu
         Err(reason) => return Ok(scene.refuse(0, reason)),
     };
     if found.expires <= scene.now {
-        let reason = Reason::new(
-            "reservation_expired",
-            "the reservation ran out before it was sold",
-        );
+        let reason = Reason::new("reservation_expired", "the reservation ran out before it was sold");
         return Ok(scene.refuse(0, reason));
     }
-    let total = product
-        .price
-        .times(found.quantity.into())
-        .map_err(|error| error.failure())?;
+    let total = product.price.times(found.quantity.into()).map_err(|error| error.failure())?;
     let mut draft = Draft::settled(op.reservation, Some(total));
     draft.wake_ups.push(clear(scene.stream(0), op.reservation));
-    draft.fact(
-        0,
-        Fact::Sold(Sold {
-            reservation: op.reservation,
-            quantity: found.quantity,
-        }),
-    );
+    draft.fact(0, Fact::Sold(Sold { reservation: op.reservation, quantity: found.quantity }));
     if let Some(purchase) = found.purchase {
         let body = encode(&json!({ "reservation": op.reservation, "quantity": found.quantity }));
         scene.purchase_event(&mut draft, purchase, kind::PURCHASE_COMPLETED, body);
@@ -328,12 +293,6 @@ pub(crate) fn undo_sell(
     // A price never changes, so the total says how many were sold.
     let quantity = u32::try_from(total.minor() / price.minor().max(1)).unwrap_or(0);
     let mut draft = Draft::settled(reservation, None);
-    draft.fact(
-        0,
-        Fact::Returned(Returned {
-            reservation,
-            quantity,
-        }),
-    );
+    draft.fact(0, Fact::Returned(Returned { reservation, quantity }));
     Ok(draft)
 }

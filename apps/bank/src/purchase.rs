@@ -8,9 +8,7 @@ use futures::future::BoxFuture;
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::{Failure, Money, Principal, Role};
-use steadfast_engine::{
-    Action, ActionOptions, Ctx, Record, Recording, Registry, StepTask, WorkflowOptions,
-};
+use steadfast_engine::{Action, ActionOptions, Ctx, Record, Recording, Registry, StepTask, WorkflowOptions};
 
 use crate::{
     AccountId, Answer, Ask, Bank, HoldId, Key, Op, ProductId, PurchaseId, ReservationId,
@@ -109,11 +107,7 @@ trait Means {
 
 impl Means for Goods {
     fn op(&self) -> Op {
-        Op::Reserve(Reserve {
-            product: self.product.clone(),
-            quantity: self.quantity,
-            ttl: None,
-        })
+        Op::Reserve(Reserve { product: self.product.clone(), quantity: self.quantity, ttl: None })
     }
     fn purchase(&self) -> PurchaseId {
         self.purchase
@@ -123,12 +117,7 @@ impl Means for Goods {
 impl Means for Payment {
     fn op(&self) -> Op {
         let (from, to) = (self.from.clone(), self.to.clone());
-        Op::Hold(PlaceHold {
-            from,
-            to,
-            amount: self.amount,
-            ttl: None,
-        })
+        Op::Hold(PlaceHold { from, to, amount: self.amount, ttl: None })
     }
     fn purchase(&self) -> PurchaseId {
         self.purchase
@@ -138,12 +127,7 @@ impl Means for Payment {
 impl Means for Taking {
     fn op(&self) -> Op {
         let (from, to) = (self.from.clone(), self.to.clone());
-        Op::Capture(Capture {
-            from,
-            to,
-            hold: self.hold,
-            amount: None,
-        })
+        Op::Capture(Capture { from, to, hold: self.hold, amount: None })
     }
     fn purchase(&self) -> PurchaseId {
         self.purchase
@@ -152,10 +136,7 @@ impl Means for Taking {
 
 impl Means for Handover {
     fn op(&self) -> Op {
-        Op::Sell(ReservationAt {
-            product: self.product.clone(),
-            reservation: self.reservation,
-        })
+        Op::Sell(ReservationAt { product: self.product.clone(), reservation: self.reservation })
     }
     fn purchase(&self) -> PurchaseId {
         self.purchase
@@ -165,10 +146,7 @@ impl Means for Handover {
 /// Adds the purchase and its actions to what an engine can run.
 pub fn register(registry: &mut Registry, bank: &Bank) {
     // A ledger answers in milliseconds; what waits longer waits for the store.
-    let options = || ActionOptions {
-        timeout: Duration::from_secs(10),
-        ..ActionOptions::default()
-    };
+    let options = || ActionOptions { timeout: Duration::from_secs(10), ..ActionOptions::default() };
     let quoting = bank.clone();
     registry.action(&QUOTE, options(), move |task, request| {
         let bank = quoting.clone();
@@ -188,87 +166,38 @@ pub fn register(registry: &mut Registry, bank: &Bank) {
 
 async fn purchase(ctx: Ctx, request: PurchaseRequest) -> Result<Receipt, Failure> {
     let purchase = PurchaseId(ctx.info().run.0);
-    let PurchaseRequest {
-        product, quantity, ..
-    } = request.clone();
+    let PurchaseRequest { product, quantity, .. } = request.clone();
     let Quote { from, merchant } = ctx.step("quote", &QUOTE, &request).await?;
-    let goods = Goods {
-        product: product.clone(),
-        quantity,
-        purchase,
-    };
-    let reserved = ctx
-        .step("reserve", &RESERVE, &goods)
-        .undo(&UNDO_RESERVE, &goods)
-        .await?;
+    let goods = Goods { product: product.clone(), quantity, purchase };
+    let reserved = ctx.step("reserve", &RESERVE, &goods).undo(&UNDO_RESERVE, &goods).await?;
     let total = reserved.amount.ok_or_else(|| unreadable("amount"))?;
-    let payment = Payment {
-        from: from.clone(),
-        to: merchant.clone(),
-        amount: total,
-        purchase,
-    };
-    let held = ctx
-        .step("hold", &HOLD, &payment)
-        .undo(&UNDO_HOLD, &payment)
-        .await?;
+    let payment = Payment { from: from.clone(), to: merchant.clone(), amount: total, purchase };
+    let held = ctx.step("hold", &HOLD, &payment).undo(&UNDO_HOLD, &payment).await?;
     let hold = held.id.parse().map_err(|_| unreadable("hold"))?;
-    let taking = Taking {
-        from: from.clone(),
-        to: merchant,
-        hold,
-        purchase,
-    };
-    let paid = ctx
-        .step("capture", &CAPTURE, &taking)
-        .undo(&UNDO_CAPTURE, &taking)
-        .await?;
+    let taking = Taking { from: from.clone(), to: merchant, hold, purchase };
+    let paid = ctx.step("capture", &CAPTURE, &taking).undo(&UNDO_CAPTURE, &taking).await?;
     let reservation = reserved.id.parse().map_err(|_| unreadable("reservation"))?;
-    let handover = Handover {
-        product: product.clone(),
-        reservation,
-        purchase,
-    };
+    let handover = Handover { product: product.clone(), reservation, purchase };
     ctx.step("complete", &SELL, &handover).await?;
-    Ok(Receipt {
-        id: purchase,
-        product,
-        quantity,
-        total,
-        from,
-        payment: paid.id,
-    })
+    Ok(Receipt { id: purchase, product, quantity, total, from, payment: paid.id })
 }
 
 fn unreadable(what: &str) -> Failure {
-    Failure::internal(
-        "purchase.answer",
-        format!("the ledger's answer has no {what}"),
-    )
+    Failure::internal("purchase.answer", format!("the ledger's answer has no {what}"))
 }
 
 async fn quote(bank: &Bank, task: &StepTask, request: PurchaseRequest) -> Result<Quote, Failure> {
     let product = bank.product(&principal(task), &request.product).await?;
     let from = match request.from {
         Some(from) => from,
-        None => {
-            bank.paying_account(&task.tenant, &task.principal, product.price.currency())
-                .await?
-        }
+        None => bank.paying_account(&task.tenant, &task.principal, product.price.currency()).await?,
     };
-    Ok(Quote {
-        from,
-        merchant: product.merchant,
-    })
+    Ok(Quote { from, merchant: product.merchant })
 }
 
 /// A run acts with the rights of whom it acts for, and no more.
 fn principal(task: &StepTask) -> Principal {
-    Principal {
-        tenant: task.tenant.clone(),
-        user: task.principal.clone(),
-        role: Role::User,
-    }
+    Principal { tenant: task.tenant.clone(), user: task.principal.clone(), role: Role::User }
 }
 
 fn ask(task: &StepTask, op: Op, key: &str, purchase: PurchaseId) -> Ask {
@@ -280,10 +209,8 @@ fn ask(task: &StepTask, op: Op, key: &str, purchase: PurchaseId) -> Ask {
 
 fn performing<I: Means + Send + Sync + 'static>(
     bank: &Bank,
-) -> impl Fn(StepTask, I, Record<Answer>) -> BoxFuture<'static, Result<Recording, Failure>>
-+ Send
-+ Sync
-+ 'static {
+) -> impl Fn(StepTask, I, Record<Answer>) -> BoxFuture<'static, Result<Recording, Failure>> + Send + Sync + 'static
+{
     let bank = bank.clone();
     move |task, input, record| {
         let bank = bank.clone();
@@ -293,9 +220,7 @@ fn performing<I: Means + Send + Sync + 'static>(
             ask.attach = Some(Arc::new(move |outcome| attached.append(outcome)));
             let reply = bank.ask(ask).await?;
             match reply.attached {
-                Some((committed, place)) => {
-                    record.committed(&reply.answer.into_result(), &committed, place)
-                }
+                Some((committed, place)) => record.committed(&reply.answer.into_result(), &committed, place),
                 None => Ok(Recording::earlier()),
             }
         })
@@ -309,15 +234,10 @@ fn undoing<I: Means + Send + Sync + 'static>(
     move |task, input| {
         let bank = bank.clone();
         Box::pin(async move {
-            let key = task
-                .undoes
-                .as_ref()
-                .map_or("", |key| key.as_str())
-                .to_owned();
+            let key = task.undoes.as_ref().map_or("", |key| key.as_str()).to_owned();
             let forward = Box::new(input.op());
             let undo = Op::Undo(Undo { forward, key });
-            bank.ask(ask(&task, undo, task.key.as_str(), input.purchase()))
-                .await?;
+            bank.ask(ask(&task, undo, task.key.as_str(), input.purchase())).await?;
             Ok(())
         })
     }

@@ -24,19 +24,14 @@ pub(crate) struct Views {
 
 impl Views {
     pub(crate) fn new(log: Arc<dyn Log>, cached: usize) -> Self {
-        Self {
-            log,
-            books: Mutex::new(Books::new(cached)),
-        }
+        Self { log, books: Mutex::new(Books::new(cached)) }
     }
     fn books(&self) -> std::sync::MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
     async fn state(&self, stream: &StreamId) -> Result<State, Failure> {
         let known = self.books().get(stream).cloned();
-        let entry = Entry::load(&*self.log, stream, known)
-            .await
-            .map_err(|error| unreadable(&error))?;
+        let entry = Entry::load(&*self.log, stream, known).await.map_err(|error| unreadable(&error))?;
         let state = entry.state.clone();
         if entry.version > 0 {
             self.books().put(stream.clone(), entry);
@@ -128,11 +123,7 @@ pub const TRANSACTIONS_MAX: usize = 200;
 
 impl Bank {
     /// An account, if it is theirs or they operate.
-    pub async fn account(
-        &self,
-        principal: &Principal,
-        id: &AccountId,
-    ) -> Result<AccountView, Failure> {
+    pub async fn account(&self, principal: &Principal, id: &AccountId) -> Result<AccountView, Failure> {
         match self.views.state(&id.stream(&principal.tenant)).await? {
             State::Account(account) if sees(principal, &account) => view(id, &account),
             State::Account(_) | State::Absent | State::Product(_) => Err(account_not_found(id)),
@@ -140,19 +131,12 @@ impl Bank {
     }
 
     /// The accounts of a user, oldest first.
-    pub async fn accounts(
-        &self,
-        principal: &Principal,
-        user: &str,
-    ) -> Result<Vec<AccountView>, Failure> {
+    pub async fn accounts(&self, principal: &Principal, user: &str) -> Result<Vec<AccountView>, Failure> {
         if user != principal.user && !principal.operates() {
             let message = format!("there is no user {user}");
             return Err(Failure::refused("user.not_found", message));
         }
-        let rows = self
-            .directory
-            .accounts(&principal.tenant, user, None)
-            .await?;
+        let rows = self.directory.accounts(&principal.tenant, user, None).await?;
         let mut views = Vec::with_capacity(rows.len());
         for row in rows.iter().rev() {
             if let Ok(id) = row.stream.name().parse::<AccountId>()
@@ -165,11 +149,7 @@ impl Bank {
     }
 
     /// A product.
-    pub async fn product(
-        &self,
-        principal: &Principal,
-        id: &ProductId,
-    ) -> Result<ProductView, Failure> {
+    pub async fn product(&self, principal: &Principal, id: &ProductId) -> Result<ProductView, Failure> {
         match self.views.state(&id.stream(&principal.tenant)).await? {
             State::Product(product) => Ok(product_view(id, &product)),
             State::Absent | State::Account(_) => Err(product_not_found(id)),
@@ -213,8 +193,7 @@ impl Bank {
         limit: Option<usize>,
     ) -> Result<Transactions, Failure> {
         self.account(principal, account).await?;
-        self.movements(principal, vec![account.clone()], cursor, limit)
-            .await
+        self.movements(principal, vec![account.clone()], cursor, limit).await
     }
 
     /// The movements of all accounts of a user.
@@ -247,12 +226,7 @@ impl Bank {
         let mut sources = Vec::with_capacity(accounts.len());
         for (account, before) in starts(accounts, cursor)? {
             let stream = account.stream(&principal.tenant);
-            let mut source = Source {
-                account,
-                stream,
-                before,
-                read: VecDeque::new(),
-            };
+            let mut source = Source { account, stream, before, read: VecDeque::new() };
             source.fill(&*self.log).await?;
             sources.push(source);
         }
@@ -309,18 +283,12 @@ fn product_view(id: &ProductId, product: &Product) -> ProductView {
 const END: u64 = i64::MAX as u64;
 
 /// Where to go on in each account; at its end without a cursor.
-fn starts(
-    accounts: Vec<AccountId>,
-    cursor: Option<&str>,
-) -> Result<Vec<(AccountId, u64)>, Failure> {
+fn starts(accounts: Vec<AccountId>, cursor: Option<&str>) -> Result<Vec<(AccountId, u64)>, Failure> {
     let Some(cursor) = cursor else {
         return Ok(accounts.into_iter().map(|a| (a, END)).collect());
     };
     let wrong = || {
-        Failure::refused(
-            "cursor.invalid",
-            "not a cursor of this list: use the `next` of an earlier answer",
-        )
+        Failure::refused("cursor.invalid", "not a cursor of this list: use the `next` of an earlier answer")
     };
     let mut starts = Vec::new();
     for part in cursor.split(',') {
@@ -380,8 +348,8 @@ fn newer(a: &Source, b: &Source) -> Ordering {
 }
 
 fn movement(account: &AccountId, recorded: &Recorded) -> Result<Option<Transaction>, Failure> {
-    let fact = Fact::decode(recorded)
-        .map_err(|error| Failure::internal("store.corrupt", error.to_string()))?;
+    let fact =
+        Fact::decode(recorded).map_err(|error| Failure::internal("store.corrupt", error.to_string()))?;
     let Fact::Posted(posted) = fact else {
         return Ok(None);
     };

@@ -22,12 +22,7 @@ impl Bank {
         for category in [ACCOUNT, PRODUCT] {
             let mut after = None;
             loop {
-                let query = DueQuery {
-                    category,
-                    until: now,
-                    after: after.take(),
-                    limit: PAGE,
-                };
+                let query = DueQuery { category, until: now, after: after.take(), limit: PAGE };
                 let due = self.log.due(query).await.map_err(|e| unreadable(&e))?;
                 let asks = due.iter().filter_map(expiry).map(|ask| self.ask(ask));
                 for result in join_all(asks).await {
@@ -66,10 +61,7 @@ impl Bank {
 fn expiry(wake_up: &WakeUp) -> Option<Ask> {
     let name = wake_up.stream.name();
     let op = if let Some(hold) = wake_up.name.strip_prefix(HOLD_PREFIX) {
-        Op::ExpireHold(HoldAt {
-            account: name.parse().ok()?,
-            hold: hold.parse().ok()?,
-        })
+        Op::ExpireHold(HoldAt { account: name.parse().ok()?, hold: hold.parse().ok()? })
     } else {
         let reservation = wake_up.name.strip_prefix(RESERVATION_PREFIX)?;
         Op::ExpireReservation(ReservationAt {

@@ -60,13 +60,8 @@ pub(crate) fn transfer(scene: &Scene<'_>, op: &Transfer) -> Result<Draft, Failur
     if let Err(reason) = payable.and_then(|()| to.check_credit(amount)) {
         return Ok(scene.payment_refused(0, reason));
     }
-    let movement = Movement {
-        amount: op.amount,
-        hold: None,
-        reverses: None,
-        memo: op.memo.clone(),
-        booked: op.booked,
-    };
+    let movement =
+        Movement { amount: op.amount, hold: None, reverses: None, memo: op.memo.clone(), booked: op.booked };
     moved(scene, (&op.from, from), (&op.to, to), movement)
 }
 
@@ -79,14 +74,13 @@ pub(crate) fn reverse(
     amount: Money,
 ) -> Result<Draft, Failure> {
     let (payer, payee) = (scene.account(0, from)?, scene.account(1, to)?);
-    payee
-        .check_cover(amount.minor())
-        .and_then(|()| payer.check_credit(amount.minor()))
-        .map_err(|reason| {
+    payee.check_cover(amount.minor()).and_then(|()| payer.check_credit(amount.minor())).map_err(
+        |reason| {
             let mut failure = Failure::refused(reason.code, reason.message).retryable();
             failure.data = reason.data;
             failure
-        })?;
+        },
+    )?;
     let mut draft = Draft::settled(TransferId(scene.id), Some(amount));
     let back = amount.times(-1).map_err(|error| error.failure())?;
     for (i, account, amount, with) in [(0, payer, amount, to), (1, payee, back, from)] {
@@ -144,8 +138,7 @@ pub(crate) fn moved(
             booked: movement.booked,
         }),
     );
-    let body =
-        || encode(&json!({ "transfer": transfer, "from": from, "to": to, "amount": amount }));
+    let body = || encode(&json!({ "transfer": transfer, "from": from, "to": to, "amount": amount }));
     scene.tell_purchase(&mut draft, kind::PAYMENT_COMPLETED, "paid", body);
     Ok(draft)
 }

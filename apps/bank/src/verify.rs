@@ -220,26 +220,19 @@ impl Audit {
                     format!("{} on an account in {}", amount.currency, account.currency)
                 })?;
                 fine(posting.balance == account.balance, || {
-                    format!(
-                        "says the balance is {}, it is {}",
-                        posting.balance, account.balance
-                    )
+                    format!("says the balance is {}, it is {}", posting.balance, account.balance)
                 })
             }
             kind::HELD => {
                 let holding: Holding = body(recorded)?;
                 let amount = holding.amount.ok_or("has no amount")?.minor;
                 let earlier = account.holds.insert(holding.hold, amount);
-                fine(earlier.is_none() && amount > 0, || {
-                    "the hold was there, or is of nothing".into()
-                })
+                fine(earlier.is_none() && amount > 0, || "the hold was there, or is of nothing".into())
             }
             kind::HOLD_RELEASED => {
                 let holding: Holding = body(recorded)?;
                 let held = account.holds.remove(&holding.hold);
-                fine(held.is_some(), || {
-                    format!("releases hold {}, which is not open", holding.hold)
-                })
+                fine(held.is_some(), || format!("releases hold {}, which is not open", holding.hold))
             }
             kind::ACCOUNT_REFUSED => Ok(()),
             _ => Err("is not known on an account".into()),
@@ -251,10 +244,7 @@ impl Audit {
         let kind = &*recorded.event.kind;
         if kind == kind::PRODUCT_LISTED {
             let stock = body::<Stocking>(recorded)?.stock;
-            let product = Product {
-                stock,
-                ..Product::default()
-            };
+            let product = Product { stock, ..Product::default() };
             let earlier = self.products.insert(stream.to_owned(), product);
             return fine(earlier.is_none() && stock >= 0, || {
                 "the product was there, or starts below zero".into()
@@ -266,10 +256,7 @@ impl Audit {
         if kind == kind::PRODUCT_REFUSED {
             return Ok(());
         }
-        let Reserving {
-            reservation,
-            quantity,
-        } = body(recorded)?;
+        let Reserving { reservation, quantity } = body(recorded)?;
         let open = |product: &mut Product| {
             let removed = product.reservations.remove(&reservation);
             removed.ok_or(format!("reservation {reservation} is not open"))
@@ -279,10 +266,9 @@ impl Audit {
                 let quantity = quantity.ok_or("has no quantity")?;
                 product.stock -= quantity;
                 let earlier = product.reservations.insert(reservation, quantity);
-                fine(
-                    product.stock >= 0 && earlier.is_none() && quantity > 0,
-                    || format!("leaves a stock of {}", product.stock),
-                )
+                fine(product.stock >= 0 && earlier.is_none() && quantity > 0, || {
+                    format!("leaves a stock of {}", product.stock)
+                })
             }
             kind::RESERVATION_RELEASED => {
                 product.stock += open(product)?;
@@ -290,9 +276,7 @@ impl Audit {
             }
             kind::SOLD => {
                 let reserved = open(product)?;
-                fine(quantity == Some(reserved), || {
-                    format!("sells {quantity:?} of {reserved} reserved")
-                })
+                fine(quantity == Some(reserved), || format!("sells {quantity:?} of {reserved} reserved"))
             }
             kind::RETURNED => {
                 product.stock += quantity.ok_or("has no quantity")?;
@@ -308,13 +292,10 @@ impl Audit {
         let seen = self.purchases.entry(id).or_default();
         let wants_stock = [kind::PURCHASE_COMPLETED, kind::INVENTORY_RELEASED].contains(&kind);
         let has = |kind: &str| seen.contains(kind);
-        fine(!wants_stock || has(kind::INVENTORY_RESERVED), || {
-            "its stock was never reserved".into()
+        fine(!wants_stock || has(kind::INVENTORY_RESERVED), || "its stock was never reserved".into())?;
+        fine(!wants_stock || !has(kind::PURCHASE_COMPLETED) && !has(kind::INVENTORY_RELEASED), || {
+            "its stock was sold or released before".into()
         })?;
-        fine(
-            !wants_stock || !has(kind::PURCHASE_COMPLETED) && !has(kind::INVENTORY_RELEASED),
-            || "its stock was sold or released before".into(),
-        )?;
         seen.insert(kind.to_owned());
         Ok(())
     }

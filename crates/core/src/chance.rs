@@ -28,10 +28,7 @@ pub trait Chance: Send + Sync + 'static {
 pub struct SystemChance;
 
 impl Chance for SystemChance {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place where chance enters"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where chance enters")]
     fn bits(&self) -> u64 {
         rand::rng().next_u64()
     }
@@ -50,10 +47,7 @@ impl Seeded {
 
 impl Chance for Seeded {
     fn bits(&self) -> u64 {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .next_u64()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
     }
 }
 

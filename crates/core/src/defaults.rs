@@ -10,11 +10,8 @@ const fn secs(n: u64) -> Duration {
 /// Waits before the retries of agents and models, with full jitter.
 pub const RETRY_WAITS: [Duration; 3] = [secs(1), secs(2), secs(4)];
 /// Waits before the retries of a store.
-pub const STORE_RETRY_WAITS: [Duration; 3] = [
-    Duration::from_millis(100),
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-];
+pub const STORE_RETRY_WAITS: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
 /// The part of calls that may be retries, over time.
 pub const RETRY_SHARE: f64 = 0.2;
 /// Retries that are always at hand, so that a quiet service can retry too.

@@ -75,18 +75,11 @@ impl Failure {
     }
     /// A failure of something we call; retryable, and it may have happened.
     pub fn upstream(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            retryable: true,
-            nothing_happened: false,
-            ..Self::new(code, message, Fault::Upstream)
-        }
+        Self { retryable: true, nothing_happened: false, ..Self::new(code, message, Fault::Upstream) }
     }
     /// A failure of ours; not retryable unless said otherwise.
     pub fn internal(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            nothing_happened: false,
-            ..Self::new(code, message, Fault::Us)
-        }
+        Self { nothing_happened: false, ..Self::new(code, message, Fault::Us) }
     }
     fn new(code: impl Into<String>, message: impl Into<String>, fault: Fault) -> Self {
         Self {

@@ -60,9 +60,7 @@ impl FromStr for Currency {
 }
 impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 impl From<Currency> for String {
@@ -161,34 +159,21 @@ impl Money {
     /// The sum; currencies must agree.
     pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
         self.agree(other)?;
-        let minor = self
-            .minor
-            .checked_add(other.minor)
-            .ok_or(MoneyError::OutOfRange)?;
+        let minor = self.minor.checked_add(other.minor).ok_or(MoneyError::OutOfRange)?;
         Self::new(minor, self.currency)
     }
     /// The difference; currencies must agree.
     pub fn minus(self, other: Self) -> Result<Self, MoneyError> {
-        self.plus(Self {
-            minor: -other.minor,
-            currency: other.currency,
-        })
+        self.plus(Self { minor: -other.minor, currency: other.currency })
     }
     /// `self` × `count`.
     pub fn times(self, count: i64) -> Result<Self, MoneyError> {
-        let minor = self
-            .minor
-            .checked_mul(count)
-            .ok_or(MoneyError::OutOfRange)?;
+        let minor = self.minor.checked_mul(count).ok_or(MoneyError::OutOfRange)?;
         Self::new(minor, self.currency)
     }
     /// Refuses zero and less.
     pub fn positive(self) -> Result<Self, MoneyError> {
-        if self.minor > 0 {
-            Ok(self)
-        } else {
-            Err(MoneyError::NotPositive)
-        }
+        if self.minor > 0 { Ok(self) } else { Err(MoneyError::NotPositive) }
     }
     fn agree(self, other: Self) -> Result<(), MoneyError> {
         if self.currency == other.currency {
@@ -208,15 +193,10 @@ impl Money {
         let whole = ungroup(whole).ok_or_else(wrong)?;
         let decimals = currency.decimals() as usize;
         let dotted = digits.contains('.');
-        if part.len() > decimals
-            || dotted && part.is_empty()
-            || !part.bytes().all(|b| b.is_ascii_digit())
-        {
+        if part.len() > decimals || dotted && part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
             return Err(wrong());
         }
-        let minor: i64 = format!("{whole}{part:0<decimals$}")
-            .parse()
-            .map_err(|_| MoneyError::OutOfRange)?;
+        let minor: i64 = format!("{whole}{part:0<decimals$}").parse().map_err(|_| MoneyError::OutOfRange)?;
         Self::new(sign * minor, currency)
     }
 }
@@ -282,25 +262,19 @@ mod tests {
         assert_eq!(mxn("1250.5"), Ok(125_050));
         assert_eq!(mxn("1,250.50"), Ok(125_050));
         assert_eq!(mxn("0.01"), Ok(1));
-        for wrong in [
-            "", ".", "1.", "1.001", "12,50", "1e3", "0x10", " 1", "1,2345", ",1", "+1", "--1", "١",
-        ] {
+        for wrong in ["", ".", "1.", "1.001", "12,50", "1e3", "0x10", " 1", "1,2345", ",1", "+1", "--1", "١"]
+        {
             assert!(mxn(wrong).is_err(), "{wrong:?}");
         }
         assert_eq!(mxn("90071992547409.91"), Ok(MAX_MINOR));
         assert_eq!(mxn("90071992547409.92"), Err(MoneyError::OutOfRange));
-        assert_eq!(
-            mxn("99999999999999999999999999"),
-            Err(MoneyError::OutOfRange)
-        );
+        assert_eq!(mxn("99999999999999999999999999"), Err(MoneyError::OutOfRange));
     }
 
     #[test]
     fn amounts_print_with_their_own_decimals() {
         let show = |minor, code: &str| {
-            Money::new(minor, code.parse().expect("known"))
-                .expect("in range")
-                .to_string()
+            Money::new(minor, code.parse().expect("known")).expect("in range").to_string()
         };
         assert_eq!(show(2_324_950, "MXN"), "23,249.50 MXN");
         assert_eq!(show(-5, "USD"), "-0.05 USD");

@@ -46,17 +46,8 @@ pub struct InvalidName {
 pub fn check_name(what: &'static str, text: &str) -> Result<(), InvalidName> {
     let fine = (1..=64).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if fine {
-        Ok(())
-    } else {
-        Err(InvalidName {
-            what,
-            value: text.chars().take(64).collect(),
-        })
-    }
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if fine { Ok(()) } else { Err(InvalidName { what, value: text.chars().take(64).collect() }) }
 }
 
 impl TryFrom<String> for TenantId {
@@ -100,9 +91,7 @@ impl FromStr for Role {
             "user" => Ok(Self::User),
             "operator" => Ok(Self::Operator),
             "admin" => Ok(Self::Admin),
-            other => Err(format!(
-                "{other:?} is not a role: use user, operator or admin"
-            )),
+            other => Err(format!("{other:?} is not a role: use user, operator or admin")),
         }
     }
 }
@@ -121,11 +110,7 @@ pub struct Principal {
 impl Principal {
     /// Steadfast itself, acting for a tenant: timers, triggers, recovery.
     pub fn system(tenant: TenantId) -> Self {
-        Self {
-            tenant,
-            user: "system".into(),
-            role: Role::Admin,
-        }
+        Self { tenant, user: "system".into(), role: Role::Admin }
     }
     /// An operator or above.
     pub fn operates(&self) -> bool {

@@ -50,9 +50,7 @@ impl<T> fmt::Debug for Sealed<T> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The key is not on this ring.
-    #[error(
-        "no key {0:?}: it was destroyed, or this node's key file is not the one that sealed this"
-    )]
+    #[error("no key {0:?}: it was destroyed, or this node's key file is not the one that sealed this")]
     UnknownKey(String),
     /// Wrong key, or changed bytes.
     #[error("sealed bytes do not open with key {0:?}: they were changed")]
@@ -71,19 +69,14 @@ pub struct Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.keys.iter().map(|(id, _)| id))
-            .finish()
+        f.debug_list().entries(self.keys.iter().map(|(id, _)| id)).finish()
     }
 }
 
 impl Keyring {
     /// A ring of one key; nonces come from `world`.
     pub fn new(id: impl Into<String>, key: &Secret<[u8; 32]>, world: World) -> Self {
-        let mut ring = Self {
-            keys: Vec::new(),
-            world,
-        };
+        let mut ring = Self { keys: Vec::new(), world };
         ring.add(id, key);
         ring
     }
@@ -91,8 +84,7 @@ impl Keyring {
     #[expect(clippy::expect_used, reason = "AES-256 takes every 32-byte key")]
     pub fn add(&mut self, id: impl Into<String>, key: &Secret<[u8; 32]>) {
         let key = UnboundKey::new(&AES_256_GCM, key.reveal()).expect("32 bytes are an AES-256 key");
-        self.keys
-            .push((id.into(), std::sync::Arc::new(LessSafeKey::new(key))));
+        self.keys.push((id.into(), std::sync::Arc::new(LessSafeKey::new(key))));
     }
     /// The id of the key that seals.
     pub fn key_id(&self) -> &str {
@@ -108,22 +100,13 @@ impl Keyring {
         let mut text = plain.to_vec();
         self.keys[0]
             .1
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(scope),
-                &mut text,
-            )
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(scope), &mut text)
             .expect("payloads are below 64 GiB");
         bytes.extend_from_slice(&text);
         bytes
     }
     /// The reverse of [`Keyring::seal_bytes`].
-    pub fn open_bytes(
-        &self,
-        key_id: &str,
-        scope: &[u8],
-        sealed: &[u8],
-    ) -> Result<Vec<u8>, SealError> {
+    pub fn open_bytes(&self, key_id: &str, scope: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let (_, key) = self
             .keys
             .iter()
@@ -133,15 +116,12 @@ impl Keyring {
         let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or_else(tampered)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| tampered())?;
         let mut text = text.to_vec();
-        let plain = key
-            .open_in_place(nonce, Aad::from(scope), &mut text)
-            .map_err(|_| tampered())?;
+        let plain = key.open_in_place(nonce, Aad::from(scope), &mut text).map_err(|_| tampered())?;
         Ok(plain.to_vec())
     }
     /// Seals a value.
     pub fn seal<T: Serialize>(&self, value: &T) -> Result<Sealed<T>, SealError> {
-        let plain =
-            serde_json::to_vec(value).map_err(|error| SealError::Shape(error.to_string()))?;
+        let plain = serde_json::to_vec(value).map_err(|error| SealError::Shape(error.to_string()))?;
         Ok(Sealed {
             key_id: self.key_id().into(),
             bytes: self.seal_bytes(b"sealed", &plain),
@@ -165,11 +145,7 @@ mod tests {
         let sealed = ring.seal(&"ana@example.com".to_owned()).expect("seals");
         assert_eq!(ring.open(&sealed).expect("opens"), "ana@example.com");
         assert!(!format!("{sealed:?}").contains("ana"));
-        assert!(
-            !serde_json::to_string(&sealed)
-                .expect("json")
-                .contains("ana")
-        );
+        assert!(!serde_json::to_string(&sealed).expect("json").contains("ana"));
 
         let mut changed = sealed.clone();
         changed.bytes[20] ^= 1;

@@ -105,14 +105,9 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A clock that starts now.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place where time enters"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where time enters")]
     pub fn new() -> Self {
-        Self {
-            start: tokio::time::Instant::now(),
-        }
+        Self { start: tokio::time::Instant::now() }
     }
 }
 
@@ -123,14 +118,9 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place where time enters"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where time enters")]
     fn now(&self) -> Time {
-        let since = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Time(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
     fn elapsed(&self) -> Duration {
@@ -151,10 +141,7 @@ pub struct PausedClock {
 impl PausedClock {
     /// Stands at `base` now.
     pub fn at(base: Time) -> Self {
-        Self {
-            base,
-            inner: SystemClock::new(),
-        }
+        Self { base, inner: SystemClock::new() }
     }
 }
 
@@ -187,13 +174,7 @@ impl ManualClock {
     /// A clock that stands at `now`.
     pub fn at(now: Time) -> Self {
         let (moved, _) = tokio::sync::watch::channel(Duration::ZERO);
-        Self {
-            state: Mutex::new(ManualState {
-                now,
-                elapsed: Duration::ZERO,
-            }),
-            moved,
-        }
+        Self { state: Mutex::new(ManualState { now, elapsed: Duration::ZERO }), moved }
     }
     /// Moves wall and monotonic time on.
     pub fn advance(&self, by: Duration) {
@@ -210,9 +191,7 @@ impl ManualClock {
         self.lock().now = now;
     }
     fn lock(&self) -> std::sync::MutexGuard<'_, ManualState> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -21,11 +21,7 @@ pub struct World {
 impl World {
     /// A world of the given clock and chance.
     pub fn new(clock: Arc<dyn Clock>, chance: Arc<dyn Chance>) -> Self {
-        Self {
-            clock,
-            chance,
-            last_id: Arc::new(AtomicU64::new(0)),
-        }
+        Self { clock, chance, last_id: Arc::new(AtomicU64::new(0)) }
     }
     /// The real one.
     pub fn system() -> Self {
@@ -56,9 +52,7 @@ impl World {
         let floor = millis << 12;
         let stamp = self
             .last_id
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-                Some(floor.max(last + 1))
-            })
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(floor.max(last + 1)))
             .map_or(floor, |last| floor.max(last + 1));
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&(stamp >> 12).to_be_bytes()[2..]);
@@ -72,9 +66,7 @@ impl World {
 
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("World")
-            .field("now", &self.now())
-            .finish_non_exhaustive()
+        f.debug_struct("World").field("now", &self.now()).finish_non_exhaustive()
     }
 }
 

@@ -27,18 +27,12 @@ fn arguments(text: &str) -> Vec<String> {
         }
         all[last].push(c);
     }
-    all.iter()
-        .map(|argument| argument.trim().to_owned())
-        .filter(|it| !it.is_empty())
-        .collect()
+    all.iter().map(|argument| argument.trim().to_owned()).filter(|it| !it.is_empty()).collect()
 }
 
 /// What is wrong with the log calls in `source`, tests apart.
 fn faults(source: &str) -> Vec<String> {
-    let source = source
-        .split("#[cfg(test)]\nmod tests {")
-        .next()
-        .unwrap_or_default();
+    let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let mut faults = Vec::new();
     for name in MACROS {
         for (at, _) in source.match_indices(name) {
@@ -49,13 +43,9 @@ fn faults(source: &str) -> Vec<String> {
             }
             let arguments = arguments(&source[at + name.len()..]);
             let constant = arguments.last().is_some_and(|last| {
-                last.starts_with('"')
-                    && last.ends_with('"')
-                    && !last.replace("{{", "").contains('{')
+                last.starts_with('"') && last.ends_with('"') && !last.replace("{{", "").contains('{')
             });
-            let named = arguments
-                .iter()
-                .any(|argument| argument.starts_with("message"));
+            let named = arguments.iter().any(|argument| argument.starts_with("message"));
             if !constant || named {
                 faults.push(format!("{name}{}", arguments.join(", ")));
             }
@@ -72,11 +62,7 @@ fn check(folder: &Path, found: &mut Vec<String>, seen: &mut usize) {
         } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
             *seen += 1;
             let source = fs::read_to_string(&path).expect("source reads");
-            found.extend(
-                faults(&source)
-                    .into_iter()
-                    .map(|fault| format!("{}: {fault}", path.display())),
-            );
+            found.extend(faults(&source).into_iter().map(|fault| format!("{}: {fault}", path.display())));
         }
     }
 }
@@ -89,11 +75,7 @@ fn every_log_message_is_a_constant_sentence() {
         check(&root.join(folder), &mut found, &mut seen);
     }
     assert!(seen > 20, "only {seen} files were read");
-    assert!(
-        found.is_empty(),
-        "put what varies into fields:\n{}",
-        found.join("\n")
-    );
+    assert!(found.is_empty(), "put what varies into fields:\n{}", found.join("\n"));
 }
 
 #[test]
@@ -106,8 +88,5 @@ fn a_message_that_varies_is_found() {
     ] {
         assert_eq!(faults(bad).len(), 1, "{bad}");
     }
-    assert_eq!(
-        faults(r#"tracing::info!(run_id = %id(a, "b"), "Braces {{}} are text.")"#),
-        [""; 0]
-    );
+    assert_eq!(faults(r#"tracing::info!(run_id = %id(a, "b"), "Braces {{}} are text.")"#), [""; 0]);
 }

@@ -20,10 +20,7 @@ pub struct Action<I, O> {
 impl<I, O> Action<I, O> {
     /// Declares an action; [`crate::Registry`] says how it is performed.
     pub const fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            types: PhantomData,
-        }
+        Self { name, types: PhantomData }
     }
 }
 
@@ -43,28 +40,18 @@ pub struct ActionOptions {
 
 impl Default for ActionOptions {
     fn default() -> Self {
-        Self {
-            timeout: defaults::ACTION_TIMEOUT,
-            waits: defaults::RETRY_WAITS.to_vec(),
-            policy: None,
-        }
+        Self { timeout: defaults::ACTION_TIMEOUT, waits: defaults::RETRY_WAITS.to_vec(), policy: None }
     }
 }
 
 impl ActionOptions {
     /// One attempt only.
     pub fn once(timeout: Duration) -> Self {
-        Self {
-            timeout,
-            waits: Vec::new(),
-            policy: None,
-        }
+        Self { timeout, waits: Vec::new(), policy: None }
     }
     /// The longest that all attempts can take together.
     pub fn budget(&self) -> Duration {
-        let attempts = u32::try_from(self.waits.len())
-            .unwrap_or(u32::MAX)
-            .saturating_add(1);
+        let attempts = u32::try_from(self.waits.len()).unwrap_or(u32::MAX).saturating_add(1);
         self.timeout.saturating_mul(attempts) + self.waits.iter().sum::<Duration>()
     }
 }
@@ -98,10 +85,7 @@ pub struct Recording {
 impl Recording {
     /// An earlier attempt did it: its result stands in the run's stream.
     pub const fn earlier() -> Self {
-        Self {
-            version: None,
-            message: None,
-        }
+        Self { version: None, message: None }
     }
 }
 
@@ -132,22 +116,8 @@ impl Record<Data> {
 
 impl<O> Record<O> {
     pub(crate) fn typed(record: Record<Data>) -> Self {
-        let Record {
-            world,
-            tenant,
-            run,
-            generation,
-            step,
-            ..
-        } = record;
-        Self {
-            world,
-            tenant,
-            run,
-            generation,
-            step,
-            types: PhantomData,
-        }
+        let Record { world, tenant, run, generation, step, .. } = record;
+        Self { world, tenant, run, generation, step, types: PhantomData }
     }
     /// The run's stream.
     pub fn stream(&self) -> StreamId {
@@ -161,22 +131,13 @@ impl<O: Serialize> Record<O> {
             Ok(value) => Ok(Data::of(value)?),
             Err(failure) => Err(failure.clone()),
         };
-        Ok(result_message(
-            self.run,
-            self.generation,
-            &self.step,
-            outcome,
-        ))
+        Ok(result_message(self.run, self.generation, &self.step, outcome))
     }
     /// The run's side of the commit. A refusal is a result too: the step fails with it.
     pub fn append(&self, outcome: &Result<O, Failure>) -> Result<Append, Failure> {
         let body = body(&self.message(outcome)?);
         let event = NewEvent::new(&self.world, kind::MESSAGE, SCHEMA, body);
-        Ok(Append {
-            stream: self.stream(),
-            expect: Expect::Any,
-            events: vec![event],
-        })
+        Ok(Append { stream: self.stream(), expect: Expect::Any, events: vec![event] })
     }
     /// The append is durable, as append number `place` of the commit.
     pub fn committed(
@@ -186,43 +147,20 @@ impl<O: Serialize> Record<O> {
         place: usize,
     ) -> Result<Recording, Failure> {
         let version = committed.versions.get(place).copied();
-        Ok(Recording {
-            version,
-            message: Some(self.message(outcome)?),
-        })
+        Ok(Recording { version, message: Some(self.message(outcome)?) })
     }
 }
 
 /// A result's id is (run, generation, step): repeats count once, whoever sends them.
-pub(crate) fn result_message(
-    run: RunId,
-    generation: u32,
-    step: &StepId,
-    outcome: StepOutcome,
-) -> Message {
+pub(crate) fn result_message(run: RunId, generation: u32, step: &StepId, outcome: StepOutcome) -> Message {
     let id = steadfast_core::id::derive(
         "result",
-        &[
-            run.as_bytes(),
-            &generation.to_be_bytes(),
-            step.as_str().as_bytes(),
-        ],
+        &[run.as_bytes(), &generation.to_be_bytes(), step.as_str().as_bytes()],
     );
-    Message {
-        id,
-        from: None,
-        what: Sent::Result {
-            generation,
-            step: step.clone(),
-            outcome,
-        },
-    }
+    Message { id, from: None, what: Sent::Result { generation, step: step.clone(), outcome } }
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "records have string keys and infallible fields"
-)]
+#[expect(clippy::expect_used, reason = "records have string keys and infallible fields")]
 pub(crate) fn body<T: Serialize>(record: &T) -> Vec<u8> {
     serde_json::to_vec(record).expect("records are JSON")
 }

@@ -52,9 +52,7 @@ impl Audit {
         let read = serde_json::from_slice(&recorded.event.body);
         if let Err(error) = &read {
             let (stream, version) = (&recorded.stream, recorded.version);
-            self.problems.push(format!(
-                "{stream} version {version} cannot be read: {error}"
-            ));
+            self.problems.push(format!("{stream} version {version} cannot be read: {error}"));
         }
         read.ok()
     }
@@ -72,8 +70,7 @@ impl Audit {
                 ended: None,
             };
             if self.runs.insert(stream, run).is_some() {
-                self.problems
-                    .push(format!("{} was started twice", recorded.stream));
+                self.problems.push(format!("{} was started twice", recorded.stream));
             }
             return;
         }
@@ -135,8 +132,7 @@ impl Audit {
     fn run(&mut self, recorded: &Recorded) -> Option<&mut Run> {
         let run = self.runs.get_mut(&recorded.stream);
         if run.is_none() {
-            self.problems
-                .push(format!("{} has events before run.started", recorded.stream));
+            self.problems.push(format!("{} has events before run.started", recorded.stream));
         }
         run
     }
@@ -151,24 +147,14 @@ impl Audit {
             problems.push(format!("{stream} has a turn after its end"));
         }
         if turn.epoch != run.epoch {
-            problems.push(format!(
-                "{stream} has a turn of epoch {} in epoch {}",
-                turn.epoch, run.epoch
-            ));
+            problems.push(format!("{stream} has a turn of epoch {} in epoch {}", turn.epoch, run.epoch));
         }
         if run.next_turn != u32::MAX && turn.turn != run.next_turn {
-            problems.push(format!(
-                "{stream} has turn {} where {} was due",
-                turn.turn, run.next_turn
-            ));
+            problems.push(format!("{stream} has turn {} where {} was due", turn.turn, run.next_turn));
         }
         run.next_turn = turn.turn + 1;
         for delivery in &turn.delivered {
-            if let Delivery::Result {
-                step,
-                outcome: Ok(_),
-                ..
-            } = delivery
+            if let Delivery::Result { step, outcome: Ok(_), .. } = delivery
                 && !run.results.insert(step.clone())
                 && !run.replayed
             {
@@ -201,37 +187,26 @@ impl Audit {
 
     /// How many runs there are, and how many of them are open.
     pub fn runs(&self) -> (usize, usize) {
-        (
-            self.runs.len(),
-            self.runs.values().filter(|run| run.ended.is_none()).count(),
-        )
+        (self.runs.len(), self.runs.values().filter(|run| run.ended.is_none()).count())
     }
 
     /// What is wrong: every accepted run must have ended, wait for something that will
     /// come, or be a dead letter. `derived` is the fold of the same log.
     pub fn finish(mut self, derived: &Derived) -> Vec<String> {
-        let waking: HashSet<&StreamId> =
-            derived.wake_ups.keys().map(|(stream, _)| stream).collect();
+        let waking: HashSet<&StreamId> = derived.wake_ups.keys().map(|(stream, _)| stream).collect();
         for (stream, run) in &self.runs {
             match run.ended {
                 None if !waking.contains(stream) => {
-                    self.problems
-                        .push(format!("{stream} is open and nothing will wake it"));
+                    self.problems.push(format!("{stream} is open and nothing will wake it"));
                 }
                 Some(Status::Dead) if !self.letters.contains(stream.name()) => {
-                    self.problems
-                        .push(format!("{stream} gave up without a dead letter"));
+                    self.problems.push(format!("{stream} gave up without a dead letter"));
                 }
                 Some(status)
-                    if derived
-                        .listings
-                        .get(stream)
-                        .is_some_and(|row| row.status != status.as_str()) =>
+                    if derived.listings.get(stream).is_some_and(|row| row.status != status.as_str()) =>
                 {
-                    self.problems.push(format!(
-                        "{stream} ended as {} and is listed otherwise",
-                        status.as_str()
-                    ));
+                    self.problems
+                        .push(format!("{stream} ended as {} and is listed otherwise", status.as_str()));
                 }
                 _ => {}
             }

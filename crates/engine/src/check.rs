@@ -45,25 +45,13 @@ impl CheckReport {
 impl Engine {
     /// Replays every open run against this binary's code (promise G8), before an upgrade
     /// finds out. `progress` is told how many have been looked at.
-    pub async fn check(
-        &self,
-        mut progress: impl FnMut(usize) + Send,
-    ) -> Result<CheckReport, Failure> {
+    pub async fn check(&self, mut progress: impl FnMut(usize) + Send) -> Result<CheckReport, Failure> {
         let engine = &self.inner;
         let mut report = CheckReport::default();
         let mut after: Option<WakeUp> = None;
         loop {
-            let query = DueQuery {
-                category: RUN,
-                until: PARKED_DUE,
-                after,
-                limit: PAGE,
-            };
-            let page = engine
-                .log
-                .due(query)
-                .await
-                .map_err(|error| error.failure())?;
+            let query = DueQuery { category: RUN, until: PARKED_DUE, after, limit: PAGE };
+            let page = engine.log.due(query).await.map_err(|error| error.failure())?;
             for wake_up in &page {
                 let Some(run) = run_id(&wake_up.stream) else {
                     continue;
@@ -75,12 +63,7 @@ impl Engine {
                         if let Err(why) = engine.replay(&history) {
                             let started = &history.facts.started;
                             let (workflow, version) = (started.workflow.clone(), started.version);
-                            report.diverged.push(Diverged {
-                                run,
-                                workflow,
-                                version,
-                                why,
-                            });
+                            report.diverged.push(Diverged { run, workflow, version, why });
                         }
                     }
                     Err(error) if error.poisoned() => {

@@ -48,11 +48,7 @@ impl Inner {
                 owner: self.node,
                 deadline: code.options.deadline.map(|limit| now.after(limit)),
                 priority: parent.started.priority,
-                parent: Some(Parent {
-                    run: parent.run,
-                    generation,
-                    step: step.clone(),
-                }),
+                parent: Some(Parent { run: parent.run, generation, step: step.clone() }),
                 claim: None,
             };
             let stream = run_stream(&parent.stream.tenant(), run);
@@ -95,11 +91,7 @@ impl Inner {
         }
         let message = result_message(parent.run, generation, step, outcome);
         let (append, wake_up) = self.to_run(&parent.stream, &message);
-        let commit = Commit {
-            appends: vec![append],
-            wake_ups: vec![wake_up],
-            ..Commit::default()
-        };
+        let commit = Commit { appends: vec![append], wake_ups: vec![wake_up], ..Commit::default() };
         match self.log.commit(commit).await {
             Ok(_) => {
                 self.refresh(&parent.stream.tenant(), parent.run);

@@ -29,17 +29,7 @@ impl Engine {
     ) -> Result<bool, Failure> {
         steadfast_core::principal::check_name("signal", name)
             .map_err(|error| Failure::refused("signal.invalid_name", error.to_string()))?;
-        self.send(
-            tenant,
-            run,
-            id,
-            from,
-            Sent::Signal {
-                name: name.into(),
-                value,
-            },
-        )
-        .await
+        self.send(tenant, run, id, from, Sent::Signal { name: name.into(), value }).await
     }
 
     /// Asks a run to end, and answers as [`Engine::signal`] does: its waits fail with `run.cancelled`, and what was done is undone.
@@ -52,8 +42,7 @@ impl Engine {
         reason: &str,
     ) -> Result<bool, Failure> {
         let reason = reason.chars().take(500).collect();
-        self.send(tenant, run, id, from, Sent::Cancel { reason })
-            .await
+        self.send(tenant, run, id, from, Sent::Cancel { reason }).await
     }
 
     async fn send(
@@ -67,11 +56,7 @@ impl Engine {
         let engine = &self.inner;
         let stream = run_stream(tenant, run);
         let id = id.unwrap_or_else(|| engine.world.uuid());
-        let message = Message {
-            id,
-            from: Some(from.into()),
-            what,
-        };
+        let message = Message { id, from: Some(from.into()), what };
         let history = engine
             .change(&stream, |history| {
                 if history.seen.contains(&message.id) {
@@ -88,40 +73,24 @@ impl Engine {
         if !history.seen.contains(&message.id) {
             return Ok(false);
         }
-        let whole = load(&*engine.log, &stream, true)
-            .await
-            .map_err(|error| error.failure())?;
-        let same = whole
-            .messages
-            .values()
-            .any(|seen| seen.id == id && seen.what == message.what);
+        let whole = load(&*engine.log, &stream, true).await.map_err(|error| error.failure())?;
+        let same = whole.messages.values().any(|seen| seen.id == id && seen.what == message.what);
         if same { Ok(true) } else { Err(key_reused()) }
     }
 
     /// Ends a run at once and undoes nothing.
-    pub async fn kill(
-        &self,
-        tenant: &TenantId,
-        run: RunId,
-        by: &str,
-        reason: &str,
-    ) -> Result<(), Failure> {
+    pub async fn kill(&self, tenant: &TenantId, run: RunId, by: &str, reason: &str) -> Result<(), Failure> {
         let engine = &self.inner;
         let stream = run_stream(tenant, run);
         let reason: String = reason.chars().take(500).collect();
-        let failure = Failure::refused(
-            "run.killed",
-            format!("the run was killed and not compensated: {reason}"),
-        );
+        let failure =
+            Failure::refused("run.killed", format!("the run was killed and not compensated: {reason}"));
         let history = engine
             .change(&stream, |history| {
                 refuse_ended(history)?;
                 let mut writer = engine.writer(&history.facts);
-                let ended = Ended {
-                    status: Status::Killed,
-                    failure: Some(failure.clone()),
-                    by: Some(by.into()),
-                };
+                let ended =
+                    Ended { status: Status::Killed, failure: Some(failure.clone()), by: Some(by.into()) };
                 writer.event(kind::ENDED, &ended);
                 engine.end(
                     &mut writer,
@@ -140,19 +109,11 @@ impl Engine {
 
     /// Replays a dead letter: a run goes on at its failed step, or from the start if any
     /// of it was undone; a compensation and a message are tried again.
-    pub async fn replay(
-        &self,
-        tenant: &TenantId,
-        id: DeadLetterId,
-        by: &str,
-    ) -> Result<(), Failure> {
+    pub async fn replay(&self, tenant: &TenantId, id: DeadLetterId, by: &str) -> Result<(), Failure> {
         let engine = &self.inner;
         let view = self.dead_letter(tenant, id).await?;
         if view.status != "open" {
-            let message = format!(
-                "dead letter {id} is {}; only open ones can be replayed",
-                view.status
-            );
+            let message = format!("dead letter {id} is {}; only open ones can be replayed", view.status);
             return Err(Failure::refused("dead_letter.closed", message));
         }
         let letter: DeadLetter = view.letter;
@@ -162,17 +123,10 @@ impl Engine {
             (kind, Some(run)) => {
                 let history = load(&*engine.log, &run_stream(tenant, run), false).await;
                 let history = history.map_err(|error| error.failure())?;
-                let undo = if kind == LetterKind::Undo {
-                    letter.step
-                } else {
-                    None
-                };
+                let undo = if kind == LetterKind::Undo { letter.step } else { None };
                 engine.replay_run(&history, by, undo, Some(&stream)).await
             }
-            (_, None) => Err(Failure::internal(
-                "dead_letter.unreadable",
-                "the dead letter names no run",
-            )),
+            (_, None) => Err(Failure::internal("dead_letter.unreadable", "the dead letter names no run")),
         }
     }
 }
@@ -187,37 +141,20 @@ impl Inner {
         letter: Option<&StreamId>,
     ) -> Result<(), Failure> {
         if !history.status().ended() {
-            return Err(Failure::refused(
-                "run.not_ended",
-                "the run is going on; there is nothing to replay",
-            ));
+            return Err(Failure::refused("run.not_ended", "the run is going on; there is nothing to replay"));
         }
         let facts = &history.facts;
         let again = undo.is_none() && history.undone.values().any(Option::is_none);
         let generation = history.generation + u32::from(again);
         let mut writer = self.writer(facts);
-        let status = if undo.is_some() {
-            Status::Compensating
-        } else {
-            Status::Running
-        };
-        writer.event(
-            kind::REPLAYED,
-            &Replayed {
-                by: by.into(),
-                generation,
-                undo,
-            },
-        );
+        let status = if undo.is_some() { Status::Compensating } else { Status::Running };
+        writer.event(kind::REPLAYED, &Replayed { by: by.into(), generation, undo });
         writer.expect(Expect::Exact(history.head));
         writer.status(status);
         writer.wake(self.world.now(), self.node);
         if let Some(claim) = facts.started.claim {
             // A live run's key never expires.
-            writer
-                .commit
-                .claims
-                .push(ClaimChange::Settle(claim, steadfast_core::Time::NEVER));
+            writer.commit.claims.push(ClaimChange::Settle(claim, steadfast_core::Time::NEVER));
         }
         if let Some(letter) = letter {
             self.close_letter(&mut writer.commit, letter, REPLAYED, by);
@@ -244,9 +181,7 @@ impl Inner {
     ) -> Result<History, Failure> {
         let mut attempt = 0;
         loop {
-            let history = load(&*self.log, stream, false)
-                .await
-                .map_err(|error| error.failure())?;
+            let history = load(&*self.log, stream, false).await.map_err(|error| error.failure())?;
             let Some(mut commit) = decide(&history)? else {
                 return Ok(history);
             };
@@ -271,10 +206,7 @@ impl Inner {
 fn refuse_ended(history: &History) -> Result<(), Failure> {
     let status = history.status();
     if status.ended() {
-        let message = format!(
-            "the run has ended as {}; nothing can be sent to it",
-            status.as_str()
-        );
+        let message = format!("the run has ended as {}; nothing can be sent to it", status.as_str());
         return Err(Failure::refused("run.ended", message));
     }
     Ok(())

@@ -1,8 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _,
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _};
 use serde_json::value::RawValue;
 use steadfast_core::Failure;
 use steadfast_log::PayloadId;
@@ -32,14 +30,9 @@ const REFERENCE_PREFIX: &str = "{\"$payload\"";
 impl Data {
     /// The value as JSON.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, Failure> {
-        serde_json::value::to_raw_value(value)
-            .map(|raw| Self::Inline(raw.into()))
-            .map_err(|error| {
-                Failure::internal(
-                    "data.not_json",
-                    format!("value cannot be written as JSON: {error}"),
-                )
-            })
+        serde_json::value::to_raw_value(value).map(|raw| Self::Inline(raw.into())).map_err(|error| {
+            Failure::internal("data.not_json", format!("value cannot be written as JSON: {error}"))
+        })
     }
     /// `null`.
     #[expect(clippy::expect_used, reason = "null is JSON")]
@@ -55,13 +48,11 @@ impl Data {
     /// The value read as a type. A stored value must have been loaded first.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         match self {
-            Self::Inline(raw) => serde_json::from_str(raw.get()).map_err(|error| {
-                Failure::refused("data.shape", format!("value has another shape: {error}"))
-            }),
-            Self::Stored(id, _) => Err(Failure::internal(
-                "data.not_loaded",
-                format!("payload {id} is not loaded"),
-            )),
+            Self::Inline(raw) => serde_json::from_str(raw.get())
+                .map_err(|error| Failure::refused("data.shape", format!("value has another shape: {error}"))),
+            Self::Stored(id, _) => {
+                Err(Failure::internal("data.not_loaded", format!("payload {id} is not loaded")))
+            }
         }
     }
     /// The JSON text; a stored value's reference.
@@ -71,9 +62,7 @@ impl Data {
     /// Must it be stored beside the log rather than inside an event?
     pub(crate) fn spills(&self, inline_max: usize) -> Option<&str> {
         match self {
-            Self::Inline(raw)
-                if raw.get().len() > inline_max || raw.get().starts_with(REFERENCE_PREFIX) =>
-            {
+            Self::Inline(raw) if raw.get().len() > inline_max || raw.get().starts_with(REFERENCE_PREFIX) => {
                 Some(raw.get())
             }
             _ => None,
@@ -83,8 +72,7 @@ impl Data {
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Inline(a), Self::Inline(b)) => {
-                let value =
-                    |raw: &RawValue| serde_json::from_str::<serde_json::Value>(raw.get()).ok();
+                let value = |raw: &RawValue| serde_json::from_str::<serde_json::Value>(raw.get()).ok();
                 a.get() == b.get() || value(a) == value(b)
             }
             (Self::Stored(a, _), Self::Stored(b, _)) => a == b,
@@ -113,11 +101,7 @@ impl Serialize for Data {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Inline(raw) => raw.serialize(serializer),
-            Self::Stored(id, bytes) => Reference {
-                id: *id,
-                bytes: *bytes,
-            }
-            .serialize(serializer),
+            Self::Stored(id, bytes) => Reference { id: *id, bytes: *bytes }.serialize(serializer),
         }
     }
 }

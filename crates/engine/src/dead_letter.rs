@@ -99,12 +99,7 @@ impl DeadLetter {
         let run = self.run.map_or([0; 16], |run| *run.as_bytes());
         let step = self.step.as_ref().map_or("", |step| step.as_str());
         let subscriber = self.subscriber.as_deref().unwrap_or_default();
-        DeadLetterId::derived(&[
-            &run,
-            step.as_bytes(),
-            subscriber.as_bytes(),
-            event.as_bytes(),
-        ])
+        DeadLetterId::derived(&[&run, step.as_bytes(), subscriber.as_bytes(), event.as_bytes()])
     }
 }
 
@@ -143,40 +138,16 @@ impl Inner {
             due: now.after(self.config.dead_letters_kept.get()),
             owner: None,
         }));
-        commit.appends.push(Append {
-            stream,
-            expect: Expect::New,
-            events: vec![event],
-        });
+        commit.appends.push(Append { stream, expect: Expect::New, events: vec![event] });
         id
     }
 
     /// Closes a dead letter: it was replayed, or its time is over.
-    pub(crate) fn close_letter(
-        &self,
-        commit: &mut Commit,
-        stream: &StreamId,
-        kind: &'static str,
-        by: &str,
-    ) {
-        let status = if kind == REPLAYED {
-            "replayed"
-        } else {
-            "expired"
-        };
+    pub(crate) fn close_letter(&self, commit: &mut Commit, stream: &StreamId, kind: &'static str, by: &str) {
+        let status = if kind == REPLAYED { "replayed" } else { "expired" };
         let event = NewEvent::new(&self.world, kind, 1, body(&serde_json::json!({ "by": by })));
-        commit.appends.push(Append {
-            stream: stream.clone(),
-            expect: Expect::Exact(1),
-            events: vec![event],
-        });
-        commit.listings.push(ListingChange::Status(
-            stream.clone(),
-            status.into(),
-            self.world.now(),
-        ));
-        commit
-            .wake_ups
-            .push(WakeUpChange::Clear(stream.clone(), "expire".into()));
+        commit.appends.push(Append { stream: stream.clone(), expect: Expect::Exact(1), events: vec![event] });
+        commit.listings.push(ListingChange::Status(stream.clone(), status.into(), self.world.now()));
+        commit.wake_ups.push(WakeUpChange::Clear(stream.clone(), "expire".into()));
     }
 }

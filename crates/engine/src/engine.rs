@@ -11,8 +11,8 @@ use steadfast_core::{
     secret::Secret,
 };
 use steadfast_log::{
-    Append, Claim, ClaimChange, ClaimKey, Commit, CommitError, Expect, ListQuery, Listing,
-    ListingChange, Log, StreamId, WakeUp, WakeUpChange,
+    Append, Claim, ClaimChange, ClaimKey, Commit, CommitError, Expect, ListQuery, Listing, ListingChange,
+    Log, StreamId, WakeUp, WakeUpChange,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -132,9 +132,7 @@ impl Engine {
         let payload_key = log.payload_key();
         let policies = registry.policies().unwrap_or_else(|| {
             let none = steadfast_resilience::Policies::new();
-            Arc::new(steadfast_resilience::Registry::new(
-                &none, &world, &observer,
-            ))
+            Arc::new(steadfast_resilience::Registry::new(&none, &world, &observer))
         });
         let inner = Inner {
             policies,
@@ -154,9 +152,7 @@ impl Engine {
             config,
             observer,
         };
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     /// This process.
@@ -252,14 +248,7 @@ impl Engine {
             () = self.inner.world.clock().sleep(grace) => {}
         }
         // Its runs need not wait for the lease to run out; if this fails, they do.
-        let _ = self
-            .inner
-            .log
-            .release(
-                &crate::recovery::lease_name(self.inner.node),
-                self.inner.node,
-            )
-            .await;
+        let _ = self.inner.log.release(&crate::recovery::lease_name(self.inner.node), self.inner.node).await;
     }
 }
 
@@ -316,16 +305,10 @@ impl Inner {
             }
             .retryable());
         }
-        let workflow = self
-            .registry
-            .newest(&start.workflow)
-            .cloned()
-            .ok_or_else(|| self.unknown(&start.workflow))?;
+        let workflow =
+            self.registry.newest(&start.workflow).cloned().ok_or_else(|| self.unknown(&start.workflow))?;
         (workflow.reads)(&start.input).map_err(|failure| {
-            Failure::refused(
-                "run.invalid_input",
-                format!("input of {}: {}", workflow.name, failure.message),
-            )
+            Failure::refused("run.invalid_input", format!("input of {}: {}", workflow.name, failure.message))
         })?;
         check_labels(&start.labels)?;
         self.check_open_runs(&start.tenant).await?;
@@ -338,10 +321,7 @@ impl Inner {
             principal: start.principal,
             labels: start.labels,
             owner: self.node,
-            deadline: start
-                .deadline
-                .or(workflow.options.deadline)
-                .map(|limit| now.after(limit)),
+            deadline: start.deadline.or(workflow.options.deadline).map(|limit| now.after(limit)),
             priority: start.priority.unwrap_or(workflow.options.priority),
             parent: None,
             claim: start.key.map(|(key, _)| key),
@@ -355,24 +335,14 @@ impl Inner {
         };
         let claim = start.key.map(|(key, request)| {
             let answer = format!("{{\"run\":\"{run}\"}}").into();
-            ClaimChange::Take(
-                key,
-                Claim {
-                    request,
-                    answer,
-                    expires: None,
-                },
-            )
+            ClaimChange::Take(key, Claim { request, answer, expires: None })
         });
         if let Some(waiter) = waiter {
             self.add_waiter(run, waiter);
         }
         let begun = self.begin_run(&workflow, Arc::new(facts), claim).await;
         match begun {
-            Ok(()) => Ok(Accepted {
-                run,
-                replayed: false,
-            }),
+            Ok(()) => Ok(Accepted { run, replayed: false }),
             Err(error) => {
                 self.lock_waiters().remove(&run);
                 accepted_before(&error, start.key.map(|(_, request)| request))
@@ -389,12 +359,8 @@ impl Inner {
         claim: Option<ClaimChange>,
     ) -> Result<(), CommitError> {
         let now = facts.started_at;
-        let machine = Machine::new(
-            workflow,
-            self.registry.clone(),
-            facts.info(1),
-            facts.started.input.clone(),
-        );
+        let machine =
+            Machine::new(workflow, self.registry.clone(), facts.info(1), facts.started.input.clone());
         let mut live = Live::new(self.clone(), facts.clone(), machine, now);
         let first = live.decide(now, Vec::new());
         let mut writer = self.writer(&facts);
@@ -423,16 +389,11 @@ impl Inner {
             append.expect = Expect::New;
         }
         // The row comes first and with the final word; what the turn said of it is in it.
-        commit.listings.retain(|change| !matches!(change, ListingChange::Status(stream, ..) if *stream == facts.stream));
         commit
             .listings
-            .insert(0, ListingChange::Put(listing(&facts, status)));
-        if !status.ended()
-            && commit
-                .wake_ups
-                .iter()
-                .all(|change| !sets(change, &facts.stream))
-        {
+            .retain(|change| !matches!(change, ListingChange::Status(stream, ..) if *stream == facts.stream));
+        commit.listings.insert(0, ListingChange::Put(listing(&facts, status)));
+        if !status.ended() && commit.wake_ups.iter().all(|change| !sets(change, &facts.stream)) {
             commit.wake_ups.push(WakeUpChange::Set(WakeUp {
                 stream: facts.stream.clone(),
                 name: WAKE.into(),
@@ -441,10 +402,7 @@ impl Inner {
             }));
         }
         commit.claims.splice(0..0, claim);
-        let events = commit
-            .appends
-            .first()
-            .map_or(1, |append| append.events.len() as u64);
+        let events = commit.appends.first().map_or(1, |append| append.events.len() as u64);
         let (inbox, receiver) = mpsc::unbounded_channel();
         self.lock_active().insert(facts.run, Active { inbox });
         let (answer, begun) = oneshot::channel();
@@ -457,10 +415,7 @@ impl Inner {
                 let _ = answer.send(Err(error));
                 return;
             }
-            engine.observer.observe(Signal::Run {
-                workflow: &facts.started.workflow,
-                status: "accepted",
-            });
+            engine.observer.observe(Signal::Run { workflow: &facts.started.workflow, status: "accepted" });
             engine.count_open(&facts.stream.tenant(), 1);
             let _ = answer.send(Ok(()));
             if parked.is_some() {
@@ -490,30 +445,19 @@ impl Inner {
             let query = ListQuery {
                 tenant: tenant.clone(),
                 category: RUN.into(),
-                statuses: Status::OPEN
-                    .iter()
-                    .map(|status| status.as_str().into())
-                    .collect(),
+                statuses: Status::OPEN.iter().map(|status| status.as_str().into()).collect(),
                 ..ListQuery::default()
             };
-            let open = self
-                .log
-                .count(query)
-                .await
-                .map_err(|error| error.failure())?;
+            let open = self.log.count(query).await.map_err(|error| error.failure())?;
             *self.lock_open().entry(tenant.clone()).or_insert(open)
         };
         let limit = self.config.open_runs_per_tenant;
         if open < limit {
             return Ok(());
         }
-        let message =
-            format!("{open} runs are open, at most {limit} may be; wait until some have ended");
-        Err(Failure {
-            nothing_happened: true,
-            ..Failure::internal("tenant.too_many_runs", message)
-        }
-        .retryable())
+        let message = format!("{open} runs are open, at most {limit} may be; wait until some have ended");
+        Err(Failure { nothing_happened: true, ..Failure::internal("tenant.too_many_runs", message) }
+            .retryable())
     }
 
     fn lock_open(&self) -> MutexGuard<'_, HashMap<TenantId, u64>> {
@@ -527,18 +471,11 @@ impl Inner {
     }
 
     fn unknown(&self, name: &str) -> Failure {
-        let names: Vec<_> = self
-            .registry
-            .workflows()
-            .map(|workflow| workflow.name)
-            .collect();
+        let names: Vec<_> = self.registry.workflows().map(|workflow| workflow.name).collect();
         let near = steadfast_core::config::nearest(name, names.iter().copied());
         let hint = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
         let shown: String = name.chars().take(64).collect();
-        Failure::refused(
-            "workflow.unknown",
-            format!("workflow {shown:?} is not registered{hint}"),
-        )
+        Failure::refused("workflow.unknown", format!("workflow {shown:?} is not registered{hint}"))
     }
 
     /// What every end of a run writes: claim, list, wake-up, parent, dead letter.
@@ -552,16 +489,13 @@ impl Inner {
     ) {
         let now = self.world.now();
         if let Some(claim) = facts.started.claim {
-            writer.commit.claims.push(ClaimChange::Settle(
-                claim,
-                now.after(self.config.idempotency_window.get()),
-            ));
+            writer
+                .commit
+                .claims
+                .push(ClaimChange::Settle(claim, now.after(self.config.idempotency_window.get())));
         }
         writer.status(status);
-        writer
-            .commit
-            .wake_ups
-            .push(WakeUpChange::Clear(facts.stream.clone(), WAKE.into()));
+        writer.commit.wake_ups.push(WakeUpChange::Clear(facts.stream.clone(), WAKE.into()));
         if let Some(parent) = &facts.started.parent {
             let (append, wake_up) = self.to_parent(facts, parent, outcome.clone());
             writer.commit.appends.push(append);
@@ -581,12 +515,7 @@ impl Inner {
                     .filter(|input| input.spills(self.config.inline_bytes).is_none()),
                 key: None,
             };
-            self.add_letter(
-                &mut writer.commit,
-                &facts.stream.tenant(),
-                &facts.started.principal,
-                &letter,
-            );
+            self.add_letter(&mut writer.commit, &facts.stream.tenant(), &facts.started.principal, &letter);
         }
     }
 
@@ -603,29 +532,15 @@ impl Inner {
         if status == Status::Dead {
             return;
         }
-        let (tenant, until) = (
-            facts.stream.tenant(),
-            self.world.now().after(self.config.idempotency_window.get()),
-        );
-        let settle = |step| {
-            ClaimChange::Settle(
-                EffectKey::of(facts.run, generation, step).claim(&tenant),
-                until,
-            )
-        };
+        let (tenant, until) =
+            (facts.stream.tenant(), self.world.now().after(self.config.idempotency_window.get()));
+        let settle =
+            |step| ClaimChange::Settle(EffectKey::of(facts.run, generation, step).claim(&tenant), until);
         // A commit has room for so many; a run with more effects leaves the rest behind.
-        writer
-            .commit
-            .claims
-            .extend(steps.iter().rev().take(EFFECTS_SETTLED).map(settle));
+        writer.commit.claims.extend(steps.iter().rev().take(EFFECTS_SETTLED).map(settle));
     }
 
-    fn to_parent(
-        &self,
-        facts: &Facts,
-        parent: &Parent,
-        outcome: StepOutcome,
-    ) -> (Append, WakeUpChange) {
+    fn to_parent(&self, facts: &Facts, parent: &Parent, outcome: StepOutcome) -> (Append, WakeUpChange) {
         let stream = run_stream(&facts.stream.tenant(), parent.run);
         let message = result_message(parent.run, parent.generation, &parent.step, outcome);
         self.to_run(&stream, &message)
@@ -639,22 +554,13 @@ impl Inner {
             due: self.world.now(),
             owner: Some(self.node),
         };
-        (
-            message_append(&self.world, stream, message),
-            WakeUpChange::Set(wake_up),
-        )
+        (message_append(&self.world, stream, message), WakeUpChange::Set(wake_up))
     }
 
     pub(crate) fn cancel_child(&self, parent: &Facts, child: RunId) -> (Append, WakeUpChange) {
         let id = steadfast_core::id::derive("cancel", &[parent.run.as_bytes(), child.as_bytes()]);
-        let what = Sent::Cancel {
-            reason: "its parent ended".into(),
-        };
-        let message = Message {
-            id,
-            from: Some("parent".into()),
-            what,
-        };
+        let what = Sent::Cancel { reason: "its parent ended".into() };
+        let message = Message { id, from: Some("parent".into()), what };
         self.to_run(&run_stream(&parent.stream.tenant(), child), &message)
     }
 
@@ -662,11 +568,7 @@ impl Inner {
         let (engine, parent) = (self.clone(), parent.clone());
         tokio::spawn(async move {
             let (append, wake_up) = engine.cancel_child(&parent, child);
-            let commit = Commit {
-                appends: vec![append],
-                wake_ups: vec![wake_up],
-                ..Commit::default()
-            };
+            let commit = Commit { appends: vec![append], wake_ups: vec![wake_up], ..Commit::default() };
             if engine.log.commit(commit).await.is_ok() {
                 engine.refresh(&parent.stream.tenant(), child);
             }
@@ -679,26 +581,16 @@ impl Inner {
         writer.expect(Expect::Exact(head));
         writer.status(Status::Parked);
         writer.park(self.node);
-        self.observer.observe(Signal::Run {
-            workflow: &facts.started.workflow,
-            status: "parked",
-        });
+        self.observer.observe(Signal::Run { workflow: &facts.started.workflow, status: "parked" });
         tracing::warn!(run_id = %facts.run, code = %parked.code, "a run is parked: its code does not fit its history");
         writer.finish()
     }
 
     /// The end is durable: tell everyone who waits.
     pub(crate) fn ended(self: &Arc<Self>, facts: &Facts, status: Status, outcome: StepOutcome) {
-        self.observer.observe(Signal::Run {
-            workflow: &facts.started.workflow,
-            status: status.as_str(),
-        });
+        self.observer.observe(Signal::Run { workflow: &facts.started.workflow, status: status.as_str() });
         self.count_open(&facts.stream.tenant(), -1);
-        let settled = Settled {
-            run: facts.run,
-            status,
-            outcome,
-        };
+        let settled = Settled { run: facts.run, status, outcome };
         let waiters = self.lock_waiters().remove(&facts.run);
         for waiter in waiters.into_iter().flatten() {
             // Whoever left needs no answer.
@@ -805,10 +697,7 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Failure> {
         steadfast_core::principal::check_name("label", name)
             .map_err(|error| Failure::refused("run.invalid_label", error.to_string()))?;
         if value.len() > LABEL_BYTES_MAX {
-            let message = format!(
-                "label {name:?} has {} bytes, at most {LABEL_BYTES_MAX}",
-                value.len()
-            );
+            let message = format!("label {name:?} has {} bytes, at most {LABEL_BYTES_MAX}", value.len());
             return Err(Failure::refused("run.invalid_label", message));
         }
     }
@@ -829,15 +718,9 @@ fn accepted_before(error: &CommitError, request: Option<Hash>) -> Result<Accepte
         return Err(key_reused());
     }
     let answer: Answer = serde_json::from_str(&claim.answer).map_err(|_| {
-        Failure::internal(
-            "claim.unreadable",
-            "the record under this idempotency key is not a run's",
-        )
+        Failure::internal("claim.unreadable", "the record under this idempotency key is not a run's")
     })?;
-    Ok(Accepted {
-        run: answer.run,
-        replayed: true,
-    })
+    Ok(Accepted { run: answer.run, replayed: true })
 }
 
 /// The same key with another request.
@@ -850,9 +733,5 @@ pub fn key_reused() -> Failure {
 
 pub(crate) fn held() -> Failure {
     let message = "the store was restored and is held; check it, then run `steadfast resume`";
-    Failure {
-        nothing_happened: true,
-        ..Failure::internal("store.held", message)
-    }
-    .retryable()
+    Failure { nothing_happened: true, ..Failure::internal("store.held", message) }.retryable()
 }

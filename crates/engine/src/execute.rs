@@ -38,10 +38,7 @@ enum Attempted {
 pub(crate) async fn perform(engine: Arc<Inner>, mut task: StepTask) -> Performed {
     let Some(handler) = engine.registry.handler(&task.action).cloned() else {
         let message = format!("action {:?} is not registered in this binary", task.action);
-        return done(
-            Err(Failure::internal("action.unknown", message)),
-            Vec::new(),
-        );
+        return done(Err(Failure::internal("action.unknown", message)), Vec::new());
     };
     if let (Some(policy), Performer::Outside(act)) = (handler.options.policy, &handler.performer) {
         return guarded(&engine, policy, act, &handler.options, task).await;
@@ -50,20 +47,13 @@ pub(crate) async fn perform(engine: Arc<Inner>, mut task: StepTask) -> Performed
     let mut waits = handler.options.waits.iter();
     loop {
         task.deadline = engine.world.now().after(handler.options.timeout);
-        engine.tell(task.run, || Update::StepStarted {
-            step: task.step.clone(),
-            attempt: task.attempt,
-        });
+        engine.tell(task.run, || Update::StepStarted { step: task.step.clone(), attempt: task.attempt });
         let began = engine.world.clock().elapsed();
         let attempted = attempt(&engine, &handler.performer, &task, handler.options.timeout).await;
         let took = engine.world.clock().elapsed().saturating_sub(began);
         let outcome = match attempted {
             Attempted::Recorded(recording) => {
-                engine.observer.observe(Signal::Step {
-                    action: &task.action,
-                    outcome: "recorded",
-                    took,
-                });
+                engine.observer.observe(Signal::Step { action: &task.action, outcome: "recorded", took });
                 return Performed::Recorded(recording);
             }
             Attempted::Done(outcome) => outcome,
@@ -73,11 +63,7 @@ pub(crate) async fn perform(engine: Arc<Inner>, mut task: StepTask) -> Performed
             Err(failure) if failure.retryable => "retryable",
             Err(_) => "failed",
         };
-        engine.observer.observe(Signal::Step {
-            action: &task.action,
-            outcome: label,
-            took,
-        });
+        engine.observer.observe(Signal::Step { action: &task.action, outcome: label, took });
         let failure = match outcome {
             Err(failure) if failure.retryable => failure,
             outcome => return done(outcome, failed_attempts),
@@ -85,17 +71,11 @@ pub(crate) async fn perform(engine: Arc<Inner>, mut task: StepTask) -> Performed
         failed_attempts.push(failure.code.clone());
         let Some(wait) = waits.next() else {
             // Spent: what could be retried has given up.
-            let failure = Failure {
-                retryable: false,
-                ..failure
-            };
+            let failure = Failure { retryable: false, ..failure };
             failed_attempts.pop();
             return done(Err(failure), failed_attempts);
         };
-        engine.observer.observe(Signal::Retry {
-            name: &task.action,
-            attempt: task.attempt,
-        });
+        engine.observer.observe(Signal::Retry { name: &task.action, attempt: task.attempt });
         let wait = wait.mul_f64(engine.world.chance().fraction());
         engine.world.clock().sleep(wait).await;
         task.attempt += 1;
@@ -110,51 +90,31 @@ async fn guarded(
     options: &ActionOptions,
     task: StepTask,
 ) -> Performed {
-    let policy = engine
-        .policies
-        .get_or(policy, &PolicyConfig::action_group());
+    let policy = engine.policies.get_or(policy, &PolicyConfig::action_group());
     let deadline = Deadline::after(&engine.world, options.budget());
     let failed = Arc::new(Mutex::new(Vec::new()));
     let outcome = policy.call(&deadline, |attempt, limit| {
         let deadline = engine.world.now().after(limit.remaining());
-        let task = StepTask {
-            attempt,
-            deadline,
-            ..task.clone()
-        };
-        engine.tell(task.run, || Update::StepStarted {
-            step: task.step.clone(),
-            attempt,
-        });
+        let task = StepTask { attempt, deadline, ..task.clone() };
+        engine.tell(task.run, || Update::StepStarted { step: task.step.clone(), attempt });
         let (failed, act, action) = (failed.clone(), act.clone(), task.action.clone());
         async move {
             let caught = AssertUnwindSafe(act(task)).catch_unwind().await;
             let outcome = caught.unwrap_or_else(|_| Err(panicked(&action)));
             if let Err(failure) = &outcome {
-                failed
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(failure.code.clone());
+                failed.lock().unwrap_or_else(PoisonError::into_inner).push(failure.code.clone());
             }
             outcome
         }
     });
-    let outcome = outcome.await.map_err(|failure| Failure {
-        retryable: false,
-        ..failure
-    });
-    let mut failed_attempts =
-        std::mem::take(&mut *failed.lock().unwrap_or_else(PoisonError::into_inner));
+    let outcome = outcome.await.map_err(|failure| Failure { retryable: false, ..failure });
+    let mut failed_attempts = std::mem::take(&mut *failed.lock().unwrap_or_else(PoisonError::into_inner));
     if outcome.is_err() {
         failed_attempts.pop();
     }
     let label = if outcome.is_ok() { "ok" } else { "failed" };
     let took = options.budget().saturating_sub(deadline.remaining());
-    engine.observer.observe(Signal::Step {
-        action: &task.action,
-        outcome: label,
-        took,
-    });
+    engine.observer.observe(Signal::Step { action: &task.action, outcome: label, took });
     done(outcome, failed_attempts)
 }
 
@@ -163,10 +123,7 @@ fn panicked(action: &str) -> Failure {
 }
 
 fn done(outcome: StepOutcome, failed_attempts: Vec<String>) -> Performed {
-    Performed::Result {
-        outcome,
-        failed_attempts,
-    }
+    Performed::Result { outcome, failed_attempts }
 }
 
 async fn attempt(
@@ -210,11 +167,8 @@ pub(crate) fn task(
     input: &Data,
 ) -> StepTask {
     let forward = EffectKey::of(facts.run, generation, step);
-    let (key, undoes) = if undo {
-        (EffectKey::undo(facts.run, generation, step), Some(forward))
-    } else {
-        (forward, None)
-    };
+    let (key, undoes) =
+        if undo { (EffectKey::undo(facts.run, generation, step), Some(forward)) } else { (forward, None) };
     StepTask {
         run: facts.run,
         generation,

@@ -11,8 +11,7 @@ use steadfast_log::{ListQuery, Recorded, commit_of};
 use crate::{
     DeadLetterView, EffectKey, Engine, RunView, StepOutcome,
     record::{
-        Claimed, Delivery, Ended, Message, Outcome, Parked, Replayed, Sent, Started, Turn, Undone,
-        kind,
+        Claimed, Delivery, Ended, Message, Outcome, Parked, Replayed, Sent, Started, Turn, Undone, kind,
     },
     view::waits_for,
 };
@@ -47,11 +46,7 @@ impl Engine {
     /// Tells a run's story from its events.
     pub async fn explain(&self, tenant: &TenantId, run: RunId) -> Result<Explanation, Failure> {
         let view = self.describe(tenant, run).await?;
-        let mut teller = Teller {
-            run,
-            generation: 1,
-            story: Vec::new(),
-        };
+        let mut teller = Teller { run, generation: 1, story: Vec::new() };
         let mut from = 1;
         loop {
             let page = self.events(tenant, run, from, PAGE).await?;
@@ -66,33 +61,17 @@ impl Engine {
             }
             from += page.len() as u64;
         }
-        let mut query = ListQuery {
-            tenant: tenant.clone(),
-            limit: 50,
-            ..ListQuery::default()
-        };
+        let mut query = ListQuery { tenant: tenant.clone(), limit: 50, ..ListQuery::default() };
         query.labels.insert("run".into(), run.to_string());
         let (dead_letters, _) = self.dead_letters(query).await?;
-        Ok(Explanation {
-            run: view,
-            story: teller.story,
-            dead_letters,
-        })
+        Ok(Explanation { run: view, story: teller.story, dead_letters })
     }
 
     /// What else was in the commit that recorded a result: the step's effect on our log.
     async fn effects(&self, teller: &mut Teller, recorded: &Recorded) -> Result<(), Failure> {
-        let commit = commit_of(&**self.log(), recorded)
-            .await
-            .map_err(|error| error.failure())?;
-        for other in commit
-            .iter()
-            .filter(|other| other.stream != recorded.stream)
-        {
-            let text = format!(
-                "{} in {} (version {})",
-                other.event.kind, other.stream, other.version
-            );
+        let commit = commit_of(&**self.log(), recorded).await.map_err(|error| error.failure())?;
+        for other in commit.iter().filter(|other| other.stream != recorded.stream) {
+            let text = format!("{} in {} (version {})", other.event.kind, other.stream, other.version);
             teller.line(recorded, "effect", text);
         }
         Ok(())
@@ -107,22 +86,13 @@ struct Teller {
 
 impl Teller {
     fn line(&mut self, recorded: &Recorded, what: &'static str, text: String) {
-        self.story.push(Line {
-            at: recorded.event.time,
-            version: recorded.version,
-            what,
-            text,
-        });
+        self.story.push(Line { at: recorded.event.time, version: recorded.version, what, text });
     }
 
     fn read<T: DeserializeOwned>(&mut self, recorded: &Recorded) -> Option<T> {
         let read = serde_json::from_slice(&recorded.event.body);
         if let Err(error) = &read {
-            self.line(
-                recorded,
-                "unreadable",
-                format!("{}: {error}", recorded.event.kind),
-            );
+            self.line(recorded, "unreadable", format!("{}: {error}", recorded.event.kind));
         }
         read.ok()
     }
@@ -146,10 +116,7 @@ impl Teller {
             }
             kind::CLAIMED => {
                 if let Some(claimed) = self.read::<Claimed>(recorded) {
-                    let text = format!(
-                        "taken over by node {} as epoch {}",
-                        claimed.owner, claimed.epoch
-                    );
+                    let text = format!("taken over by node {} as epoch {}", claimed.owner, claimed.epoch);
                     self.line(recorded, "claimed", text);
                 }
             }
@@ -168,24 +135,13 @@ impl Teller {
             kind::ENDED => {
                 if let Some(ended) = self.read::<Ended>(recorded) {
                     let by = ended.by.map(|by| format!(" by {by}")).unwrap_or_default();
-                    let why = ended
-                        .failure
-                        .map(|failure| format!(": {failure}"))
-                        .unwrap_or_default();
-                    self.line(
-                        recorded,
-                        "ended",
-                        format!("{}{by}{why}", ended.status.as_str()),
-                    );
+                    let why = ended.failure.map(|failure| format!(": {failure}")).unwrap_or_default();
+                    self.line(recorded, "ended", format!("{}{by}{why}", ended.status.as_str()));
                 }
             }
             kind::PARKED => {
                 if let Some(parked) = self.read::<Parked>(recorded) {
-                    self.line(
-                        recorded,
-                        "parked",
-                        format!("{} ({})", parked.message, parked.code),
-                    );
+                    self.line(recorded, "parked", format!("{} ({})", parked.message, parked.code));
                 }
             }
             kind::REPLAYED => {
@@ -195,19 +151,14 @@ impl Teller {
                         Some(step) => {
                             format!("compensation of {step} tried again by {}", replayed.by)
                         }
-                        None => format!(
-                            "replayed by {} as generation {}",
-                            replayed.by, replayed.generation
-                        ),
+                        None => format!("replayed by {} as generation {}", replayed.by, replayed.generation),
                     };
                     self.line(recorded, "replayed", text);
                 }
             }
-            kind::NOTED => self.line(
-                recorded,
-                "noted",
-                "something came after the end and was laid aside".into(),
-            ),
+            kind::NOTED => {
+                self.line(recorded, "noted", "something came after the end and was laid aside".into())
+            }
             other => self.line(recorded, "unknown", format!("an event of type {other}")),
         }
     }
@@ -215,17 +166,8 @@ impl Teller {
     fn turn(&mut self, recorded: &Recorded, turn: &Turn) {
         for delivery in &turn.delivered {
             let text = match delivery {
-                Delivery::Result {
-                    step,
-                    outcome,
-                    failed_attempts,
-                } => {
-                    format!(
-                        "turn {}: {}{}",
-                        turn.turn,
-                        result(step, outcome),
-                        tried(failed_attempts)
-                    )
+                Delivery::Result { step, outcome, failed_attempts } => {
+                    format!("turn {}: {}{}", turn.turn, result(step, outcome), tried(failed_attempts))
                 }
                 Delivery::Message(version) => {
                     format!("turn {}: the message of version {version}", turn.turn)
@@ -237,46 +179,28 @@ impl Teller {
         }
         for ask in &turn.asked {
             let key = EffectKey::of(self.run, self.generation, &ask.step);
-            let undo = ask
-                .undo
-                .as_ref()
-                .map(|undo| format!(", undone by {}", undo.action))
-                .unwrap_or_default();
-            let text = format!(
-                "turn {}: {}, key {key}{undo}",
-                turn.turn,
-                waits_for(&ask.step, &ask.what)
-            );
+            let undo =
+                ask.undo.as_ref().map(|undo| format!(", undone by {}", undo.action)).unwrap_or_default();
+            let text = format!("turn {}: {}, key {key}{undo}", turn.turn, waits_for(&ask.step, &ask.what));
             self.line(recorded, "asked", text);
         }
         match &turn.outcome {
             None => {}
             Some(Outcome::Completed(value)) => {
-                self.line(
-                    recorded,
-                    "ended",
-                    format!("turn {}: completed with {}", turn.turn, value.text()),
-                );
+                self.line(recorded, "ended", format!("turn {}: completed with {}", turn.turn, value.text()));
             }
             Some(Outcome::Failed(failure)) => {
                 self.line(recorded, "failed", format!("turn {}: {failure}", turn.turn));
             }
             Some(Outcome::Cancelled(failure)) => {
-                self.line(
-                    recorded,
-                    "cancelled",
-                    format!("turn {}: {failure}", turn.turn),
-                );
+                self.line(recorded, "cancelled", format!("turn {}: {failure}", turn.turn));
             }
             Some(Outcome::Continued(_)) => {
                 self.generation += 1;
                 self.line(
                     recorded,
                     "continued",
-                    format!(
-                        "turn {}: goes on as generation {}",
-                        turn.turn, self.generation
-                    ),
+                    format!("turn {}: goes on as generation {}", turn.turn, self.generation),
                 );
             }
         }
@@ -284,13 +208,7 @@ impl Teller {
 }
 
 fn accepted(started: &Started) -> String {
-    let Started {
-        workflow,
-        version,
-        principal,
-        owner,
-        ..
-    } = started;
+    let Started { workflow, version, principal, owner, .. } = started;
     let input = started.input.text();
     let mut parts = vec![format!(
         "{workflow} version {version} for {principal}, on node {owner} as epoch 1, with {input}"
@@ -308,11 +226,7 @@ fn accepted(started: &Started) -> String {
 }
 
 fn sent(message: &Message) -> String {
-    let from = message
-        .from
-        .as_deref()
-        .map(|from| format!(" from {from}"))
-        .unwrap_or_default();
+    let from = message.from.as_deref().map(|from| format!(" from {from}")).unwrap_or_default();
     match &message.what {
         Sent::Signal { name, value } => format!("signal {name}{from}: {}", value.text()),
         Sent::Cancel { reason } => format!("cancel{from}: {reason}"),
@@ -331,42 +245,23 @@ fn tried(failed: &[String]) -> String {
     if failed.is_empty() {
         String::new()
     } else {
-        format!(
-            " after {} failed attempts ({})",
-            failed.len(),
-            failed.join(", ")
-        )
+        format!(" after {} failed attempts ({})", failed.len(), failed.join(", "))
     }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let run = &self.run;
-        writeln!(
-            f,
-            "run {}: {} version {}, {}",
-            run.id,
-            run.workflow,
-            run.version,
-            run.status.as_str()
-        )?;
+        writeln!(f, "run {}: {} version {}, {}", run.id, run.workflow, run.version, run.status.as_str())?;
         writeln!(f, "for {} since {}", run.principal, run.created)?;
         for line in &self.story {
-            writeln!(
-                f,
-                "{}  v{:<4} {:<10} {}",
-                line.at, line.version, line.what, line.text
-            )?;
+            writeln!(f, "{}  v{:<4} {:<10} {}", line.at, line.version, line.what, line.text)?;
         }
         for wait in &run.waiting_for {
             writeln!(f, "waits for {wait}")?;
         }
         for letter in &self.dead_letters {
-            writeln!(
-                f,
-                "dead letter {} ({}): {}",
-                letter.id, letter.status, letter.letter.cause
-            )?;
+            writeln!(f, "dead letter {} ({}): {}", letter.id, letter.status, letter.letter.cause)?;
         }
         Ok(())
     }

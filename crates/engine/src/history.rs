@@ -15,8 +15,8 @@ use crate::{
     context::RunInfo,
     machine::Delivered,
     record::{
-        Ask, Claimed, Delivery, Ended, Message, Outcome, Parked, Replayed, SCHEMA, Sent, Started,
-        Status, Turn, Undone, What, kind,
+        Ask, Claimed, Delivery, Ended, Message, Outcome, Parked, Replayed, SCHEMA, Sent, Started, Status,
+        Turn, Undone, What, kind,
     },
 };
 
@@ -98,11 +98,8 @@ impl History {
         if recorded.event.kind != kind::STARTED {
             return Err(broken("a run begins with run.started"));
         }
-        let run = recorded
-            .stream
-            .name()
-            .parse()
-            .map_err(|_| broken("the stream is not named by a run id"))?;
+        let run =
+            recorded.stream.name().parse().map_err(|_| broken("the stream is not named by a run id"))?;
         let started: Started = read(recorded)?;
         Ok(Self {
             updated_at: recorded.event.time,
@@ -182,9 +179,7 @@ impl History {
                 }
                 Delivery::Message(version) => {
                     self.consumed.insert(*version);
-                    if let Some(Sent::Result { step, .. }) =
-                        self.messages.get(version).map(|m| &m.what)
-                    {
+                    if let Some(Sent::Result { step, .. }) = self.messages.get(version).map(|m| &m.what) {
                         self.known.remove(step);
                     }
                 }
@@ -198,10 +193,7 @@ impl History {
             if self.rewound {
                 self.intents.retain(|intent| intent.ask.step != ask.step);
             }
-            self.intents.push(Intent {
-                ask: ask.clone(),
-                at,
-            });
+            self.intents.push(Intent { ask: ask.clone(), at });
         }
         match turn.outcome.clone() {
             Some(Outcome::Continued(input)) => self.next_generation(input),
@@ -216,9 +208,7 @@ impl History {
         if !self.seen.insert(message.id) {
             return;
         }
-        if let Sent::Result {
-            generation, step, ..
-        } = &message.what
+        if let Sent::Result { generation, step, .. } = &message.what
             && *generation == self.generation
         {
             self.finished.insert(step.clone());
@@ -237,10 +227,7 @@ impl History {
         self.outcome = None;
         self.ended = None;
         // Results belong to the generation that asked for them; signals go on.
-        let results = self
-            .messages
-            .iter()
-            .filter(|(_, m)| matches!(m.what, Sent::Result { .. }));
+        let results = self.messages.iter().filter(|(_, m)| matches!(m.what, Sent::Result { .. }));
         self.consumed.extend(results.map(|(version, _)| *version));
     }
 
@@ -273,10 +260,7 @@ impl History {
             Delivery::Timer(_) => false,
             Delivery::Deadline => true,
         };
-        let from = self
-            .turns
-            .iter()
-            .rposition(|(_, turn)| turn.delivered.iter().any(failing));
+        let from = self.turns.iter().rposition(|(_, turn)| turn.delivered.iter().any(failing));
         let from = from.unwrap_or(self.turns.len().saturating_sub(1));
         for (_, turn) in self.turns.split_off(from) {
             for delivery in turn.delivered {
@@ -300,11 +284,9 @@ impl History {
     fn take_back(&mut self, version: u64) {
         self.consumed.remove(&version);
         let failed = match self.messages.get(&version).map(|m| &m.what) {
-            Some(Sent::Result {
-                step,
-                outcome: Err(failure),
-                ..
-            }) if failure.fault != Fault::Caller => step.clone(),
+            Some(Sent::Result { step, outcome: Err(failure), .. }) if failure.fault != Fault::Caller => {
+                step.clone()
+            }
             // A cancel that ended the run is not delivered a second time.
             Some(Sent::Cancel { .. }) => {
                 self.consumed.insert(version);
@@ -325,8 +307,7 @@ impl History {
             for delivery in &turn.delivered {
                 let step = match delivery {
                     Delivery::Result { step, .. } | Delivery::Timer(step) => Some(step),
-                    Delivery::Message(version) => match self.messages.get(version).map(|m| &m.what)
-                    {
+                    Delivery::Message(version) => match self.messages.get(version).map(|m| &m.what) {
                         Some(Sent::Result { step, .. }) => Some(step),
                         _ => None,
                     },
@@ -334,28 +315,20 @@ impl History {
                 };
                 open.retain(|intent| Some(&intent.ask.step) != step);
             }
-            open.extend(turn.asked.iter().map(|ask| Intent {
-                ask: ask.clone(),
-                at: *at,
-            }));
+            open.extend(turn.asked.iter().map(|ask| Intent { ask: ask.clone(), at: *at }));
         }
         open
     }
 
     /// Messages that no turn has delivered, in recorded order.
     pub(crate) fn pending(&self) -> impl Iterator<Item = (u64, &Message)> {
-        self.messages
-            .iter()
-            .filter(|(version, _)| !self.consumed.contains(version))
-            .map(|(v, m)| (*v, m))
+        self.messages.iter().filter(|(version, _)| !self.consumed.contains(version)).map(|(v, m)| (*v, m))
     }
 
     /// What a recorded delivery brought.
     pub(crate) fn delivered(&self, delivery: &Delivery) -> Delivered {
         match delivery {
-            Delivery::Result { step, outcome, .. } => {
-                Delivered::Result(step.clone(), outcome.clone())
-            }
+            Delivery::Result { step, outcome, .. } => Delivered::Result(step.clone(), outcome.clone()),
             Delivery::Timer(step) => Delivered::Timer(step.clone()),
             Delivery::Deadline => Delivered::Cancel(deadline_exceeded()),
             Delivery::Message(version) => self
@@ -373,9 +346,8 @@ impl History {
 
     /// What is still to be undone, newest intent first.
     pub(crate) fn to_undo(&self) -> Vec<Intent> {
-        let open = |intent: &&Intent| {
-            intent.ask.undo.is_some() && !self.undone.contains_key(&intent.ask.step)
-        };
+        let open =
+            |intent: &&Intent| intent.ask.undo.is_some() && !self.undone.contains_key(&intent.ask.step);
         self.intents.iter().rev().filter(open).cloned().collect()
     }
 
@@ -398,11 +370,7 @@ impl History {
             None => {
                 let acts = |intent: &Intent| matches!(intent.ask.what, What::Action { .. });
                 let open = self.outstanding();
-                if open.iter().any(acts) || open.is_empty() {
-                    Status::Running
-                } else {
-                    Status::Waiting
-                }
+                if open.iter().any(acts) || open.is_empty() { Status::Running } else { Status::Waiting }
             }
         }
     }
@@ -417,13 +385,8 @@ impl History {
         Some(match (told, &self.outcome) {
             (Some(failure), _) => Err(failure),
             (None, Some(Outcome::Completed(value))) => Ok(value.clone()),
-            (None, Some(Outcome::Failed(failure) | Outcome::Cancelled(failure))) => {
-                Err(failure.clone())
-            }
-            (None, _) => Err(Failure::refused(
-                "run.ended",
-                format!("the run ended as {}", status.as_str()),
-            )),
+            (None, Some(Outcome::Failed(failure) | Outcome::Cancelled(failure))) => Err(failure.clone()),
+            (None, _) => Err(Failure::refused("run.ended", format!("the run ended as {}", status.as_str()))),
         })
     }
 }
@@ -433,11 +396,9 @@ pub(crate) fn message_delivers(message: &Message, of: u32) -> Delivered {
     match &message.what {
         Sent::Signal { name, value } => Delivered::Signal(name.clone(), value.clone()),
         Sent::Cancel { reason } => Delivered::Cancel(cancelled(reason)),
-        Sent::Result {
-            generation,
-            step,
-            outcome,
-        } if *generation == of => Delivered::Result(step.clone(), outcome.clone()),
+        Sent::Result { generation, step, outcome } if *generation == of => {
+            Delivered::Result(step.clone(), outcome.clone())
+        }
         Sent::Result { .. } => Delivered::Nothing,
     }
 }
@@ -449,10 +410,7 @@ pub(crate) fn cancelled(reason: &str) -> Failure {
 
 /// The error that a run sees when its own deadline passes.
 pub(crate) fn deadline_exceeded() -> Failure {
-    Failure::internal(
-        "run.deadline_exceeded",
-        "the run did not end before its deadline",
-    )
+    Failure::internal("run.deadline_exceeded", "the run did not end before its deadline")
 }
 
 /// How a run ends whose workflow ended so: a refusal is an answer, everything else gave up.

@@ -119,30 +119,16 @@ impl Live {
         live.epoch = history.epoch;
         live.head = history.head;
         live.seen.clone_from(&history.seen);
-        live.pending = history
-            .pending()
-            .map(|(version, message)| (version, message.clone()))
-            .collect();
+        live.pending = history.pending().map(|(version, message)| (version, message.clone())).collect();
         live.known.clone_from(&history.known);
-        live.undoes = history
-            .intents
-            .iter()
-            .any(|intent| intent.ask.undo.is_some());
+        live.undoes = history.intents.iter().any(|intent| intent.ask.undo.is_some());
         live.on_log = history.on_log();
         live.first = history.turns.is_empty();
         live.listed = Status::Parked; // Unknown: the next turn writes it.
-        if history
-            .turns
-            .iter()
-            .any(|(_, turn)| turn.delivered.contains(&Delivery::Deadline))
-        {
+        if history.turns.iter().any(|(_, turn)| turn.delivered.contains(&Delivery::Deadline)) {
             live.deadline = None;
         }
-        let asks: Vec<Ask> = history
-            .outstanding()
-            .into_iter()
-            .map(|intent| intent.ask)
-            .collect();
+        let asks: Vec<Ask> = history.outstanding().into_iter().map(|intent| intent.ask).collect();
         live.begin(&asks);
         live
     }
@@ -229,17 +215,9 @@ impl Live {
     /// Lets the machine take the turn. Also used for the first turn, before acceptance.
     pub(crate) fn decide(&mut self, now: Time, delivered: Vec<Delivery>) -> Result<Turn, Parked> {
         self.first = false;
-        let items: Vec<Delivered> = delivered
-            .iter()
-            .map(|delivery| self.bring(delivery))
-            .collect();
+        let items: Vec<Delivered> = delivered.iter().map(|delivery| self.bring(delivery)).collect();
         let number = self.machine.next_turn();
-        let mut turn = Turn {
-            turn: number,
-            epoch: self.epoch,
-            delivered,
-            ..Turn::default()
-        };
+        let mut turn = Turn { turn: number, epoch: self.epoch, delivered, ..Turn::default() };
         match self.machine.advance(now, items) {
             Ok(advance) => {
                 turn.asked = advance.asked;
@@ -257,9 +235,7 @@ impl Live {
 
     fn bring(&mut self, delivery: &Delivery) -> Delivered {
         match delivery {
-            Delivery::Result { step, outcome, .. } => {
-                Delivered::Result(step.clone(), outcome.clone())
-            }
+            Delivery::Result { step, outcome, .. } => Delivered::Result(step.clone(), outcome.clone()),
             Delivery::Timer(step) => Delivered::Timer(step.clone()),
             Delivery::Deadline => Delivered::Cancel(deadline_exceeded()),
             Delivery::Message(version) => {
@@ -267,16 +243,10 @@ impl Live {
                     return Delivered::Nothing;
                 };
                 let message = self.pending.remove(place).map(|(_, message)| message);
-                if let Some(Message {
-                    what: Sent::Result { step, .. },
-                    ..
-                }) = &message
-                {
+                if let Some(Message { what: Sent::Result { step, .. }, .. }) = &message {
                     self.children.remove(step);
                 }
-                message.map_or(Delivered::Nothing, |message| {
-                    message_delivers(&message, self.generation)
-                })
+                message.map_or(Delivered::Nothing, |message| message_delivers(&message, self.generation))
             }
         }
     }
@@ -285,12 +255,7 @@ impl Live {
     pub(crate) fn turn_commit(&mut self, turn: &Turn) -> Commit {
         let engine = self.engine.clone();
         self.undoes |= turn.asked.iter().any(|ask| ask.undo.is_some());
-        self.on_log.extend(
-            turn.asked
-                .iter()
-                .filter(|ask| ask.on_log())
-                .map(|ask| ask.step.clone()),
-        );
+        self.on_log.extend(turn.asked.iter().filter(|ask| ask.on_log()).map(|ask| ask.step.clone()));
         let status = self.status_after(turn);
         let due = self.due_after(turn, status);
         let mut writer = engine.writer(&self.facts);
@@ -298,20 +263,12 @@ impl Live {
         writer.expect(Expect::Exact(self.head));
         if status.ended() {
             let outcome = match &turn.outcome {
-                Some(Outcome::Failed(failure) | Outcome::Cancelled(failure)) => {
-                    Err(failure.clone())
-                }
+                Some(Outcome::Failed(failure) | Outcome::Cancelled(failure)) => Err(failure.clone()),
                 Some(Outcome::Completed(value)) => Ok(value.clone()),
                 _ => Ok(Data::null()),
             };
             engine.end(&mut writer, &self.facts, self.generation, status, &outcome);
-            engine.settle_effects(
-                &mut writer,
-                &self.facts,
-                self.generation,
-                status,
-                &self.on_log,
-            );
+            engine.settle_effects(&mut writer, &self.facts, self.generation, status, &self.on_log);
             for child in self.children.values().take(20) {
                 let (append, wake_up) = engine.cancel_child(&self.facts, *child);
                 writer.commit.appends.push(append);
@@ -339,15 +296,8 @@ impl Live {
             Some(Outcome::Failed(_) | Outcome::Cancelled(_)) => Status::Compensating,
             Some(outcome) => final_status(outcome),
             None => {
-                let acts = turn
-                    .asked
-                    .iter()
-                    .any(|ask| matches!(ask.what, What::Action { .. }));
-                if acts || !self.working.is_empty() {
-                    Status::Running
-                } else {
-                    Status::Waiting
-                }
+                let acts = turn.asked.iter().any(|ask| matches!(ask.what, What::Action { .. }));
+                if acts || !self.working.is_empty() { Status::Running } else { Status::Waiting }
             }
         }
     }
@@ -363,12 +313,7 @@ impl Live {
             What::Timer(due) => Some(due),
             _ => None,
         });
-        let timers = self
-            .timers
-            .iter()
-            .map(|(due, _)| *due)
-            .chain(asked)
-            .chain(self.deadline);
+        let timers = self.timers.iter().map(|(due, _)| *due).chain(asked).chain(self.deadline);
         timers.min().unwrap_or(Time::NEVER)
     }
 
@@ -377,10 +322,7 @@ impl Live {
         for delivery in &turn.delivered {
             if let Delivery::Result { step, outcome, .. } = delivery {
                 let ok = outcome.is_ok();
-                self.engine.tell(self.facts.run, || Update::StepEnded {
-                    step: step.clone(),
-                    ok,
-                });
+                self.engine.tell(self.facts.run, || Update::StepEnded { step: step.clone(), ok });
             }
         }
         match turn.outcome {
@@ -400,11 +342,7 @@ impl Live {
                     self.engine.refresh(&self.facts.stream.tenant(), *child);
                 }
                 if !self.undoes || matches!(outcome, Outcome::Completed(_)) {
-                    self.engine.ended(
-                        &self.facts,
-                        final_status(&outcome),
-                        outcome_result(&outcome),
-                    );
+                    self.engine.ended(&self.facts, final_status(&outcome), outcome_result(&outcome));
                 }
                 Some(outcome)
             }
@@ -421,8 +359,7 @@ impl Live {
         self.known.clear();
         self.children.clear();
         self.working = FuturesUnordered::new();
-        self.pending
-            .retain(|(_, message)| !matches!(message.what, Sent::Result { .. }));
+        self.pending.retain(|(_, message)| !matches!(message.what, Sent::Result { .. }));
         let info = self.facts.info(self.generation);
         if let Some(workflow) = self.engine.workflow(&self.facts.started) {
             self.machine = Machine::new(workflow, self.engine.registry.clone(), info, input);
@@ -452,14 +389,9 @@ impl Live {
                     }
                     let task = task(&self.facts, self.generation, step, false, action, input);
                     let (engine, step) = (self.engine.clone(), step.clone());
-                    self.working
-                        .push(async move { Done::Step(step, perform(engine, task).await) }.boxed());
+                    self.working.push(async move { Done::Step(step, perform(engine, task).await) }.boxed());
                 }
-                What::Child {
-                    run,
-                    workflow,
-                    input,
-                } => {
+                What::Child { run, workflow, input } => {
                     self.children.insert(step.clone(), *run);
                     let child = self.engine.clone().start_child(
                         self.facts.clone(),
@@ -470,8 +402,7 @@ impl Live {
                         input.clone(),
                     );
                     let step = step.clone();
-                    self.working
-                        .push(async move { Done::Child(step, child.await) }.boxed());
+                    self.working.push(async move { Done::Child(step, child.await) }.boxed());
                 }
             }
         }
@@ -481,13 +412,7 @@ impl Live {
     /// is going on.
     async fn wait(&mut self, inbox: &mut mpsc::UnboundedReceiver<Input>) -> Result<bool, Stop> {
         let now = self.engine.world.now();
-        let next = self
-            .timers
-            .first()
-            .map(|(due, _)| *due)
-            .into_iter()
-            .chain(self.deadline)
-            .min();
+        let next = self.timers.first().map(|(due, _)| *due).into_iter().chain(self.deadline).min();
         let warm = self.engine.config.keep_warm.get();
         let timer = next.map(|due| due.since(now));
         let idle = self.working.is_empty();
@@ -518,28 +443,14 @@ impl Live {
 
     async fn finish(&mut self, done: Done) -> Result<(), Stop> {
         match done {
-            Done::Step(
-                step,
-                Performed::Result {
-                    outcome,
-                    failed_attempts,
-                },
-            ) => {
-                self.ready.push_back(Delivery::Result {
-                    step,
-                    outcome,
-                    failed_attempts,
-                });
+            Done::Step(step, Performed::Result { outcome, failed_attempts }) => {
+                self.ready.push_back(Delivery::Result { step, outcome, failed_attempts });
                 Ok(())
             }
-            Done::Step(_, Performed::Recorded(recording)) => {
-                match (recording.version, recording.message) {
-                    (Some(version), Some(message)) => {
-                        self.take(Input::Message(version, message)).await
-                    }
-                    _ => self.refresh(None).await.map(drop),
-                }
-            }
+            Done::Step(_, Performed::Recorded(recording)) => match (recording.version, recording.message) {
+                (Some(version), Some(message)) => self.take(Input::Message(version, message)).await,
+                _ => self.refresh(None).await.map(drop),
+            },
             Done::Child(_, None) => Ok(()),
             Done::Child(step, Some(failure)) => {
                 self.children.remove(&step);
@@ -571,11 +482,7 @@ impl Live {
     async fn refresh(&mut self, own: Option<steadfast_core::EventId>) -> Result<bool, Stop> {
         let mut found = false;
         loop {
-            let page = self
-                .engine
-                .log
-                .read_stream(&self.facts.stream, self.head + 1, 200)
-                .await;
+            let page = self.engine.log.read_stream(&self.facts.stream, self.head + 1, 200).await;
             let page = page.map_err(|_| Stop::StoreAway)?;
             let Some(last) = page.last() else {
                 return Ok(found);
@@ -604,8 +511,8 @@ impl Live {
                 Ok(())
             }
             kind::CLAIMED => {
-                let newer = serde_json::from_slice::<Claimed>(body)
-                    .is_ok_and(|claimed| claimed.epoch > self.epoch);
+                let newer =
+                    serde_json::from_slice::<Claimed>(body).is_ok_and(|claimed| claimed.epoch > self.epoch);
                 if newer { Err(Stop::Lost) } else { Ok(()) }
             }
             kind::ENDED => Err(Stop::Ended),
@@ -617,23 +524,12 @@ impl Live {
     /// Writes a turn. Where only messages came in between, the turn stands as decided and
     /// goes after them: it says which messages it delivered, and those are not among them.
     async fn write(&mut self, mut commit: Commit) -> Result<(), Stop> {
-        let own = commit
-            .appends
-            .first()
-            .and_then(|append| append.events.first())
-            .map(|event| event.id);
-        let events = commit
-            .appends
-            .first()
-            .map_or(0, |append| append.events.len() as u64);
+        let own = commit.appends.first().and_then(|append| append.events.first()).map(|event| event.id);
+        let events = commit.appends.first().map_or(0, |append| append.events.len() as u64);
         loop {
             match commit_patiently(&self.engine.log, &self.engine.world, commit.clone()).await {
                 Ok(committed) => {
-                    self.head = committed
-                        .versions
-                        .first()
-                        .copied()
-                        .unwrap_or(self.head + events);
+                    self.head = committed.versions.first().copied().unwrap_or(self.head + events);
                     return Ok(());
                 }
                 Err(CommitError::Conflict { .. }) => {
@@ -669,15 +565,9 @@ impl Live {
             };
             let message = result_message(self.facts.run, self.generation, &step, outcome);
             let append = message_append(&self.engine.world, &self.facts.stream, &message);
-            let commit = Commit {
-                appends: vec![append],
-                ..Commit::default()
-            };
+            let commit = Commit { appends: vec![append], ..Commit::default() };
             // A repeat of this message counts once: it has the step's own id.
-            if commit_patiently(&self.engine.log, &self.engine.world, commit)
-                .await
-                .is_err()
-            {
+            if commit_patiently(&self.engine.log, &self.engine.world, commit).await.is_err() {
                 return Drove::StoreAway;
             }
         }

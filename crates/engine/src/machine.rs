@@ -51,24 +51,13 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Stands before the first turn.
-    pub(crate) fn new(
-        workflow: &Workflow,
-        registry: Arc<Registry>,
-        info: RunInfo,
-        input: Data,
-    ) -> Self {
+    pub(crate) fn new(workflow: &Workflow, registry: Arc<Registry>, info: RunInfo, input: Data) -> Self {
         let shared = Arc::new(Mutex::new(Shared::new(info, registry)));
         let start = workflow.code.clone();
-        let ctx = Ctx {
-            shared: shared.clone(),
-        };
+        let ctx = Ctx { shared: shared.clone() };
         // Lazy, so that a panic in the first line of code is caught like any other.
         let code = Box::pin(async move { start(ctx, input).await });
-        Self {
-            code: Some(code),
-            shared,
-            next_turn: 0,
-        }
+        Self { code: Some(code), shared, next_turn: 0 }
     }
 
     /// The number of the turn that comes next.
@@ -77,28 +66,16 @@ impl Machine {
     }
 
     /// One new turn.
-    pub(crate) fn advance(
-        &mut self,
-        now: Time,
-        delivered: Vec<Delivered>,
-    ) -> Result<Advance, Halt> {
+    pub(crate) fn advance(&mut self, now: Time, delivered: Vec<Delivered>) -> Result<Advance, Halt> {
         if self.next_turn >= defaults::TURNS_MAX {
-            let message = format!(
-                "a run has at most {} turns; use continue_as_new",
-                defaults::TURNS_MAX
-            );
+            let message = format!("a run has at most {} turns; use continue_as_new", defaults::TURNS_MAX);
             return Err(Halt::Fail(Failure::internal("run.too_many_turns", message)));
         }
         self.run(now, delivered, None)
     }
 
     /// Repeats a recorded turn and holds what it asks for against the record (G8).
-    pub(crate) fn replay(
-        &mut self,
-        now: Time,
-        turn: &Turn,
-        delivered: Vec<Delivered>,
-    ) -> Result<(), Halt> {
+    pub(crate) fn replay(&mut self, now: Time, turn: &Turn, delivered: Vec<Delivered>) -> Result<(), Halt> {
         let advance = self.run(now, delivered, Some(turn.patches.clone()))?;
         compare(turn, &advance)
     }
@@ -154,21 +131,15 @@ impl Machine {
             Delivered::Result(step, outcome) => resolve(&mut shared, &step, outcome),
             Delivered::Timer(step) => resolve(&mut shared, &step, Ok(Data::null())),
             Delivered::Signal(name, value) => {
-                let listener = shared
-                    .listeners
-                    .get_mut(&name)
-                    .and_then(std::collections::VecDeque::pop_front);
+                let listener =
+                    shared.listeners.get_mut(&name).and_then(std::collections::VecDeque::pop_front);
                 match listener {
                     Some(step) => resolve(&mut shared, &step, Ok(value)),
                     None => shared.signals.entry(name).or_default().push_back(value),
                 }
             }
             Delivered::Cancel(failure) => {
-                for pending in shared
-                    .requests
-                    .values_mut()
-                    .filter(|pending| !pending.released)
-                {
+                for pending in shared.requests.values_mut().filter(|pending| !pending.released) {
                     pending.outcome.get_or_insert_with(|| Err(failure.clone()));
                 }
                 shared.listeners.clear();
@@ -185,10 +156,7 @@ impl Machine {
         let result = match polled {
             Ok(Poll::Pending) => return None,
             Ok(Poll::Ready(result)) => result,
-            Err(_) => Err(Failure::internal(
-                "workflow.panicked",
-                "the workflow's code panicked",
-            )),
+            Err(_) => Err(Failure::internal("workflow.panicked", "the workflow's code panicked")),
         };
         self.code = None;
         let mut shared = lock(&self.shared);
@@ -196,12 +164,8 @@ impl Machine {
         Some(match result {
             Ok(value) => Outcome::Completed(value),
             Err(failure) => match (continued, &shared.cancelled) {
-                (Some(input), _) if failure.code == "workflow.continued" => {
-                    Outcome::Continued(input)
-                }
-                (_, Some(cancel)) if cancel.code == "run.cancelled" => {
-                    Outcome::Cancelled(cancel.clone())
-                }
+                (Some(input), _) if failure.code == "workflow.continued" => Outcome::Continued(input),
+                (_, Some(cancel)) if cancel.code == "run.cancelled" => Outcome::Cancelled(cancel.clone()),
                 _ => Outcome::Failed(failure),
             },
         })
@@ -227,11 +191,7 @@ fn resolve(shared: &mut Shared, step: &StepId, outcome: StepOutcome) {
 }
 
 fn limit_children(shared: &mut Shared) -> Result<(), Halt> {
-    let started = shared
-        .asked
-        .iter()
-        .filter(|ask| matches!(ask.what, What::Child { .. }))
-        .count();
+    let started = shared.asked.iter().filter(|ask| matches!(ask.what, What::Child { .. })).count();
     shared.children += u32::try_from(started).unwrap_or(u32::MAX);
     if started > defaults::CHILDREN_PER_TURN || shared.children > defaults::CHILDREN_MAX {
         let message = format!(
@@ -239,10 +199,7 @@ fn limit_children(shared: &mut Shared) -> Result<(), Halt> {
             defaults::CHILDREN_PER_TURN,
             defaults::CHILDREN_MAX
         );
-        return Err(Halt::Fail(Failure::internal(
-            "run.too_many_children",
-            message,
-        )));
+        return Err(Halt::Fail(Failure::internal("run.too_many_children", message)));
     }
     Ok(())
 }
@@ -250,9 +207,7 @@ fn limit_children(shared: &mut Shared) -> Result<(), Halt> {
 /// The set asked for must equal the recorded set; order inside a turn is free.
 fn compare(recorded: &Turn, replayed: &Advance) -> Result<(), Halt> {
     let by_id = |asks: &[Ask]| -> BTreeMap<StepId, Ask> {
-        asks.iter()
-            .map(|ask| (ask.step.clone(), ask.clone()))
-            .collect()
+        asks.iter().map(|ask| (ask.step.clone(), ask.clone())).collect()
     };
     let (was, is) = (by_id(&recorded.asked), by_id(&replayed.asked));
     let turn = recorded.turn;
@@ -284,10 +239,7 @@ fn compare(recorded: &Turn, replayed: &Advance) -> Result<(), Halt> {
         ));
     }
     match (&recorded.outcome, &replayed.outcome) {
-        (None, Some(_)) => Err(diverged(
-            turn,
-            format!("the code ends in turn {turn}; the record goes on"),
-        )),
+        (None, Some(_)) => Err(diverged(turn, format!("the code ends in turn {turn}; the record goes on"))),
         _ => Ok(()),
     }
 }

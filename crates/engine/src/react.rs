@@ -62,31 +62,21 @@ impl Subscriber {
         events: Vec<String>,
         decide: impl Fn(&Recorded) -> Result<Option<Reaction>, Failure> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            name: name.into(),
-            events,
-            does: Does::Trigger(Arc::new(decide)),
-        }
+        Self { name: name.into(), events, does: Does::Trigger(Arc::new(decide)) }
     }
     /// Hands events of these types to the outside.
     pub fn sink(name: impl Into<String>, events: Vec<String>, deliver: Arc<dyn Deliver>) -> Self {
-        Self {
-            name: name.into(),
-            events,
-            does: Does::Sink(deliver),
-        }
+        Self { name: name.into(), events, does: Does::Sink(deliver) }
     }
     /// Its name, and that of its checkpoint.
     pub fn name(&self) -> &str {
         &self.name
     }
     fn wants(&self, kind: &str) -> bool {
-        self.events
-            .iter()
-            .any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => kind.starts_with(prefix),
-                None => kind == pattern,
-            })
+        self.events.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => kind.starts_with(prefix),
+            None => kind == pattern,
+        })
     }
 }
 
@@ -122,8 +112,7 @@ impl Engine {
     async fn follow_for(&self, subscriber: &Subscriber, limit: Duration) -> Result<(), Failure> {
         let engine = &self.inner;
         let until = engine.world.clock().elapsed() + limit;
-        let subscription =
-            Subscription::resume(engine.log.clone(), &*subscriber.name, Position::START);
+        let subscription = Subscription::resume(engine.log.clone(), &*subscriber.name, Position::START);
         let mut subscription = subscription.await.map_err(|error| error.failure())?;
         loop {
             let left = until.saturating_sub(engine.world.clock().elapsed());
@@ -135,29 +124,18 @@ impl Engine {
                 () = engine.world.clock().sleep(left) => return Ok(()),
             };
             let mut wanted = false;
-            for event in page
-                .events
-                .iter()
-                .filter(|event| subscriber.wants(&event.event.kind))
-            {
+            for event in page.events.iter().filter(|event| subscriber.wants(&event.event.kind)) {
                 wanted = true;
                 self.handle_patiently(subscriber, event).await?;
             }
             // Pages without anything of ours need no write; they cost a re-read at most.
             let durable = wanted || page.events.len() >= PAGE;
-            subscription
-                .advance(page.next, durable)
-                .await
-                .map_err(|error| error.failure())?;
+            subscription.advance(page.next, durable).await.map_err(|error| error.failure())?;
         }
     }
 
     /// Tries, and tries again; then writes a dead letter and goes on with the next event.
-    async fn handle_patiently(
-        &self,
-        subscriber: &Subscriber,
-        event: &Recorded,
-    ) -> Result<(), Failure> {
+    async fn handle_patiently(&self, subscriber: &Subscriber, event: &Recorded) -> Result<(), Failure> {
         let world = &self.inner.world;
         let mut waits = defaults::RETRY_WAITS.iter();
         loop {
@@ -166,10 +144,7 @@ impl Engine {
             };
             match waits.next() {
                 Some(wait) if failure.retryable => {
-                    world
-                        .clock()
-                        .sleep(wait.mul_f64(world.chance().fraction()))
-                        .await;
+                    world.clock().sleep(wait.mul_f64(world.chance().fraction())).await;
                 }
                 _ => return self.inner.lay_aside(subscriber, event, failure).await,
             }
@@ -180,9 +155,7 @@ impl Engine {
         match &subscriber.does {
             Does::Sink(deliver) => deliver.deliver(event).await,
             Does::Trigger(decide) => {
-                let decide = std::panic::AssertUnwindSafe(async { decide(event) })
-                    .catch_unwind()
-                    .await;
+                let decide = std::panic::AssertUnwindSafe(async { decide(event) }).catch_unwind().await;
                 let decided = decide.unwrap_or_else(|_| {
                     Err(Failure::internal(
                         "trigger.panicked",
@@ -200,19 +173,11 @@ impl Engine {
                         self.start(start).await.map(drop)
                     }
                     Some(Reaction::Signal { run, name, value }) => {
-                        let parts: [&[u8]; 2] =
-                            [subscriber.name.as_bytes(), event.event.id.as_bytes()];
+                        let parts: [&[u8]; 2] = [subscriber.name.as_bytes(), event.event.id.as_bytes()];
                         let id = steadfast_core::id::derive("trigger", &parts);
-                        self.signal(
-                            &event.stream.tenant(),
-                            run,
-                            Some(id),
-                            &subscriber.name,
-                            &name,
-                            value,
-                        )
-                        .await
-                        .map(drop)
+                        self.signal(&event.stream.tenant(), run, Some(id), &subscriber.name, &name, value)
+                            .await
+                            .map(drop)
                     }
                 }
             }
@@ -242,11 +207,7 @@ impl Inner {
         };
         let mut commit = Commit::default();
         self.add_letter(&mut commit, &event.stream.tenant(), "system", &letter);
-        self.log
-            .commit(commit)
-            .await
-            .map(drop)
-            .map_err(|error| error.failure())
+        self.log.commit(commit).await.map(drop).map_err(|error| error.failure())
     }
 
     /// Gives an event to its subscriber once more.
@@ -257,37 +218,17 @@ impl Inner {
         by: &str,
     ) -> Result<(), Failure> {
         let gone = |what: &str| {
-            Failure::refused(
-                "dead_letter.cannot_replay",
-                format!("{what} is not there any more"),
-            )
+            Failure::refused("dead_letter.cannot_replay", format!("{what} is not there any more"))
         };
         let name = letter.subscriber.as_deref().unwrap_or_default();
-        let subscriber = self
-            .registry
-            .subscribers()
-            .find(|subscriber| subscriber.name == name);
-        let subscriber = subscriber
-            .ok_or_else(|| gone(&format!("subscriber {name:?}")))?
-            .clone();
+        let subscriber = self.registry.subscribers().find(|subscriber| subscriber.name == name);
+        let subscriber = subscriber.ok_or_else(|| gone(&format!("subscriber {name:?}")))?.clone();
         let (of, version) = letter.event.as_ref().ok_or_else(|| gone("the event"))?;
-        let events = self
-            .log
-            .read_stream(of, *version, 1)
-            .await
-            .map_err(|error| error.failure())?;
+        let events = self.log.read_stream(of, *version, 1).await.map_err(|error| error.failure())?;
         let event = events.first().ok_or_else(|| gone("the event"))?;
-        Engine {
-            inner: self.clone(),
-        }
-        .handle(&subscriber, event)
-        .await?;
+        Engine { inner: self.clone() }.handle(&subscriber, event).await?;
         let mut commit = Commit::default();
         self.close_letter(&mut commit, stream, REPLAYED, by);
-        self.log
-            .commit(commit)
-            .await
-            .map(drop)
-            .map_err(|error| error.failure())
+        self.log.commit(commit).await.map(drop).map_err(|error| error.failure())
     }
 }

@@ -36,9 +36,7 @@ pub mod kind {
 pub const SCHEMA: u16 = 1;
 
 /// How urgently a run is advanced when there is more to do than can be done at once.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// Before all others.
@@ -328,10 +326,7 @@ pub enum Status {
 impl Status {
     /// Nothing more will happen by itself.
     pub const fn ended(self) -> bool {
-        matches!(
-            self,
-            Self::Completed | Self::Failed | Self::Cancelled | Self::Killed | Self::Dead
-        )
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Killed | Self::Dead)
     }
     /// As in lists and answers.
     pub const fn as_str(self) -> &'static str {
@@ -348,12 +343,7 @@ impl Status {
         }
     }
     /// The statuses of runs that have not ended.
-    pub const OPEN: [Self; 4] = [
-        Self::Running,
-        Self::Waiting,
-        Self::Compensating,
-        Self::Parked,
-    ];
+    pub const OPEN: [Self; 4] = [Self::Running, Self::Waiting, Self::Compensating, Self::Parked];
 }
 
 /// The run ended after its last turn: undone, killed, or given up outside a turn.

@@ -32,10 +32,7 @@ impl Engine {
         }
         self.take_up_parked().await;
         let mut stopping = engine.stopping.subscribe();
-        let subscribers = engine
-            .registry
-            .subscribers()
-            .map(|subscriber| self.follow(subscriber.clone()));
+        let subscribers = engine.registry.subscribers().map(|subscriber| self.follow(subscriber.clone()));
         let subscribers = futures::future::join_all(subscribers);
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => {}
@@ -49,19 +46,9 @@ impl Engine {
     pub async fn take_up_parked(&self) {
         let engine = &self.inner;
         // Parked runs are due after everything else: only they lie behind this place.
-        let mut after = WakeUp {
-            stream: first_stream(),
-            name: "".into(),
-            due: PARKED_DUE,
-            owner: None,
-        };
+        let mut after = WakeUp { stream: first_stream(), name: "".into(), due: PARKED_DUE, owner: None };
         loop {
-            let query = DueQuery {
-                category: RUN,
-                until: PARKED_DUE,
-                after: Some(after),
-                limit: SCAN_PAGE,
-            };
+            let query = DueQuery { category: RUN, until: PARKED_DUE, after: Some(after), limit: SCAN_PAGE };
             let Ok(page) = engine.log.due(query).await else {
                 return;
             };
@@ -70,9 +57,7 @@ impl Engine {
                     continue;
                 };
                 if engine.replay(&history).is_ok() {
-                    engine
-                        .timers
-                        .add(engine.world.now(), wake_up.stream.clone());
+                    engine.timers.add(engine.world.now(), wake_up.stream.clone());
                 }
             }
             let full = page.len() == SCAN_PAGE;
@@ -126,12 +111,7 @@ impl Inner {
         let until = self.world.now().after(ahead);
         let mut after: Option<WakeUp> = None;
         loop {
-            let query = DueQuery {
-                category: RUN,
-                until,
-                after,
-                limit: SCAN_PAGE,
-            };
+            let query = DueQuery { category: RUN, until, after, limit: SCAN_PAGE };
             let Ok(page) = self.log.due(query).await else {
                 return;
             };
@@ -159,11 +139,7 @@ impl Inner {
 
     async fn alive(&self, owner: steadfast_core::NodeId) -> bool {
         let name = lease_name(owner);
-        match self
-            .log
-            .lease(&name, self.node, Duration::from_millis(1))
-            .await
-        {
+        match self.log.lease(&name, self.node, Duration::from_millis(1)).await {
             Ok(Lease::Taken { .. }) | Err(_) => true,
             Ok(Lease::Held { .. }) => {
                 // Ours now, so it was free: the owner is gone. Nobody needs this lease.
@@ -240,24 +216,15 @@ impl Inner {
             turn,
         })?;
         let info = history.facts.info(history.generation);
-        let mut machine =
-            Machine::new(workflow, self.registry.clone(), info, history.input.clone());
+        let mut machine = Machine::new(workflow, self.registry.clone(), info, history.input.clone());
         for (at, turn) in &history.turns {
-            let delivered = turn
-                .delivered
-                .iter()
-                .map(|delivery| history.delivered(delivery))
-                .collect();
-            machine
-                .replay(*at, turn, delivered)
-                .map_err(|halt| match halt {
-                    Halt::Park(parked) => parked,
-                    Halt::Fail(failure) => Parked {
-                        code: failure.code,
-                        message: failure.message,
-                        turn: turn.turn,
-                    },
-                })?;
+            let delivered = turn.delivered.iter().map(|delivery| history.delivered(delivery)).collect();
+            machine.replay(*at, turn, delivered).map_err(|halt| match halt {
+                Halt::Park(parked) => parked,
+                Halt::Fail(failure) => {
+                    Parked { code: failure.code, message: failure.message, turn: turn.turn }
+                }
+            })?;
         }
         Ok(machine)
     }
@@ -267,10 +234,7 @@ impl Inner {
         if history.owner == self.node && history.parked.is_none() {
             return Ok(());
         }
-        let claimed = Claimed {
-            epoch: history.epoch + 1,
-            owner: self.node,
-        };
+        let claimed = Claimed { epoch: history.epoch + 1, owner: self.node };
         let mut writer = self.writer(&history.facts);
         let id = writer.event(kind::CLAIMED, &claimed);
         writer.expect(Expect::Exact(history.head));
@@ -281,8 +245,7 @@ impl Inner {
         match commit_patiently(&self.log, &self.world, writer.finish()).await {
             Ok(_) => {}
             // The answer to the first try may have been lost: then the event is ours.
-            Err(CommitError::Conflict { .. })
-                if self.is_at(&history.facts, history.head + 1, id).await => {}
+            Err(CommitError::Conflict { .. }) if self.is_at(&history.facts, history.head + 1, id).await => {}
             Err(CommitError::Conflict { .. }) => return Err(Drove::Again),
             Err(_) => return Err(Drove::StoreAway),
         }
@@ -312,10 +275,8 @@ impl Inner {
         let mut writer = self.writer(&history.facts);
         writer.event(kind::NOTED, &serde_json::json!({}));
         writer.expect(Expect::Exact(history.head));
-        let clear = steadfast_log::WakeUpChange::Clear(
-            history.facts.stream.clone(),
-            crate::store::WAKE.into(),
-        );
+        let clear =
+            steadfast_log::WakeUpChange::Clear(history.facts.stream.clone(), crate::store::WAKE.into());
         writer.commit.wake_ups.push(clear);
         match commit_patiently(&self.log, &self.world, writer.finish()).await {
             Ok(_) => Drove::Over,
@@ -329,35 +290,18 @@ impl Inner {
     pub(crate) async fn bury(self: &Arc<Self>, stream: &StreamId, cause: Failure) {
         let Some(run) = run_id(stream) else { return };
         let started = match self.log.read_stream(stream, 1, 1).await {
-            Ok(first) => first
-                .first()
-                .and_then(|recorded| serde_json::from_slice(&recorded.event.body).ok()),
+            Ok(first) => first.first().and_then(|recorded| serde_json::from_slice(&recorded.event.body).ok()),
             Err(_) => return,
         };
         tracing::error!(run_id = %run, code = %cause.code, "a run cannot be read and becomes a dead letter");
         let started = started.unwrap_or_else(|| unreadable(self.node));
-        let facts = Facts {
-            run,
-            stream: stream.clone(),
-            correlation: None,
-            started,
-            started_at: self.world.now(),
-        };
+        let facts =
+            Facts { run, stream: stream.clone(), correlation: None, started, started_at: self.world.now() };
         let mut writer = self.writer(&facts);
-        writer.event(
-            kind::ENDED,
-            &Ended {
-                status: Status::Dead,
-                failure: Some(cause.clone()),
-                by: None,
-            },
-        );
+        writer.event(kind::ENDED, &Ended { status: Status::Dead, failure: Some(cause.clone()), by: None });
         let outcome = Err(cause);
         self.end(&mut writer, &facts, 0, Status::Dead, &outcome);
-        if commit_patiently(&self.log, &self.world, writer.finish())
-            .await
-            .is_ok()
-        {
+        if commit_patiently(&self.log, &self.world, writer.finish()).await.is_ok() {
             self.ended(&facts, Status::Dead, outcome);
         }
     }
@@ -366,9 +310,7 @@ impl Inner {
     pub(crate) async fn drove(self: &Arc<Self>, stream: &StreamId, run: RunId, mut drove: Drove) {
         while matches!(drove, Drove::Undo) {
             drove = match load(&*self.log, stream, true).await {
-                Ok(history) if history.owner != self.node || history.status().ended() => {
-                    Drove::Over
-                }
+                Ok(history) if history.owner != self.node || history.status().ended() => Drove::Over,
                 Ok(history) => compensate(self, history).await,
                 Err(error) if error.poisoned() => {
                     self.bury(stream, error.failure()).await;
@@ -390,22 +332,16 @@ impl Inner {
                 self.timers.add(self.world.now(), stream.clone());
             }
             Drove::StoreAway => {
-                self.observer
-                    .observe(Signal::StoreError { code: "store.away" });
+                self.observer.observe(Signal::StoreError { code: "store.away" });
                 self.leave(run);
-                self.timers
-                    .add(self.world.now().after(poll), stream.clone());
+                self.timers.add(self.world.now().after(poll), stream.clone());
             }
         }
     }
 
     async fn expire_letters(&self) {
-        let query = DueQuery {
-            category: DEAD_LETTER,
-            until: self.world.now(),
-            after: None,
-            limit: SCAN_PAGE,
-        };
+        let query =
+            DueQuery { category: DEAD_LETTER, until: self.world.now(), after: None, limit: SCAN_PAGE };
         let Ok(due) = self.log.due(query).await else {
             return;
         };

@@ -54,15 +54,8 @@ pub(crate) struct Permit(Option<Slots>);
 
 impl Slots {
     pub(crate) fn new(world: World, places: usize) -> Self {
-        let state = State {
-            free: places.max(1),
-            waiting: BinaryHeap::new(),
-            arrivals: 0,
-        };
-        Self {
-            world,
-            state: Arc::new(Mutex::new(state)),
-        }
+        let state = State { free: places.max(1), waiting: BinaryHeap::new(), arrivals: 0 };
+        Self { world, state: Arc::new(Mutex::new(state)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

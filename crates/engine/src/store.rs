@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use steadfast_core::{Coded, CorrelationId, Failure, Time, World, defaults};
 use steadfast_log::{
-    Append, Commit, CommitError, Committed, Expect, ListingChange, Log, NewEvent, Payload,
-    PayloadId, ReadError, StreamId, WakeUp, WakeUpChange,
+    Append, Commit, CommitError, Committed, Expect, ListingChange, Log, NewEvent, Payload, PayloadId,
+    ReadError, StreamId, WakeUp, WakeUpChange,
 };
 
 use crate::{
@@ -58,11 +58,7 @@ pub(crate) fn missing() -> Failure {
 }
 
 /// Reads a whole run. `resolve` also loads the values that are stored beside the log.
-pub(crate) async fn load(
-    log: &dyn Log,
-    stream: &StreamId,
-    resolve: bool,
-) -> Result<History, LoadError> {
+pub(crate) async fn load(log: &dyn Log, stream: &StreamId, resolve: bool) -> Result<History, LoadError> {
     let broken = |error: steadfast_log::DecodeError| LoadError::Broken(error.to_string());
     let mut history: Option<History> = None;
     let mut from = 1;
@@ -97,16 +93,11 @@ async fn resolve_all(log: &dyn Log, history: &mut History) -> Result<(), LoadErr
     wanted.dedup();
     let mut found = std::collections::HashMap::new();
     for id in wanted {
-        let bytes = log
-            .payload(id)
-            .await?
-            .ok_or_else(|| LoadError::Broken(format!("payload {id} is gone")))?;
+        let bytes =
+            log.payload(id).await?.ok_or_else(|| LoadError::Broken(format!("payload {id} is gone")))?;
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| LoadError::Broken(format!("payload {id} is not text")))?;
-        found.insert(
-            id,
-            Data::parse(text).map_err(|failure| LoadError::Broken(failure.message))?,
-        );
+        found.insert(id, Data::parse(text).map_err(|failure| LoadError::Broken(failure.message))?);
     }
     if found.is_empty() {
         return Ok(());
@@ -135,14 +126,8 @@ impl Visit for Started {
 impl Visit for Message {
     fn visit(&mut self, each: &mut dyn FnMut(&mut Data)) {
         match &mut self.what {
-            Sent::Signal { value, .. }
-            | Sent::Result {
-                outcome: Ok(value), ..
-            } => each(value),
-            Sent::Result {
-                outcome: Err(_), ..
-            }
-            | Sent::Cancel { .. } => {}
+            Sent::Signal { value, .. } | Sent::Result { outcome: Ok(value), .. } => each(value),
+            Sent::Result { outcome: Err(_), .. } | Sent::Cancel { .. } => {}
         }
     }
 }
@@ -150,10 +135,7 @@ impl Visit for Message {
 impl Visit for Turn {
     fn visit(&mut self, each: &mut dyn FnMut(&mut Data)) {
         for delivery in &mut self.delivered {
-            if let Delivery::Result {
-                outcome: Ok(value), ..
-            } = delivery
-            {
+            if let Delivery::Result { outcome: Ok(value), .. } = delivery {
                 each(value);
             }
         }
@@ -184,10 +166,7 @@ impl Visit for History {
             message.visit(each);
         }
         for intent in &mut self.intents {
-            let mut turn = Turn {
-                asked: vec![intent.ask.clone()],
-                ..Turn::default()
-            };
+            let mut turn = Turn { asked: vec![intent.ask.clone()], ..Turn::default() };
             turn.visit(each);
             if let Some(ask) = turn.asked.pop() {
                 intent.ask = ask;
@@ -215,29 +194,16 @@ pub(crate) struct Writer<'a> {
 impl Writer<'_> {
     /// Adds an event to the run's own append, whose condition the caller sets with
     /// [`Writer::expect`].
-    pub(crate) fn event<T: Serialize>(
-        &mut self,
-        kind: &'static str,
-        record: &T,
-    ) -> steadfast_core::EventId {
-        let event =
-            NewEvent::new(self.world, kind, SCHEMA, body(record)).correlated(self.correlation);
+    pub(crate) fn event<T: Serialize>(&mut self, kind: &'static str, record: &T) -> steadfast_core::EventId {
+        let event = NewEvent::new(self.world, kind, SCHEMA, body(record)).correlated(self.correlation);
         let id = event.id;
-        let own = self
-            .commit
-            .appends
-            .iter_mut()
-            .find(|append| append.stream == *self.stream);
+        let own = self.commit.appends.iter_mut().find(|append| append.stream == *self.stream);
         match own {
             Some(append) => append.events.push(event),
-            None => self.commit.appends.insert(
-                0,
-                Append {
-                    stream: self.stream.clone(),
-                    expect: Expect::Any,
-                    events: vec![event],
-                },
-            ),
+            None => self
+                .commit
+                .appends
+                .insert(0, Append { stream: self.stream.clone(), expect: Expect::Any, events: vec![event] }),
         }
         id
     }
@@ -263,11 +229,7 @@ impl Writer<'_> {
             let tenant = self.stream.tenant();
             let id = PayloadId::of(self.payload_key, tenant.as_str(), &bytes);
             *data = Data::Stored(id, bytes.len() as u64);
-            payloads.push(Payload {
-                id,
-                stream: self.stream.clone(),
-                bytes: Some(bytes),
-            });
+            payloads.push(Payload { id, stream: self.stream.clone(), bytes: Some(bytes) });
         });
         payloads.sort_by_key(|payload| payload.id);
         payloads.dedup_by_key(|payload| payload.id);
@@ -282,40 +244,23 @@ impl Writer<'_> {
     }
 
     pub(crate) fn wake(&mut self, due: Time, owner: steadfast_core::NodeId) {
-        let wake_up = WakeUp {
-            stream: self.stream.clone(),
-            name: WAKE.into(),
-            due,
-            owner: Some(owner),
-        };
+        let wake_up = WakeUp { stream: self.stream.clone(), name: WAKE.into(), due, owner: Some(owner) };
         self.commit.wake_ups.push(WakeUpChange::Set(wake_up));
     }
 
     pub(crate) fn park(&mut self, owner: steadfast_core::NodeId) {
-        let wake_up = WakeUp {
-            stream: self.stream.clone(),
-            name: PARKED.into(),
-            due: PARKED_DUE,
-            owner: Some(owner),
-        };
-        self.commit
-            .wake_ups
-            .push(WakeUpChange::Clear(self.stream.clone(), WAKE.into()));
+        let wake_up =
+            WakeUp { stream: self.stream.clone(), name: PARKED.into(), due: PARKED_DUE, owner: Some(owner) };
+        self.commit.wake_ups.push(WakeUpChange::Clear(self.stream.clone(), WAKE.into()));
         self.commit.wake_ups.push(WakeUpChange::Set(wake_up));
     }
 
     pub(crate) fn unpark(&mut self) {
-        self.commit
-            .wake_ups
-            .push(WakeUpChange::Clear(self.stream.clone(), PARKED.into()));
+        self.commit.wake_ups.push(WakeUpChange::Clear(self.stream.clone(), PARKED.into()));
     }
 
     pub(crate) fn status(&mut self, status: crate::Status) {
-        let change = ListingChange::Status(
-            self.stream.clone(),
-            status.as_str().into(),
-            self.world.now(),
-        );
+        let change = ListingChange::Status(self.stream.clone(), status.as_str().into(), self.world.now());
         self.commit.listings.push(change);
     }
 }
@@ -323,11 +268,7 @@ impl Writer<'_> {
 /// A message to a run, as an append that anyone may make.
 pub(crate) fn message_append(world: &World, stream: &StreamId, message: &Message) -> Append {
     let event = NewEvent::new(world, kind::MESSAGE, SCHEMA, body(message));
-    Append {
-        stream: stream.clone(),
-        expect: Expect::Any,
-        events: vec![event],
-    }
+    Append { stream: stream.clone(), expect: Expect::Any, events: vec![event] }
 }
 
 /// Commits, trying again while the store is away. Conflicts and claims come back at once.

@@ -48,54 +48,26 @@ pub(crate) async fn compensate(engine: &Arc<Inner>, mut history: History) -> Dro
 /// A forward step outside that may still be under way, started before a crash, is given
 /// its deadline. One on our own log needs no wait: its participant leaves a tombstone.
 async fn wait_out(engine: &Arc<Inner>, history: &History, intent: &Intent) {
-    if let What::Action {
-        within_ms,
-        on_log: false,
-        ..
-    } = intent.ask.what
+    if let What::Action { within_ms, on_log: false, .. } = intent.ask.what
         && !history.finished.contains(&intent.ask.step)
     {
         let since: Time = intent.at.max(history.claimed_at);
         let over = since.after(std::time::Duration::from_millis(within_ms));
-        engine
-            .world
-            .clock()
-            .sleep(over.since(engine.world.now()))
-            .await;
+        engine.world.clock().sleep(over.since(engine.world.now())).await;
     }
 }
 
 async fn undo(engine: &Arc<Inner>, history: &History, intent: &Intent) -> Undone {
     let step = intent.ask.step.clone();
     let Some(undo) = &intent.ask.undo else {
-        return Undone {
-            step,
-            failure: None,
-            failed_attempts: Vec::new(),
-        };
+        return Undone { step, failure: None, failed_attempts: Vec::new() };
     };
-    let task = task(
-        &history.facts,
-        history.generation,
-        &step,
-        true,
-        &undo.action,
-        &undo.input,
-    );
+    let task = task(&history.facts, history.generation, &step, true, &undo.action, &undo.input);
     match perform(engine.clone(), task).await {
-        Performed::Result {
-            outcome,
-            failed_attempts,
-        } => Undone {
-            step,
-            failure: outcome.err(),
-            failed_attempts,
-        },
-        Performed::Recorded(_) => Undone {
-            step,
-            failure: None,
-            failed_attempts: Vec::new(),
-        },
+        Performed::Result { outcome, failed_attempts } => {
+            Undone { step, failure: outcome.err(), failed_attempts }
+        }
+        Performed::Recorded(_) => Undone { step, failure: None, failed_attempts: Vec::new() },
     }
 }
 
@@ -119,11 +91,7 @@ async fn write(
             event: None,
             cause: failure.clone(),
             input: Some(undo.input.clone()),
-            key: Some(EffectKey::undo(
-                history.facts.run,
-                history.generation,
-                &undone.step,
-            )),
+            key: Some(EffectKey::undo(history.facts.run, history.generation, &undone.step)),
         };
         engine.add_letter(
             &mut writer.commit,
@@ -133,69 +101,23 @@ async fn write(
         );
     }
     if last {
-        let status = history
-            .outcome
-            .as_ref()
-            .map_or(Status::Failed, final_status);
-        writer.event(
-            kind::ENDED,
-            &Ended {
-                status,
-                failure: None,
-                by: None,
-            },
-        );
-        engine.end(
-            &mut writer,
-            &history.facts,
-            history.generation,
-            status,
-            &outcome(history),
-        );
-        engine.settle_effects(
-            &mut writer,
-            &history.facts,
-            history.generation,
-            status,
-            &history.on_log(),
-        );
+        let status = history.outcome.as_ref().map_or(Status::Failed, final_status);
+        writer.event(kind::ENDED, &Ended { status, failure: None, by: None });
+        engine.end(&mut writer, &history.facts, history.generation, status, &outcome(history));
+        engine.settle_effects(&mut writer, &history.facts, history.generation, status, &history.on_log());
     }
     writer.expect(Expect::Exact(history.head));
-    commit_patiently(&engine.log, &engine.world, writer.finish())
-        .await
-        .map(drop)
+    commit_patiently(&engine.log, &engine.world, writer.finish()).await.map(drop)
 }
 
 /// Nothing is left to undo, but the end is not written: a crash came in between.
 async fn end(engine: &Arc<Inner>, history: &History) -> Drove {
-    let status = history
-        .outcome
-        .as_ref()
-        .map_or(Status::Failed, final_status);
+    let status = history.outcome.as_ref().map_or(Status::Failed, final_status);
     let mut writer = engine.writer(&history.facts);
-    writer.event(
-        kind::ENDED,
-        &Ended {
-            status,
-            failure: None,
-            by: None,
-        },
-    );
+    writer.event(kind::ENDED, &Ended { status, failure: None, by: None });
     writer.expect(Expect::Exact(history.head));
-    engine.end(
-        &mut writer,
-        &history.facts,
-        history.generation,
-        status,
-        &outcome(history),
-    );
-    engine.settle_effects(
-        &mut writer,
-        &history.facts,
-        history.generation,
-        status,
-        &history.on_log(),
-    );
+    engine.end(&mut writer, &history.facts, history.generation, status, &outcome(history));
+    engine.settle_effects(&mut writer, &history.facts, history.generation, status, &history.on_log());
     match commit_patiently(&engine.log, &engine.world, writer.finish()).await {
         Ok(_) => {
             tell_end(engine, history);
@@ -207,10 +129,7 @@ async fn end(engine: &Arc<Inner>, history: &History) -> Drove {
 }
 
 fn tell_end(engine: &Arc<Inner>, history: &History) {
-    let status = history
-        .outcome
-        .as_ref()
-        .map_or(Status::Failed, final_status);
+    let status = history.outcome.as_ref().map_or(Status::Failed, final_status);
     engine.ended(&history.facts, status, outcome(history));
 }
 
@@ -218,9 +137,6 @@ fn outcome(history: &History) -> crate::StepOutcome {
     match &history.outcome {
         Some(Outcome::Failed(failure) | Outcome::Cancelled(failure)) => Err(failure.clone()),
         Some(Outcome::Completed(value) | Outcome::Continued(value)) => Ok(value.clone()),
-        None => Err(Failure::internal(
-            "run.ended",
-            "the run ended without an outcome",
-        )),
+        None => Err(Failure::internal("run.ended", "the run ended without an outcome")),
     }
 }

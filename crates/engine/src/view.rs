@@ -72,11 +72,7 @@ impl Engine {
             None => (None, None),
         };
         let status = history.status();
-        let waiting_for = if status.ended() {
-            Vec::new()
-        } else {
-            history.outstanding()
-        };
+        let waiting_for = if status.ended() { Vec::new() } else { history.outstanding() };
         Ok(RunView {
             id: run,
             workflow: history.facts.started.workflow.clone(),
@@ -98,12 +94,7 @@ impl Engine {
             generation: history.generation,
             turns: history.turns.len(),
             events: history.head,
-            parent: history
-                .facts
-                .started
-                .parent
-                .as_ref()
-                .map(|parent| parent.run),
+            parent: history.facts.started.parent.as_ref().map(|parent| parent.run),
         })
     }
 
@@ -112,21 +103,13 @@ impl Engine {
         let history = load(&*self.inner.log, &run_stream(tenant, run), true).await;
         let history = history.map_err(|error| error.failure())?;
         let status = history.status();
-        Ok(history.result().map(|outcome| Settled {
-            run,
-            status,
-            outcome,
-        }))
+        Ok(history.result().map(|outcome| Settled { run, status, outcome }))
     }
 
     /// Rows of the list of runs; `query.category` is set here.
     pub async fn list_runs(&self, mut query: ListQuery) -> Result<Listings, Failure> {
         query.category = RUN.into();
-        self.inner
-            .log
-            .list(query)
-            .await
-            .map_err(|error| error.failure())
+        self.inner.log.list(query).await.map_err(|error| error.failure())
     }
 
     /// A run's events as recorded, from a version on.
@@ -138,11 +121,7 @@ impl Engine {
         limit: usize,
     ) -> Result<Vec<Recorded>, Failure> {
         let stream = run_stream(tenant, run);
-        self.inner
-            .log
-            .read_stream(&stream, from, limit)
-            .await
-            .map_err(|error| error.failure())
+        self.inner.log.read_stream(&stream, from, limit).await.map_err(|error| error.failure())
     }
 
     /// Who a run belongs to, without reading all of it.
@@ -155,21 +134,12 @@ impl Engine {
     }
 
     /// One dead letter.
-    pub async fn dead_letter(
-        &self,
-        tenant: &TenantId,
-        id: DeadLetterId,
-    ) -> Result<DeadLetterView, Failure> {
+    pub async fn dead_letter(&self, tenant: &TenantId, id: DeadLetterId) -> Result<DeadLetterView, Failure> {
         let stream = letter_stream(tenant, id);
-        let events = self
-            .inner
-            .log
-            .read_stream(&stream, 1, 10)
-            .await
-            .map_err(|error| error.failure())?;
-        let first = events.first().ok_or_else(|| {
-            Failure::refused("dead_letter.not_found", "there is no such dead letter")
-        })?;
+        let events = self.inner.log.read_stream(&stream, 1, 10).await.map_err(|error| error.failure())?;
+        let first = events
+            .first()
+            .ok_or_else(|| Failure::refused("dead_letter.not_found", "there is no such dead letter"))?;
         let letter: DeadLetter = serde_json::from_slice(&first.event.body)
             .map_err(|error| Failure::internal("dead_letter.unreadable", error.to_string()))?;
         let status = match events.last().map(|event| event.event.kind.as_ref()) {
@@ -179,28 +149,14 @@ impl Engine {
         };
         let created = first.event.time;
         let expires = created.after(self.inner.config.dead_letters_kept.get());
-        Ok(DeadLetterView {
-            id,
-            status: status.into(),
-            created,
-            expires,
-            letter,
-        })
+        Ok(DeadLetterView { id, status: status.into(), created, expires, letter })
     }
 
     /// Dead letters, newest first; `query.category` is set here.
-    pub async fn dead_letters(
-        &self,
-        mut query: ListQuery,
-    ) -> Result<(Vec<DeadLetterView>, bool), Failure> {
+    pub async fn dead_letters(&self, mut query: ListQuery) -> Result<(Vec<DeadLetterView>, bool), Failure> {
         query.category = DEAD_LETTER.into();
         let tenant = query.tenant.clone();
-        let page = self
-            .inner
-            .log
-            .list(query)
-            .await
-            .map_err(|error| error.failure())?;
+        let page = self.inner.log.list(query).await.map_err(|error| error.failure())?;
         let mut views = Vec::with_capacity(page.rows.len());
         for row in &page.rows {
             if let Ok(id) = row.stream.name().parse() {

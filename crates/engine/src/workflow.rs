@@ -47,12 +47,7 @@ pub struct WorkflowOptions {
 
 impl Default for WorkflowOptions {
     fn default() -> Self {
-        Self {
-            deadline: None,
-            priority: Priority::Normal,
-            open_to_users: true,
-            needs_key: false,
-        }
+        Self { deadline: None, priority: Priority::Normal, open_to_users: true, needs_key: false }
     }
 }
 
@@ -92,18 +87,9 @@ impl Registry {
             }
         };
         let reads = |input: &Data| input.read::<I>().map(drop);
-        let workflow = Workflow {
-            name,
-            version,
-            options,
-            code: Arc::new(code),
-            reads: Arc::new(reads),
-        };
+        let workflow = Workflow { name, version, options, code: Arc::new(code), reads: Arc::new(reads) };
         let earlier = self.workflows.insert((name, version), workflow);
-        assert!(
-            earlier.is_none(),
-            "workflow {name} version {version} is registered twice"
-        );
+        assert!(earlier.is_none(), "workflow {name} version {version} is registered twice");
         self
     }
 
@@ -145,21 +131,14 @@ impl Registry {
         let perform = move |task: StepTask, record: Record<Data>| {
             let record = Record::typed(record);
             match task.input.read::<I>() {
-                Ok(input) => {
-                    Box::pin(perform(task, input, record)) as crate::action::RecordingFuture
-                }
+                Ok(input) => Box::pin(perform(task, input, record)) as crate::action::RecordingFuture,
                 Err(failure) => Box::pin(async move { Err(failure) }),
             }
         };
         self.add(action.name, options, Performer::OnLog(Arc::new(perform)))
     }
 
-    fn add(
-        &mut self,
-        name: &'static str,
-        options: ActionOptions,
-        performer: Performer,
-    ) -> &mut Self {
+    fn add(&mut self, name: &'static str, options: ActionOptions, performer: Performer) -> &mut Self {
         let earlier = self.actions.insert(name, Handler { options, performer });
         assert!(earlier.is_none(), "action {name} is registered twice");
         self
@@ -170,15 +149,8 @@ impl Registry {
     /// # Panics
     /// If the name is taken: it is also that of the checkpoint.
     pub fn subscriber(&mut self, subscriber: Subscriber) -> &mut Self {
-        let taken = self
-            .subscribers
-            .iter()
-            .any(|other| other.name() == subscriber.name());
-        assert!(
-            !taken,
-            "subscriber {} is registered twice",
-            subscriber.name()
-        );
+        let taken = self.subscribers.iter().any(|other| other.name() == subscriber.name());
+        assert!(!taken, "subscriber {} is registered twice", subscriber.name());
         self.subscribers.push(subscriber);
         self
     }
@@ -205,9 +177,7 @@ impl Registry {
     }
     /// One version of a workflow.
     pub fn version(&self, name: &str, version: u32) -> Option<&Workflow> {
-        self.workflows
-            .values()
-            .find(|workflow| workflow.name == name && workflow.version == version)
+        self.workflows.values().find(|workflow| workflow.name == name && workflow.version == version)
     }
     /// All workflows, by name and version.
     pub fn workflows(&self) -> impl Iterator<Item = &Workflow> {
@@ -222,14 +192,9 @@ impl Registry {
     }
     /// How long all attempts of an action may take together, and whether it is on our log.
     pub(crate) fn budget(&self, action: &str) -> (Duration, bool) {
-        self.actions
-            .get(action)
-            .map_or((defaults::ACTION_TIMEOUT, false), |handler| {
-                (
-                    handler.options.budget(),
-                    matches!(handler.performer, Performer::OnLog(_)),
-                )
-            })
+        self.actions.get(action).map_or((defaults::ACTION_TIMEOUT, false), |handler| {
+            (handler.options.budget(), matches!(handler.performer, Performer::OnLog(_)))
+        })
     }
 }
 

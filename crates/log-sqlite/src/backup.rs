@@ -33,8 +33,7 @@ pub struct Progress {
 impl SqliteLog {
     /// Ends the hold that a restore began: timers and steps may run.
     pub async fn resume(&self) -> Result<(), StoreError> {
-        self.change(|tx| tx.execute("DELETE FROM meta WHERE name = 'held'", []))
-            .await?;
+        self.change(|tx| tx.execute("DELETE FROM meta WHERE name = 'held'", [])).await?;
         self.set_held(false);
         Ok(())
     }
@@ -43,11 +42,7 @@ impl SqliteLog {
 /// Copies the store at `from` to `to`, which must not exist, as it is at one moment,
 /// beside a running server or without one. Commits go on; the write-ahead log grows until
 /// the copy is done. Blocks.
-pub fn backup(
-    from: &Path,
-    to: &Path,
-    mut progress: impl FnMut(Progress),
-) -> Result<(), StoreError> {
+pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(Progress)) -> Result<(), StoreError> {
     free(to)?;
     let source = file::open_reading(from)?;
     copy(&source, from, to, &mut progress)?;
@@ -124,9 +119,7 @@ fn copy(
         _ => {}
     }
     // One transaction for all of it: without, every commit would start the copy anew.
-    let tx = source
-        .unchecked_transaction()
-        .map_err(StoreError::sqlite(from))?;
+    let tx = source.unchecked_transaction().map_err(StoreError::sqlite(from))?;
     let segments = || {
         tx.prepare("SELECT file FROM segments")?
             .query_map([], |row| row.get(0))?
@@ -147,10 +140,7 @@ fn copy(
             let more = run.step(STEP)?;
             let at = run.progress();
             let page = |count: i32| u64::try_from(count).unwrap_or(0);
-            progress(Progress {
-                done: page(at.pagecount - at.remaining),
-                total: page(at.pagecount),
-            });
+            progress(Progress { done: page(at.pagecount - at.remaining), total: page(at.pagecount) });
             if more == StepResult::Done {
                 return Ok(());
             }
@@ -174,9 +164,7 @@ fn copy(
 }
 
 fn sync(path: &Path) -> Result<(), StoreError> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(StoreError::io(path))
+    File::open(path).and_then(|file| file.sync_all()).map_err(StoreError::io(path))
 }
 
 /// From here on it is a store.

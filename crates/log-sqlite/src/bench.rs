@@ -130,8 +130,7 @@ pub async fn committers(
                 let event = NewEvent::new(&world, KIND, 1, body.clone());
                 let start = world.clock().elapsed();
                 let expect = Expect::Exact(version);
-                log.commit(Commit::append(stream.clone(), expect, vec![event]))
-                    .await?;
+                log.commit(Commit::append(stream.clone(), expect, vec![event])).await?;
                 each.push(world.clock().elapsed().saturating_sub(start));
             }
             Ok::<_, CommitError>(each)
@@ -144,11 +143,7 @@ pub async fn committers(
     for task in done {
         each.extend(task.map_err(|error| CommitError::Unknown(error.to_string()))??);
     }
-    Ok(Round {
-        rows: committers * commits_each,
-        took,
-        each,
-    })
+    Ok(Round { rows: committers * commits_each, took, each })
 }
 
 #[cfg(test)]

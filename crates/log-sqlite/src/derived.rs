@@ -11,20 +11,16 @@ impl SqliteLog {
     /// Every derived table as it stands, to be held against a fold of the log. All of it
     /// is brought into memory.
     pub async fn derived(&self) -> Result<Derived, ReadError> {
-        self.readers
-            .read(|conn| dump(conn).map_err(unreadable))
-            .await
+        self.readers.read(|conn| dump(conn).map_err(unreadable)).await
     }
 }
 
 fn dump(conn: &Connection) -> rusqlite::Result<Derived> {
     let tx = conn.unchecked_transaction()?;
     Ok(Derived {
-        claims: rows(
-            &tx,
-            "SELECT request, answer, expires, key FROM claims",
-            |row| Ok((ClaimKey(Hash(row.get(3)?)), read::claim(row)?)),
-        )?,
+        claims: rows(&tx, "SELECT request, answer, expires, key FROM claims", |row| {
+            Ok((ClaimKey(Hash(row.get(3)?)), read::claim(row)?))
+        })?,
         wake_ups: rows(
             &tx,
             "SELECT s.id, w.name, w.due, w.owner

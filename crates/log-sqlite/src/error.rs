@@ -74,18 +74,12 @@ pub enum StoreError {
 
 impl StoreError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { path: path.to_owned(), source }
     }
     pub(crate) fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> Self {
         move |source| match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase) => Self::Foreign(path.to_owned()),
-            _ => Self::Sqlite {
-                path: path.to_owned(),
-                source,
-            },
+            _ => Self::Sqlite { path: path.to_owned(), source },
         }
     }
 }
@@ -112,9 +106,6 @@ impl Coded for StoreError {
         }
     }
     fn retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Locked(_) | Self::Io { .. } | Self::Sqlite { .. }
-        )
+        matches!(self, Self::Locked(_) | Self::Io { .. } | Self::Sqlite { .. })
     }
 }

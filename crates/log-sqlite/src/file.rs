@@ -29,14 +29,8 @@ pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
 /// Makes the names in a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     // The folder of a bare file name is the one we are in.
-    let dir = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(StoreError::io(dir))
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io(dir))
 }
 
 /// Held as long as this process may write. Beside the file and not on it: closing any
@@ -63,9 +57,8 @@ impl Lock {
 /// in it, is moved into the file or cut off.
 pub(crate) fn open_writing(path: &Path) -> Result<Connection, StoreError> {
     let sqlite = StoreError::sqlite(path);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(&sqlite)?;
     conn.busy_timeout(BUSY).map_err(&sqlite)?;
     check_application(&conn, path)?;
@@ -87,8 +80,7 @@ pub(crate) fn open_moving(path: &Path) -> Result<Connection, StoreError> {
     let sqlite = StoreError::sqlite(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(&sqlite)?;
-    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")
-        .map_err(sqlite)?;
+    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;").map_err(sqlite)?;
     Ok(conn)
 }
 
@@ -102,15 +94,16 @@ pub(crate) fn settle(conn: &Connection, path: &Path) -> Result<(), StoreError> {
             path: path.to_owned(),
             source: rusqlite::Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-                Some("another process has been reading it for long: wait for its verify or backup to end".into()),
+                Some(
+                    "another process has been reading it for long: wait for its verify or backup to end"
+                        .into(),
+                ),
             ),
         });
     }
     let wal = beside(path, "-wal");
     match File::open(&wal).and_then(|file| file.sync_all()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(StoreError::io(&wal)(error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io(&wal)(error)),
         _ => Ok(()),
     }
 }
@@ -125,30 +118,23 @@ pub(crate) fn open_reading(path: &Path) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(path, flags).map_err(&sqlite)?;
     conn.busy_timeout(BUSY).map_err(&sqlite)?;
     check_application(&conn, path)?;
-    conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;")
-        .map_err(&sqlite)?;
+    conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;").map_err(&sqlite)?;
     Ok(conn)
 }
 
 /// Ours, or empty.
 fn check_application(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     let sqlite = StoreError::sqlite(path);
-    let application: i32 = conn
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(&sqlite)?;
-    let tables: i64 = conn
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(&sqlite)?;
+    let application: i32 =
+        conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(&sqlite)?;
+    let tables: i64 =
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(&sqlite)?;
     if application != APPLICATION && (application != 0 || tables != 0) {
         return Err(StoreError::Foreign(path.to_owned()));
     }
     let found = migrations::version(conn).map_err(&sqlite)?;
     if found > CURRENT {
-        return Err(StoreError::NewerSchema {
-            path: path.to_owned(),
-            found,
-            known: CURRENT,
-        });
+        return Err(StoreError::NewerSchema { path: path.to_owned(), found, known: CURRENT });
     }
     Ok(())
 }
@@ -157,11 +143,7 @@ fn check_application(conn: &Connection, path: &Path) -> Result<(), StoreError> {
 pub(crate) fn check_current(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     let found = migrations::version(conn).map_err(StoreError::sqlite(path))?;
     if found < CURRENT {
-        return Err(StoreError::OlderSchema {
-            path: path.to_owned(),
-            found,
-            known: CURRENT,
-        });
+        return Err(StoreError::OlderSchema { path: path.to_owned(), found, known: CURRENT });
     }
     Ok(())
 }
@@ -169,16 +151,13 @@ pub(crate) fn check_current(conn: &Connection, path: &Path) -> Result<(), StoreE
 /// Makes the tables of an empty file, or brings those of an older one up.
 pub(crate) fn prepare(conn: &Connection, path: &Path, world: &World) -> Result<(), StoreError> {
     let sqlite = StoreError::sqlite(path);
-    conn.pragma_update(None, "application_id", APPLICATION)
-        .map_err(&sqlite)?;
+    conn.pragma_update(None, "application_id", APPLICATION).map_err(&sqlite)?;
     migrations::migrate(conn, path, CURRENT)?;
     let mut key = Vec::with_capacity(32);
     for _ in 0..4 {
         key.extend_from_slice(&world.chance().bits().to_be_bytes());
     }
-    let found = conn.query_row("SELECT count(*) FROM incarnations", [], |row| {
-        row.get::<_, i64>(0)
-    });
+    let found = conn.query_row("SELECT count(*) FROM incarnations", [], |row| row.get::<_, i64>(0));
     if found.map_err(&sqlite)? > 0 {
         return Ok(());
     }
@@ -207,16 +186,13 @@ pub(crate) struct About {
 impl About {
     pub(crate) fn read(conn: &Connection) -> rusqlite::Result<Self> {
         let meta = |name: &str| {
-            conn.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
-                row.get::<_, Vec<u8>>(0)
-            })
+            conn.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, Vec<u8>>(0))
         };
         let log_id = meta("log_id")?;
         let mut statement =
             conn.prepare("SELECT incarnation, began FROM incarnations ORDER BY incarnation")?;
-        let incarnations = statement
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
+        let incarnations =
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
         Ok(Self {
             log_id: Uuid::from_slice(&log_id).unwrap_or_default(),
             payload_key: meta("payload_key")?,

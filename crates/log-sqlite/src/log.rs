@@ -14,9 +14,9 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use rusqlite::{Connection, OptionalExtension};
 use steadfast_core::{NodeId, World, observe::Observer, secret::Secret};
 use steadfast_log::{
-    Cipher, Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Identity, Lease, Leases,
-    ListQuery, Listings, Log, Page, PayloadId, Plain, Position, ReadError, Reading, Recorded, Side,
-    Snapshot, StreamId, WakeUp,
+    Cipher, Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Identity, Lease, Leases, ListQuery,
+    Listings, Log, Page, PayloadId, Plain, Position, ReadError, Reading, Recorded, Side, Snapshot, StreamId,
+    WakeUp,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
@@ -129,11 +129,7 @@ impl SqliteLog {
             #[cfg(test)]
             faults: log.faults.clone(),
         };
-        log.writing = Some(Writing {
-            queue: Some(queue),
-            permits,
-            thread: Some(writer.start(conn, jobs)?),
-        });
+        log.writing = Some(Writing { queue: Some(queue), permits, thread: Some(writer.start(conn, jobs)?) });
         Ok(log)
     }
 
@@ -157,10 +153,7 @@ impl SqliteLog {
         Ok(Self {
             path: path.to_owned(),
             held: AtomicBool::new(about.held),
-            source: Arc::new(Source {
-                about,
-                archive: Archive::beside(path),
-            }),
+            source: Arc::new(Source { about, archive: Archive::beside(path) }),
             world: options.world.clone(),
             cipher: options.cipher.clone(),
             readers: Readers::open(path.to_owned(), options.config.readers.get())?,
@@ -190,11 +183,7 @@ impl SqliteLog {
             let bytes = payload.bytes.as_ref()?;
             Some((payload.id, self.cipher.encrypt(&payload.id.0.0, bytes)))
         });
-        Ok(Box::new(Prepared {
-            payloads: payloads.collect(),
-            side,
-            commit,
-        }))
+        Ok(Box::new(Prepared { payloads: payloads.collect(), side, commit }))
     }
 
     /// Queues a job: at once where there is room, so that the order of calls is kept.
@@ -333,10 +322,7 @@ impl Log for SqliteLog {
                 .and_then(|mut find| find.query_row([&id.0.0], |row| row.get(0)).optional())
                 .map_err(unreadable)?;
             let open = |stored: Vec<u8>| cipher.decrypt(&id.0.0, &stored).map(Bytes::from);
-            stored
-                .map(open)
-                .transpose()
-                .map_err(|error| ReadError::Corrupt(format!("payload {id}: {error}")))
+            stored.map(open).transpose().map_err(|error| ReadError::Corrupt(format!("payload {id}: {error}")))
         })
     }
 
@@ -361,9 +347,7 @@ impl Log for SqliteLog {
         let (reply, answer) = oneshot::channel();
         let submitted = self.submit(Work::Snapshot(stream, snapshot, reply));
         async move {
-            submitted
-                .await
-                .map_err(|closed| ReadError::Unavailable(closed.reason().into()))?;
+            submitted.await.map_err(|closed| ReadError::Unavailable(closed.reason().into()))?;
             answer.await.unwrap_or_else(|_| Err(writer::gone()))
         }
         .boxed()
@@ -376,9 +360,7 @@ impl Log for SqliteLog {
                 .prepare_cached("SELECT position FROM checkpoints WHERE subscriber = ?1")
                 .and_then(|mut find| find.query_row([&subscriber], |row| row.get(0)).optional())
                 .map_err(unreadable)?;
-            text.map(|text| text.parse())
-                .transpose()
-                .map_err(ReadError::Corrupt)
+            text.map(|text| text.parse()).transpose().map_err(ReadError::Corrupt)
         })
     }
 

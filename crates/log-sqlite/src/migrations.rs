@@ -42,14 +42,9 @@ pub(crate) fn version(conn: &Connection) -> rusqlite::Result<u32> {
 /// Brings the file to schema `to`, one transaction for each step.
 pub(crate) fn migrate(conn: &Connection, path: &Path, to: u32) -> Result<(), StoreError> {
     let sqlite = StoreError::sqlite(path);
-    let refused = |reason: &str| StoreError::Migration {
-        to,
-        reason: reason.into(),
-    };
+    let refused = |reason: &str| StoreError::Migration { to, reason: reason.into() };
     if to > CURRENT {
-        return Err(refused(&format!(
-            "this binary knows schema {CURRENT} at most"
-        )));
+        return Err(refused(&format!("this binary knows schema {CURRENT} at most")));
     }
     loop {
         let at = version(conn).map_err(&sqlite)?;
@@ -58,23 +53,19 @@ pub(crate) fn migrate(conn: &Connection, path: &Path, to: u32) -> Result<(), Sto
             std::cmp::Ordering::Less => (MIGRATIONS[at as usize].up, at + 1),
             std::cmp::Ordering::Greater => {
                 let migration = &MIGRATIONS[at as usize - 1];
-                let kept: i64 = conn
-                    .query_row(migration.kept, [], |row| row.get(0))
-                    .map_err(&sqlite)?;
+                let kept: i64 = conn.query_row(migration.kept, [], |row| row.get(0)).map_err(&sqlite)?;
                 if kept > 0 {
                     return Err(refused(migration.reason));
                 }
                 (migration.down, at - 1)
             }
         };
-        conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {step}; PRAGMA user_version = {next}; COMMIT;"
-        ))
-        .map_err(|error| {
-            // The first error is the one to tell.
-            let _ = conn.execute_batch("ROLLBACK");
-            sqlite(error)
-        })?;
+        conn.execute_batch(&format!("BEGIN IMMEDIATE; {step}; PRAGMA user_version = {next}; COMMIT;"))
+            .map_err(|error| {
+                // The first error is the one to tell.
+                let _ = conn.execute_batch("ROLLBACK");
+                sqlite(error)
+            })?;
     }
 }
 
@@ -114,11 +105,7 @@ mod tests {
         let conn = Connection::open_in_memory().expect("opens");
         let path = Path::new("memory");
         migrate(&conn, path, CURRENT).expect("up");
-        conn.execute(
-            "INSERT INTO segments VALUES ('a.zst', 1, 2, 2, zeroblob(32))",
-            [],
-        )
-        .expect("inserts");
+        conn.execute("INSERT INTO segments VALUES ('a.zst', 1, 2, 2, zeroblob(32))", []).expect("inserts");
         let error = migrate(&conn, path, 1).expect_err("data is in the way");
         assert!(error.to_string().contains("sealed segments"), "{error}");
         assert_eq!(version(&conn), Ok(2));

@@ -118,11 +118,7 @@ impl SqliteLog {
         }
     }
 
-    async fn seal_all(
-        &self,
-        candidates: Vec<Candidate>,
-        sealed: &mut Sealed,
-    ) -> Result<(), StoreError> {
+    async fn seal_all(&self, candidates: Vec<Candidate>, sealed: &mut Sealed) -> Result<(), StoreError> {
         let mut left = candidates.into_iter().peekable();
         while left.peek().is_some() {
             let (mut parts, mut events, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -132,10 +128,7 @@ impl SqliteLog {
                 let stored = self.stored(candidate.stream.clone()).await?;
                 if let (Some(first), Some(last)) = (stored.first(), stored.last()) {
                     parts.push((candidate.key, first.version, last.version));
-                    bytes += stored
-                        .iter()
-                        .map(|event| event.event.body.len())
-                        .sum::<usize>();
+                    bytes += stored.iter().map(|event| event.event.body.len()).sum::<usize>();
                     events.extend(stored);
                 }
             }
@@ -152,10 +145,7 @@ impl SqliteLog {
 
     /// The events of a stream that are still in the store itself.
     async fn stored(&self, stream: StreamId) -> Result<Vec<Recorded>, StoreError> {
-        let mut events = self
-            .read_stream(&stream, 1, usize::MAX)
-            .await
-            .map_err(broken)?;
+        let mut events = self.read_stream(&stream, 1, usize::MAX).await.map_err(broken)?;
         let id = stream.clone();
         let archived: u64 = self
             .readers
@@ -187,20 +177,11 @@ impl SqliteLog {
         self.change(move |tx| {
             tx.execute(
                 "INSERT INTO segments VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![
-                    file,
-                    header.first,
-                    header.last,
-                    header.count,
-                    &header.hash.0
-                ],
+                params![file, header.first, header.last, header.count, &header.hash.0],
             )?;
             let mut gone = 0;
             for (key, first, last) in parts {
-                tx.execute(
-                    "INSERT INTO sealed VALUES (?1, ?2, ?3, ?4)",
-                    params![key, first, last, file],
-                )?;
+                tx.execute("INSERT INTO sealed VALUES (?1, ?2, ?3, ?4)", params![key, first, last, file])?;
                 gone += tx.execute(
                     "DELETE FROM events WHERE stream = ?1 AND version BETWEEN ?2 AND ?3",
                     params![key, first, last],
@@ -246,20 +227,14 @@ fn candidates(
             && row.get::<_, i64>(4)? < rule.ended_before.micros()
             && row.get(5)?;
         if fits {
-            found.push(Candidate {
-                key: last,
-                stream: read::stream(row, 1)?,
-            });
+            found.push(Candidate { key: last, stream: read::stream(row, 1)? });
         }
     }
     Ok((found, (scanned == SCAN).then_some(last)))
 }
 
 /// Writes the file, all of it or nothing, and makes it durable under its name.
-fn write_segment(
-    source: &Source,
-    events: &[Recorded],
-) -> Result<(String, SegmentHeader), StoreError> {
+fn write_segment(source: &Source, events: &[Recorded]) -> Result<(String, SegmentHeader), StoreError> {
     let dir = source.archive.dir();
     let (header, bytes) = Segment::pack(events).map_err(StoreError::io(dir))?;
     let name = format!("{:016x}-{:016x}.jsonl.zst", header.first, header.last);

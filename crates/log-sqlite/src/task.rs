@@ -47,11 +47,7 @@ fn transact<T>(
         },
         Err(error) => {
             let rolled_back = conn.is_autocommit() || tx.rollback().is_ok();
-            let end = if rolled_back {
-                TaskEnd::Fine
-            } else {
-                TaskEnd::Broken
-            };
+            let end = if rolled_back { TaskEnd::Fine } else { TaskEnd::Broken };
             (Err(error), end)
         }
     }

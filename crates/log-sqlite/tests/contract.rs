@@ -30,18 +30,10 @@ async fn sequences(seed: u64, sequences: usize) {
     let (world, clock) = World::manual(seed);
     let model = MemoryLog::new(world.clone());
     let store = SqliteLog::open(&path, Options::new(world.clone())).expect("opens");
-    let run = Differential {
-        seed,
-        sequences,
-        length: 10,
-    };
+    let run = Differential { seed, sequences, length: 10 };
     let seen = differential(&model, &store, &world, &clock, run).await;
     assert!(seen.accepted > sequences && seen.refused > sequences);
-    assert_eq!(
-        store.derived().await.expect("tables"),
-        model.derived(),
-        "seed {seed}: the tables"
-    );
+    assert_eq!(store.derived().await.expect("tables"), model.derived(), "seed {seed}: the tables");
     let whole = rebuild(&store).await.expect("a fold");
     assert_eq!(whole, model.derived(), "seed {seed}: the fold");
 }
@@ -53,9 +45,7 @@ fn the_store_equals_the_model_on_ten_thousand_random_sequences() {
     std::thread::scope(|scope| {
         for part in 0..5 {
             scope.spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .build()
-                    .expect("a runtime");
+                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
                 for seed in (part..100).step_by(5) {
                     runtime.block_on(sequences(seed, 100));
                 }

@@ -56,30 +56,14 @@ async fn story() -> Story {
     let (world, clock) = World::manual(11);
     let model = MemoryLog::new(world.clone());
     let log = SqliteLog::open(&path, Options::new(world.clone())).expect("opens");
-    let run = Differential {
-        seed: 11,
-        sequences: 30,
-        length: 30,
-    };
+    let run = Differential { seed: 11, sequences: 30, length: 30 };
     differential(&model, &log, &world, &clock, run).await;
-    Story {
-        dir,
-        path,
-        world,
-        model,
-        log,
-    }
+    Story { dir, path, world, model, log }
 }
 
 #[tokio::test]
 async fn g6_sealing_changes_nothing_that_can_be_read() {
-    let Story {
-        dir,
-        path,
-        world,
-        model,
-        log,
-    } = story().await;
+    let Story { dir, path, world, model, log } = story().await;
     let before = whole(&log, 4_096).await;
     let sealed = log.seal(rule()).await.expect("seals");
     assert!(sealed.streams > 10 && sealed.events > 20, "{sealed:?}");
@@ -131,13 +115,7 @@ async fn g6_sealing_changes_nothing_that_can_be_read() {
 
 #[tokio::test]
 async fn an_end_of_the_log_that_was_sealed_is_not_given_out_again() {
-    let Story {
-        dir: _dir,
-        path,
-        world,
-        log,
-        ..
-    } = story().await;
+    let Story { dir: _dir, path, world, log, .. } = story().await;
     let end = *log.tail().borrow();
     let mut all = rule();
     all.statuses.push("running".into());
@@ -150,10 +128,7 @@ async fn an_end_of_the_log_that_was_sealed_is_not_given_out_again() {
     assert_eq!(*log.tail().borrow(), end);
     let stream = "default/run/later".parse().expect("a stream");
     let event = NewEvent::new(&world, "run.turned", 1, "{}");
-    let committed = log
-        .commit(Commit::append(stream, Expect::New, vec![event]))
-        .await
-        .expect("free");
+    let committed = log.commit(Commit::append(stream, Expect::New, vec![event])).await.expect("free");
     assert_eq!(committed.position.n, end.n + 1);
 }
 
@@ -168,12 +143,7 @@ async fn a_damaged_segment_is_reported_by_name() {
             std::fs::write(path, bytes).expect("changed");
         },
     ] {
-        let Story {
-            dir: _dir,
-            path,
-            log,
-            ..
-        } = story().await;
+        let Story { dir: _dir, path, log, .. } = story().await;
         log.seal(rule()).await.expect("seals");
         let file = files(&path).remove(0);
         damage(&file);

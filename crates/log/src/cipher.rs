@@ -28,10 +28,7 @@ impl Cipher for Plain {
 }
 
 impl Cipher for Keyring {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "key ids are names of at most 64 bytes"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "key ids are names of at most 64 bytes")]
     fn encrypt(&self, scope: &[u8], plain: &[u8]) -> Vec<u8> {
         let id = self.key_id().as_bytes();
         let mut stored = vec![SEALED, id.len() as u8];

@@ -1,8 +1,6 @@
 use bytes::Bytes;
 
-use crate::{
-    ClaimChange, CommitError, ListingChange, NewEvent, Payload, Position, StreamId, WakeUpChange,
-};
+use crate::{ClaimChange, CommitError, ListingChange, NewEvent, Payload, Position, StreamId, WakeUpChange};
 
 /// What one commit may hold, on every store.
 pub mod limits {
@@ -70,55 +68,25 @@ pub struct Commit {
 impl Commit {
     /// A commit that appends `events` to one stream.
     pub fn append(stream: StreamId, expect: Expect, events: Vec<NewEvent>) -> Self {
-        Self {
-            appends: vec![Append {
-                stream,
-                expect,
-                events,
-            }],
-            ..Self::default()
-        }
+        Self { appends: vec![Append { stream, expect, events }], ..Self::default() }
     }
 
     /// The rules that need no store. Every store calls this first.
     pub fn check(&self) -> Result<(), CommitError> {
         let events: usize = self.appends.iter().map(|append| append.events.len()).sum();
-        let beside =
-            self.claims.len() + self.wake_ups.len() + self.listings.len() + self.payloads.len();
+        let beside = self.claims.len() + self.wake_ups.len() + self.listings.len() + self.payloads.len();
         let bound = |what, actual, limit| {
-            if actual > limit {
-                Err(CommitError::TooLarge {
-                    what,
-                    actual,
-                    limit,
-                })
-            } else {
-                Ok(())
-            }
+            if actual > limit { Err(CommitError::TooLarge { what, actual, limit }) } else { Ok(()) }
         };
-        bound(
-            "streams and events",
-            self.appends.len() + events,
-            limits::STREAMS_AND_EVENTS,
-        )?;
-        bound(
-            "written items",
-            events + beside + self.checkpoints.len(),
-            limits::ITEMS,
-        )?;
+        bound("streams and events", self.appends.len() + events, limits::STREAMS_AND_EVENTS)?;
+        bound("written items", events + beside + self.checkpoints.len(), limits::ITEMS)?;
         bound("inline bytes", self.inline_bytes(), limits::INLINE_BYTES)?;
         for payload in &self.payloads {
-            bound(
-                "payload bytes",
-                payload.bytes.as_ref().map_or(0, Bytes::len),
-                limits::PAYLOAD_BYTES,
-            )?;
+            bound("payload bytes", payload.bytes.as_ref().map_or(0, Bytes::len), limits::PAYLOAD_BYTES)?;
         }
         let invalid = |reason: String| Err(CommitError::Invalid(reason));
         if events == 0 && beside > 0 {
-            return invalid(
-                "claims, wake-ups, listings and payloads need an event in their commit".into(),
-            );
+            return invalid("claims, wake-ups, listings and payloads need an event in their commit".into());
         }
         if events == 0 && self.checkpoints.is_empty() {
             return invalid("a commit must write something".into());
@@ -128,25 +96,15 @@ impl Commit {
             if append.events.is_empty() {
                 return invalid(format!("the append to {} has no events", append.stream));
             }
-            if self.appends[..i]
-                .iter()
-                .any(|earlier| earlier.stream == append.stream)
-            {
-                return invalid(format!(
-                    "{} is appended to twice in one commit",
-                    append.stream
-                ));
+            if self.appends[..i].iter().any(|earlier| earlier.stream == append.stream) {
+                return invalid(format!("{} is appended to twice in one commit", append.stream));
             }
         }
         Ok(())
     }
 
     fn inline_bytes(&self) -> usize {
-        let bodies = self
-            .appends
-            .iter()
-            .flat_map(|append| &append.events)
-            .map(|event| event.body.len());
+        let bodies = self.appends.iter().flat_map(|append| &append.events).map(|event| event.body.len());
         let answers = self.claims.iter().map(|change| match change {
             ClaimChange::Take(_, claim) => claim.answer.len(),
             ClaimChange::Settle(..) => 0,

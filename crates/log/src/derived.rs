@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use steadfast_core::Time;
 
 use crate::{
-    Claim, ClaimChange, ClaimKey, Commit, Listing, ListingChange, Log, PayloadId, Position,
-    ReadError, Recorded, StreamId, WakeUp, WakeUpChange,
+    Claim, ClaimChange, ClaimKey, Commit, Listing, ListingChange, Log, PayloadId, Position, ReadError,
+    Recorded, StreamId, WakeUp, WakeUpChange,
 };
 
 /// What a commit changed beside its events, as it stands on its first event.
@@ -33,11 +33,7 @@ impl Side {
             claims: commit.claims.clone(),
             wake_ups: commit.wake_ups.clone(),
             listings: commit.listings.clone(),
-            payloads: commit
-                .payloads
-                .iter()
-                .map(|payload| (payload.id, payload.stream.clone()))
-                .collect(),
+            payloads: commit.payloads.iter().map(|payload| (payload.id, payload.stream.clone())).collect(),
         }
     }
     /// Nothing but events was written.
@@ -48,10 +44,7 @@ impl Side {
             && self.payloads.is_empty()
     }
     /// The stored form; `None` when there is nothing to store.
-    #[expect(
-        clippy::expect_used,
-        reason = "these types have string keys and no fallible fields"
-    )]
+    #[expect(clippy::expect_used, reason = "these types have string keys and no fallible fields")]
     pub fn encode(&self) -> Option<Bytes> {
         (!self.is_empty()).then(|| serde_json::to_vec(self).expect("plain data is JSON").into())
     }
@@ -111,8 +104,7 @@ impl Derived {
         for change in side.wake_ups {
             match change {
                 WakeUpChange::Set(wake_up) => {
-                    self.wake_ups
-                        .insert((wake_up.stream.clone(), wake_up.name.clone()), wake_up);
+                    self.wake_ups.insert((wake_up.stream.clone(), wake_up.name.clone()), wake_up);
                 }
                 WakeUpChange::Clear(stream, name) => {
                     self.wake_ups.remove(&(stream, name));

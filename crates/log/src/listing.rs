@@ -66,10 +66,7 @@ impl ListQuery {
             && self.kind.as_ref().is_none_or(|kind| *kind == row.kind)
             && (self.statuses.is_empty() || self.statuses.contains(&row.status))
             && (self.principal.is_none() || self.principal == row.principal)
-            && self
-                .labels
-                .iter()
-                .all(|(name, value)| row.labels.get(name) == Some(value))
+            && self.labels.iter().all(|(name, value)| row.labels.get(name) == Some(value))
     }
 }
 

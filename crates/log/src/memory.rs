@@ -10,9 +10,8 @@ use steadfast_core::{NodeId, World, secret::Secret};
 use tokio::sync::watch;
 
 use crate::{
-    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Derived, DueQuery, Expect,
-    Identity, Lease, ListQuery, Listings, Log, Page, PayloadId, Position, Reading, Recorded, Side,
-    Snapshot, StreamId, WakeUp,
+    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Derived, DueQuery, Expect, Identity, Lease,
+    ListQuery, Listings, Log, Page, PayloadId, Position, Reading, Recorded, Side, Snapshot, StreamId, WakeUp,
 };
 
 /// A log in memory: the model that every store is held against, and the store of the
@@ -39,20 +38,10 @@ struct State {
 impl MemoryLog {
     /// An empty log.
     pub fn new(world: World) -> Self {
-        let identity = Identity {
-            log_id: world.uuid(),
-            incarnation: 1,
-            held: false,
-        };
+        let identity = Identity { log_id: world.uuid(), incarnation: 1, held: false };
         let payload_key = Secret::new(world.chance().bits().to_be_bytes().to_vec());
         let (tail, _) = watch::channel(at(0));
-        Self {
-            world,
-            identity,
-            payload_key,
-            state: Mutex::default(),
-            tail,
-        }
+        Self { world, identity, payload_key, state: Mutex::default(), tail }
     }
 
     /// What is derived from the log, for comparison.
@@ -71,18 +60,12 @@ impl MemoryLog {
 
 /// The place of the n-th event of a log that was never restored.
 const fn at(n: u64) -> Position {
-    Position {
-        incarnation: 1,
-        shard: 0,
-        n,
-    }
+    Position { incarnation: 1, shard: 0, n }
 }
 
 impl State {
     fn head(&self, stream: &StreamId) -> u64 {
-        self.streams
-            .get(stream)
-            .map_or(0, |events| events.len() as u64)
+        self.streams.get(stream).map_or(0, |events| events.len() as u64)
     }
 
     fn check(&self, commit: &Commit, now: steadfast_core::Time) -> Result<(), CommitError> {
@@ -90,11 +73,7 @@ impl State {
         let mut taken: Vec<(&ClaimKey, &Claim)> = Vec::new();
         for change in &commit.claims {
             if let ClaimChange::Take(key, claim) = change {
-                let earlier = taken
-                    .iter()
-                    .rev()
-                    .find(|(other, _)| *other == key)
-                    .map(|(_, claim)| *claim);
+                let earlier = taken.iter().rev().find(|(other, _)| *other == key).map(|(_, claim)| *claim);
                 let held = earlier.or_else(|| self.derived.claims.get(key));
                 if let Some(held) = held.filter(|held| held.live(now)) {
                     return Err(CommitError::Claimed(*key, held.clone()));
@@ -110,16 +89,11 @@ impl State {
                 Expect::Any => true,
             };
             if !fits {
-                return Err(CommitError::Conflict {
-                    stream: append.stream.clone(),
-                    actual,
-                });
+                return Err(CommitError::Conflict { stream: append.stream.clone(), actual });
             }
         }
         for (i, payload) in commit.payloads.iter().enumerate() {
-            let in_commit = commit.payloads[..i]
-                .iter()
-                .any(|p| p.id == payload.id && p.bytes.is_some());
+            let in_commit = commit.payloads[..i].iter().any(|p| p.id == payload.id && p.bytes.is_some());
             if payload.bytes.is_none() && !in_commit && !self.payloads.contains_key(&payload.id) {
                 return Err(CommitError::NoPayload(payload.id));
             }
@@ -137,8 +111,7 @@ impl State {
             }
         }
         for checkpoint in commit.checkpoints {
-            self.checkpoints
-                .insert(checkpoint.subscriber, checkpoint.position);
+            self.checkpoints.insert(checkpoint.subscriber, checkpoint.position);
         }
         let mut versions = Vec::with_capacity(commit.appends.len());
         for append in commit.appends {
@@ -156,17 +129,12 @@ impl State {
                 });
             }
             versions.push(places.len() as u64);
-            self.derived
-                .heads
-                .insert(append.stream, places.len() as u64);
+            self.derived.heads.insert(append.stream, places.len() as u64);
         }
         if let Some(last) = self.events.last_mut() {
             last.ends = true;
         }
-        Committed {
-            position: at(self.events.len() as u64),
-            versions,
-        }
+        Committed { position: at(self.events.len() as u64), versions }
     }
 }
 
@@ -198,12 +166,7 @@ impl Log for MemoryLog {
         let skip = usize::try_from(from.max(1) - 1).unwrap_or(usize::MAX);
         self.read(|state| {
             let places = state.streams.get(stream).map_or(&[][..], Vec::as_slice);
-            places
-                .iter()
-                .skip(skip)
-                .take(limit)
-                .map(|place| state.events[*place].clone())
-                .collect()
+            places.iter().skip(skip).take(limit).map(|place| state.events[*place].clone()).collect()
         })
     }
 
@@ -217,12 +180,7 @@ impl Log for MemoryLog {
         self.read(|state| {
             let places = state.streams.get(stream).map_or(&[][..], Vec::as_slice);
             let places = &places[..places.len().min(keep)];
-            places
-                .iter()
-                .rev()
-                .take(limit)
-                .map(|place| state.events[*place].clone())
-                .collect()
+            places.iter().rev().take(limit).map(|place| state.events[*place].clone()).collect()
         })
     }
 
@@ -231,18 +189,15 @@ impl Log for MemoryLog {
         self.read(|state| {
             let mut events = Vec::new();
             for recorded in state.events.iter().skip(skip) {
-                let full = events.len() >= limit.max(1)
-                    && events.last().is_some_and(|last: &Recorded| last.ends);
+                let full =
+                    events.len() >= limit.max(1) && events.last().is_some_and(|last: &Recorded| last.ends);
                 if full {
                     break;
                 }
                 events.push(recorded.clone());
             }
             let end = at(state.events.len() as u64);
-            Page {
-                next: events.last().map_or(end, |last| last.position),
-                events,
-            }
+            Page { next: events.last().map_or(end, |last| last.position), events }
         })
     }
 
@@ -283,10 +238,7 @@ impl Log for MemoryLog {
                 .values()
                 .filter(|row| query.matches(row))
                 .filter(|row| {
-                    query
-                        .after
-                        .as_ref()
-                        .is_none_or(|after| (row.created, &row.stream) < (after.0, &after.1))
+                    query.after.as_ref().is_none_or(|after| (row.created, &row.stream) < (after.0, &after.1))
                 })
                 .cloned()
                 .collect();
@@ -298,14 +250,7 @@ impl Log for MemoryLog {
     }
 
     fn count(&self, query: ListQuery) -> Reading<'_, u64> {
-        self.read(|state| {
-            state
-                .derived
-                .listings
-                .values()
-                .filter(|row| query.matches(row))
-                .count() as u64
-        })
+        self.read(|state| state.derived.listings.values().filter(|row| query.matches(row)).count() as u64)
     }
 
     fn snapshot<'a>(&'a self, stream: &'a StreamId) -> Reading<'a, Option<Snapshot>> {
@@ -356,28 +301,15 @@ impl Leases {
                 let wanted = std::mem::take(&mut entry.wanted);
                 entry.until = now + ttl;
                 // Even if it ran out: nobody else took it in between.
-                Lease::Held {
-                    again: true,
-                    wanted,
-                }
+                Lease::Held { again: true, wanted }
             }
             Some(entry) if entry.until > now => {
                 entry.wanted = true;
                 Lease::Taken { by: entry.holder }
             }
             _ => {
-                self.0.insert(
-                    name.to_owned(),
-                    Entry {
-                        holder,
-                        until: now + ttl,
-                        wanted: false,
-                    },
-                );
-                Lease::Held {
-                    again: false,
-                    wanted: false,
-                }
+                self.0.insert(name.to_owned(), Entry { holder, until: now + ttl, wanted: false });
+                Lease::Held { again: false, wanted: false }
             }
         }
     }
@@ -392,8 +324,6 @@ impl Leases {
 
 impl std::fmt::Debug for MemoryLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemoryLog")
-            .field("identity", &self.identity)
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryLog").field("identity", &self.identity).finish_non_exhaustive()
     }
 }

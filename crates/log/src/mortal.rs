@@ -11,8 +11,8 @@ use futures::future::{BoxFuture, FutureExt, pending};
 use steadfast_core::{NodeId, secret::Secret};
 
 use crate::{
-    Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Identity, Lease, ListQuery,
-    Listings, Log, Page, PayloadId, Position, Reading, Recorded, Snapshot, StreamId, WakeUp,
+    Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Identity, Lease, ListQuery, Listings, Log,
+    Page, PayloadId, Position, Reading, Recorded, Snapshot, StreamId, WakeUp,
 };
 
 /// A node's way to the log, which ends at a chosen commit: from then on nothing the node
@@ -28,11 +28,7 @@ impl Mortal {
     /// Ends at commit number `commits`, counted from 1. Does that last one happen, with
     /// its answer lost, or not at all?
     pub fn new(inner: Arc<dyn Log>, commits: u64, last_happens: bool) -> Self {
-        Self {
-            inner,
-            left: AtomicU64::new(commits),
-            last_happens,
-        }
+        Self { inner, left: AtomicU64::new(commits), last_happens }
     }
 
     fn dead(&self) -> bool {
@@ -58,11 +54,8 @@ impl Log for Mortal {
         self.inner.payload_key()
     }
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
-        let before = self
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                Some(left.saturating_sub(1))
-            });
+        let before =
+            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1)));
         match before {
             Ok(0) => hang(),
             Ok(1) => {

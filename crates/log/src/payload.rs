@@ -32,8 +32,7 @@ impl fmt::Debug for PayloadId {
 impl FromStr for PayloadId {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes: [u8; 32] =
-            hex_bytes(text).ok_or_else(|| format!("{text:?} is not a payload id"))?;
+        let bytes: [u8; 32] = hex_bytes(text).ok_or_else(|| format!("{text:?} is not a payload id"))?;
         Ok(Self(Hash(bytes)))
     }
 }

@@ -18,11 +18,7 @@ pub type Cursor = String;
 
 impl Position {
     /// Before everything.
-    pub const START: Self = Self {
-        incarnation: 0,
-        shard: 0,
-        n: 0,
-    };
+    pub const START: Self = Self { incarnation: 0, shard: 0, n: 0 };
 }
 
 impl fmt::Display for Position {
@@ -39,9 +35,7 @@ impl FromStr for Position {
             let position = Self {
                 incarnation: u32::from_str_radix(parts.next()?, 16).ok()?,
                 shard: u16::from_str_radix(parts.next()?, 16).ok()?,
-                n: u64::from_str_radix(parts.next()?, 16)
-                    .ok()
-                    .filter(|n| i64::try_from(*n).is_ok())?,
+                n: u64::from_str_radix(parts.next()?, 16).ok().filter(|n| i64::try_from(*n).is_ok())?,
             };
             parts.next().is_none().then_some(position)
         };
@@ -61,9 +55,7 @@ impl Serialize for Position {
 }
 impl<'de> Deserialize<'de> for Position {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -73,21 +65,9 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_and_anything_else_is_refused() {
-        let position = Position {
-            incarnation: 3,
-            shard: 1,
-            n: 0xABCD,
-        };
+        let position = Position { incarnation: 3, shard: 1, n: 0xABCD };
         assert_eq!(position.to_string().parse(), Ok(position));
-        for wrong in [
-            "",
-            "p",
-            "p1.0",
-            "p1.0.1.2",
-            "1.0.1",
-            "p1.0.ffffffffffffffff",
-            "p+1.0.1é",
-        ] {
+        for wrong in ["", "p", "p1.0", "p1.0.1.2", "1.0.1", "p1.0.ffffffffffffffff", "p+1.0.1é"] {
             assert!(wrong.parse::<Position>().is_err(), "{wrong:?}");
         }
     }

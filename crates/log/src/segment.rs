@@ -113,10 +113,7 @@ impl Line {
     }
     fn recorded(self) -> Recorded {
         Recorded {
-            position: Position {
-                n: self.n,
-                ..Position::START
-            },
+            position: Position { n: self.n, ..Position::START },
             stream: self.stream,
             version: self.version,
             event: NewEvent {
@@ -151,10 +148,7 @@ impl Segment {
             count: events.len() as u64,
             hash: Hash::of_bytes(&lines),
         };
-        let first = First {
-            format: FORMAT.into(),
-            header,
-        };
+        let first = First { format: FORMAT.into(), header };
         let mut packed = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
         serde_json::to_writer(&mut packed, &first)?;
         packed.write_all(b"\n")?;
@@ -204,10 +198,7 @@ mod tests {
             .iter()
             .zip(1..)
             .map(|(body, version)| Recorded {
-                position: Position {
-                    n: version * 3,
-                    ..Position::START
-                },
+                position: Position { n: version * 3, ..Position::START },
                 stream: StreamId::new(&TenantId::default(), "run", "a/b"),
                 version,
                 event: NewEvent {

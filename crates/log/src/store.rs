@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, ListQuery, Listings, PayloadId,
-    Position, ReadError, Recorded, StreamId, WakeUp,
+    Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, ListQuery, Listings, PayloadId, Position,
+    ReadError, Recorded, StreamId, WakeUp,
 };
 
 /// What reading returns.
@@ -83,12 +83,8 @@ pub trait Log: Send + Sync + 'static {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>>;
 
     /// The events of a stream with version ≥ `from`, oldest first, at most `limit`.
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        from: u64,
-        limit: usize,
-    ) -> Reading<'a, Vec<Recorded>>;
+    fn read_stream<'a>(&'a self, stream: &'a StreamId, from: u64, limit: usize)
+    -> Reading<'a, Vec<Recorded>>;
 
     /// The events of a stream with version < `before`, newest first, at most `limit`.
     fn read_stream_back<'a>(

@@ -38,9 +38,7 @@ impl StreamId {
     /// Whose it is.
     pub fn tenant(&self) -> TenantId {
         // Checked when this id was made.
-        self.text[..usize::from(self.category_at) - 1]
-            .parse()
-            .unwrap_or_default()
+        self.text[..usize::from(self.category_at) - 1].parse().unwrap_or_default()
     }
     /// What kind of thing it is.
     pub fn category(&self) -> &str {
@@ -72,8 +70,7 @@ impl FromStr for StreamId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let rule = || format!("{text:?} is not a stream: write TENANT/CATEGORY/NAME");
         let mut parts = text.splitn(3, '/');
-        let (Some(tenant), Some(category), Some(_)) = (parts.next(), parts.next(), parts.next())
-        else {
+        let (Some(tenant), Some(category), Some(_)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(rule());
         };
         check_name("tenant", tenant).map_err(|error| error.to_string())?;

@@ -19,11 +19,7 @@ impl Subscription {
     ) -> Result<Self, ReadError> {
         let name = name.into();
         let position = log.checkpoint(&name).await?.unwrap_or(from);
-        Ok(Self {
-            log,
-            name,
-            position,
-        })
+        Ok(Self { log, name, position })
     }
     /// Where it stands: everything up to here has been handled.
     pub fn position(&self) -> Position {
@@ -36,23 +32,11 @@ impl Subscription {
     }
     /// Everything up to `position` has been handled. Remembered in memory at once, and in
     /// the store when `durable`; a crash in between costs repeats.
-    pub async fn advance(
-        &mut self,
-        position: Position,
-        durable: bool,
-    ) -> Result<(), crate::CommitError> {
+    pub async fn advance(&mut self, position: Position, durable: bool) -> Result<(), crate::CommitError> {
         self.position = position;
         if durable {
-            let checkpoints = vec![Checkpoint {
-                subscriber: self.name.clone(),
-                position,
-            }];
-            self.log
-                .commit(Commit {
-                    checkpoints,
-                    ..Commit::default()
-                })
-                .await?;
+            let checkpoints = vec![Checkpoint { subscriber: self.name.clone(), position }];
+            self.log.commit(Commit { checkpoints, ..Commit::default() }).await?;
         }
         Ok(())
     }

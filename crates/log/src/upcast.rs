@@ -36,11 +36,7 @@ impl Upcasters {
     }
 
     /// Reads a body as today's type, whose shape is `current`.
-    pub fn decode<T: DeserializeOwned>(
-        &self,
-        recorded: &Recorded,
-        current: u16,
-    ) -> Result<T, DecodeError> {
+    pub fn decode<T: DeserializeOwned>(&self, recorded: &Recorded, current: u16) -> Result<T, DecodeError> {
         let event = &recorded.event;
         let fail = |reason: String| DecodeError {
             stream: recorded.stream.to_string(),
@@ -53,12 +49,9 @@ impl Upcasters {
             return serde_json::from_slice(&event.body).map_err(|error| fail(error.to_string()));
         }
         if event.schema > current {
-            return Err(fail(format!(
-                "this binary knows schema {current} at most; run a newer one"
-            )));
+            return Err(fail(format!("this binary knows schema {current} at most; run a newer one")));
         }
-        let mut body =
-            serde_json::from_slice(&event.body).map_err(|error| fail(error.to_string()))?;
+        let mut body = serde_json::from_slice(&event.body).map_err(|error| fail(error.to_string()))?;
         for schema in event.schema..current {
             let upcast = self
                 .0
@@ -91,12 +84,7 @@ mod tests {
             position: Position::START,
             stream: StreamId::new(&TenantId::default(), "t", "1"),
             version: 1,
-            event: NewEvent::new(
-                &World::manual(1).0,
-                "t.done",
-                schema,
-                Bytes::from_static(body.as_bytes()),
-            ),
+            event: NewEvent::new(&World::manual(1).0, "t.done", schema, Bytes::from_static(body.as_bytes())),
             side: None,
             ends: true,
         };
@@ -104,14 +92,8 @@ mod tests {
             let whole = body["whole"].take();
             serde_json::json!({ "minor": whole.as_i64().unwrap_or(0) * 100 })
         });
-        assert_eq!(
-            upcasters.decode(&recorded(1, r#"{"whole":3}"#), 2),
-            Ok(Today { minor: 300 })
-        );
-        assert_eq!(
-            upcasters.decode(&recorded(2, r#"{"minor":3}"#), 2),
-            Ok(Today { minor: 3 })
-        );
+        assert_eq!(upcasters.decode(&recorded(1, r#"{"whole":3}"#), 2), Ok(Today { minor: 300 }));
+        assert_eq!(upcasters.decode(&recorded(2, r#"{"minor":3}"#), 2), Ok(Today { minor: 3 }));
         assert!(upcasters.decode::<Today>(&recorded(3, "{}"), 2).is_err());
         assert!(upcasters.decode::<Today>(&recorded(0, "{}"), 2).is_err());
         assert!(upcasters.decode::<Today>(&recorded(2, "\u{1}"), 2).is_err());

@@ -146,51 +146,27 @@ pub struct Breaker {
 impl Breaker {
     /// A closed one.
     pub fn new(config: BreakerConfig, site: Site) -> Self {
-        let state = State {
-            phase: Phase::Closed,
-            era: 0,
-            in_a_row: 0,
-            slots: VecDeque::new(),
-        };
-        Self {
-            config,
-            state: Mutex::new(state),
-            site,
-        }
+        let state = State { phase: Phase::Closed, era: 0, in_a_row: 0, slots: VecDeque::new() };
+        Self { config, state: Mutex::new(state), site }
     }
     /// Lets a call through; judge it with the permit.
     pub fn admit(&self) -> Result<Permit<'_>, Error> {
         let now = self.now();
         let mut state = self.lock();
-        let refuse = |retry_after| Error::Open {
-            name: self.site.name.clone(),
-            retry_after,
-        };
+        let refuse = |retry_after| Error::Open { name: self.site.name.clone(), retry_after };
         let refused = match &mut state.phase {
             Phase::Closed => None,
             Phase::Open { until } if now < *until => Some(refuse(Some(until.saturating_sub(now)))),
             Phase::Open { .. } => {
-                self.change(
-                    &mut state,
-                    Phase::Probing {
-                        under_way: true,
-                        successes: 0,
-                    },
-                );
+                self.change(&mut state, Phase::Probing { under_way: true, successes: 0 });
                 None
             }
-            Phase::Probing { under_way, .. } => {
-                std::mem::replace(under_way, true).then(|| refuse(None))
-            }
+            Phase::Probing { under_way, .. } => std::mem::replace(under_way, true).then(|| refuse(None)),
         };
         let era = state.era;
         drop(state);
         match refused {
-            None => Ok(Permit {
-                breaker: self,
-                era,
-                judged: false,
-            }),
+            None => Ok(Permit { breaker: self, era, judged: false }),
             Some(error) => Err(self.site.reject(error)),
         }
     }
@@ -221,16 +197,11 @@ impl Breaker {
         if era != state.era {
             return;
         }
-        let opened = Phase::Open {
-            until: self.now() + self.config.open.get(),
-        };
+        let opened = Phase::Open { until: self.now() + self.config.open.get() };
         match &mut state.phase {
             Phase::Open { .. } => {}
             Phase::Probing { .. } if !well => self.change(&mut state, opened),
-            Phase::Probing {
-                under_way,
-                successes,
-            } => {
+            Phase::Probing { under_way, successes } => {
                 *under_way = false;
                 *successes += 1;
                 if *successes >= self.config.successes.get() {
@@ -257,11 +228,7 @@ impl Breaker {
             *calls = calls.saturating_add(1);
             *failures = failures.saturating_add(u32::from(!well));
         }
-        state.in_a_row = if well {
-            0
-        } else {
-            state.in_a_row.saturating_add(1)
-        };
+        state.in_a_row = if well { 0 } else { state.in_a_row.saturating_add(1) };
     }
     /// Calls and failures within the window; what is older is forgotten.
     fn window(&self, state: &mut State) -> (u32, u32) {
@@ -280,10 +247,7 @@ impl Breaker {
         let name = phase.name();
         state.phase = phase;
         state.era += 1;
-        self.site.observer.observe(Signal::Breaker {
-            name: &self.site.name,
-            state: name,
-        });
+        self.site.observer.observe(Signal::Breaker { name: &self.site.name, state: name });
     }
     fn slot(&self) -> u128 {
         self.now().as_nanos() / (self.config.window.get() / SLOTS).as_nanos().max(1)

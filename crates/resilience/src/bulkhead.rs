@@ -56,12 +56,7 @@ impl Bulkhead {
     }
     /// A place to run in, once there is one. Safe to drop half-way.
     pub async fn enter(&self, deadline: &Deadline) -> Result<SemaphorePermit<'_>, Error> {
-        let late = || {
-            self.site.reject(Error::Late {
-                name: self.site.name.clone(),
-                started: false,
-            })
-        };
+        let late = || self.site.reject(Error::Late { name: self.site.name.clone(), started: false });
         if deadline.is_over() {
             return Err(late());
         }
@@ -69,10 +64,7 @@ impl Bulkhead {
             return Ok(place);
         }
         let Ok(_waiting) = self.waiting.try_acquire() else {
-            let full = Error::Full {
-                name: self.site.name.clone(),
-                waiting: self.bound,
-            };
+            let full = Error::Full { name: self.site.name.clone(), waiting: self.bound };
             return Err(self.site.reject(full));
         };
         // The semaphore is never closed, so only the deadline ends the wait early.
@@ -95,11 +87,7 @@ mod tests {
     async fn so_many_run_so_many_wait_and_the_rest_are_refused() {
         let (world, clock) = World::manual(1);
         let two = NonZeroU32::new(2).expect("two");
-        let config = BulkheadConfig {
-            running: two,
-            waiting: 1,
-            ..BulkheadConfig::default()
-        };
+        let config = BulkheadConfig { running: two, waiting: 1, ..BulkheadConfig::default() };
         let bulkhead = Bulkhead::new(&config, Site::silent("mail", &world));
         let deadline = Deadline::after(&world, Duration::from_secs(5));
         let first = bulkhead.enter(&deadline).await.expect("a place");
@@ -107,10 +95,7 @@ mod tests {
 
         let mut third = Box::pin(bulkhead.enter(&deadline));
         assert!(futures::poll!(&mut third).is_pending());
-        let full = Error::Full {
-            name: "mail".into(),
-            waiting: 1,
-        };
+        let full = Error::Full { name: "mail".into(), waiting: 1 };
         assert_eq!(bulkhead.enter(&deadline).await.err(), Some(full));
         drop(first);
         let _third = third.await.expect("the place that came free");
@@ -118,10 +103,7 @@ mod tests {
         let mut fourth = Box::pin(bulkhead.enter(&deadline));
         assert!(futures::poll!(&mut fourth).is_pending());
         clock.advance(Duration::from_secs(5));
-        let late = Error::Late {
-            name: "mail".into(),
-            started: false,
-        };
+        let late = Error::Late { name: "mail".into(), started: false };
         assert_eq!(fourth.await.err(), Some(late.clone()));
         assert_eq!(bulkhead.enter(&deadline).await.err(), Some(late));
     }

@@ -28,10 +28,7 @@ pub struct Elapsed;
 impl Deadline {
     /// From now on, so long.
     pub fn after(world: &World, budget: Duration) -> Self {
-        Self {
-            world: world.clone(),
-            at: world.clock().elapsed().saturating_add(budget),
-        }
+        Self { world: world.clone(), at: world.clock().elapsed().saturating_add(budget) }
     }
     /// This one, or sooner: at most `budget` from now.
     pub fn within(&self, budget: Duration) -> Self {
@@ -90,9 +87,6 @@ mod tests {
         let (world, clock) = World::manual(1);
         let deadline = Deadline::after(&world, SECOND);
         clock.advance(SECOND);
-        assert_eq!(
-            deadline.run(async { panic!("started") }).await,
-            Err::<(), _>(Elapsed)
-        );
+        assert_eq!(deadline.run(async { panic!("started") }).await, Err::<(), _>(Elapsed));
     }
 }

@@ -64,35 +64,24 @@ impl Coded for Error {
     }
     fn fault(&self) -> Fault {
         match self {
-            Self::Timeout { .. } | Self::Open { .. } | Self::Late { started: true, .. } => {
-                Fault::Upstream
-            }
-            Self::Late { started: false, .. } | Self::Full { .. } | Self::Limited { .. } => {
-                Fault::Us
-            }
+            Self::Timeout { .. } | Self::Open { .. } | Self::Late { started: true, .. } => Fault::Upstream,
+            Self::Late { started: false, .. } | Self::Full { .. } | Self::Limited { .. } => Fault::Us,
         }
     }
     fn retryable(&self) -> bool {
         true
     }
     fn nothing_happened(&self) -> bool {
-        !matches!(
-            self,
-            Self::Timeout { .. } | Self::Late { started: true, .. }
-        )
+        !matches!(self, Self::Timeout { .. } | Self::Late { started: true, .. })
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Open {
-                retry_after: Some(wait),
-                ..
+            Error::Open { retry_after: Some(wait), .. } | Error::Limited { retry_after: wait, .. } => {
+                with_retry_after(error.failure(), wait)
             }
-            | Error::Limited {
-                retry_after: wait, ..
-            } => with_retry_after(error.failure(), wait),
             _ => error.failure(),
         }
     }
@@ -119,12 +108,7 @@ pub fn with_retry_after(mut failure: Failure, wait: Duration) -> Failure {
 
 /// What [`with_retry_after`] said.
 pub fn retry_after(failure: &Failure) -> Option<Duration> {
-    failure
-        .data
-        .as_ref()?
-        .get(RETRY_AFTER)?
-        .as_u64()
-        .map(Duration::from_millis)
+    failure.data.as_ref()?.get(RETRY_AFTER)?.as_u64().map(Duration::from_millis)
 }
 
 /// May a request answered with this HTTP status be sent again unchanged? 408, 429 and 5xx
@@ -139,9 +123,7 @@ mod tests {
 
     #[test]
     fn only_statuses_that_may_pass_are_retryable() {
-        let retryable: Vec<u16> = (100..600)
-            .filter(|status| retryable_status(*status))
-            .collect();
+        let retryable: Vec<u16> = (100..600).filter(|status| retryable_status(*status)).collect();
         let mut expected = vec![408, 429, 500];
         expected.extend(502..600);
         assert_eq!(retryable, expected);

@@ -78,11 +78,7 @@ pub struct Fallback<'a, T> {
 impl<'a, T> Fallback<'a, T> {
     /// A chain with its first choice.
     pub fn primary(site: Site, call: impl Future<Output = Result<T, Failure>> + Send + 'a) -> Self {
-        Self {
-            site,
-            levels: vec![(Level::Primary, Box::pin(call))],
-            safe_mode: None,
-        }
+        Self { site, levels: vec![(Level::Primary, Box::pin(call))], safe_mode: None }
     }
     /// The next choice.
     pub fn secondary(mut self, call: impl Future<Output = Result<T, Failure>> + Send + 'a) -> Self {
@@ -98,10 +94,7 @@ impl<'a, T> Fallback<'a, T> {
     pub async fn run(self, deadline: &Deadline) -> Result<Answer<T>, Unanswered> {
         let site = self.site;
         let fell_to = |level| {
-            site.observer.observe(Signal::Fallback {
-                name: &site.name,
-                level,
-            });
+            site.observer.observe(Signal::Fallback { name: &site.name, level });
         };
         let mut failures = Vec::new();
         for (level, call) in self.levels {
@@ -111,32 +104,18 @@ impl<'a, T> Fallback<'a, T> {
                     if level == Level::Secondary {
                         fell_to("secondary");
                     }
-                    return Ok(Answer {
-                        value,
-                        level,
-                        failures,
-                    });
+                    return Ok(Answer { value, level, failures });
                 }
                 Ok(Err(failure)) if failure.fault == Fault::Caller => {
                     return Err(Unanswered::Refused(failure));
                 }
                 Ok(Err(failure)) => failures.push(failure),
-                Err(_) => failures.push(
-                    Error::Late {
-                        name: site.name.clone(),
-                        started,
-                    }
-                    .failure(),
-                ),
+                Err(_) => failures.push(Error::Late { name: site.name.clone(), started }.failure()),
             }
         }
         if let Some(value) = self.safe_mode.and_then(|answer| answer()) {
             fell_to("safe_mode");
-            return Ok(Answer {
-                value,
-                level: Level::SafeMode,
-                failures,
-            });
+            return Ok(Answer { value, level: Level::SafeMode, failures });
         }
         fell_to("escalated");
         Err(Unanswered::Escalated(failures))
@@ -158,54 +137,27 @@ mod tests {
         ready(Err(Failure::upstream(code, "down")))
     }
 
-    fn setting() -> (
-        Site,
-        Deadline,
-        std::sync::Arc<steadfast_core::time::ManualClock>,
-    ) {
+    fn setting() -> (Site, Deadline, std::sync::Arc<steadfast_core::time::ManualClock>) {
         let (world, clock) = World::manual(1);
-        (
-            Site::silent("answers", &world),
-            Deadline::after(&world, Duration::from_secs(1)),
-            clock,
-        )
+        (Site::silent("answers", &world), Deadline::after(&world, Duration::from_secs(1)), clock)
     }
 
     #[tokio::test]
     async fn the_first_level_that_answers_wins_and_says_what_failed_above() {
         let (site, deadline, _) = setting();
         let never = async { panic!("asked too early") };
-        let chain = Fallback::primary(site, fails("a"))
-            .secondary(fails("b"))
-            .secondary(async { Ok(3) });
-        let answer = chain
-            .secondary(never)
-            .safe_mode(|| Some(9))
-            .run(&deadline)
-            .await
-            .expect("an answer");
+        let chain = Fallback::primary(site, fails("a")).secondary(fails("b")).secondary(async { Ok(3) });
+        let answer = chain.secondary(never).safe_mode(|| Some(9)).run(&deadline).await.expect("an answer");
         assert_eq!((answer.value, answer.level), (3, Level::Secondary));
-        assert_eq!(
-            answer
-                .failures
-                .iter()
-                .map(|failure| &*failure.code)
-                .collect::<Vec<_>>(),
-            ["a", "b"]
-        );
+        assert_eq!(answer.failures.iter().map(|failure| &*failure.code).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[tokio::test]
     async fn without_any_answer_it_is_safe_mode_and_then_a_person() {
         let (site, deadline, _) = setting();
         let chain = Fallback::primary(site.clone(), fails("a")).safe_mode(|| Some(9));
-        assert_eq!(
-            chain.run(&deadline).await.expect("an answer").level,
-            Level::SafeMode
-        );
-        let chain = Fallback::primary(site, fails("a"))
-            .secondary(fails("b"))
-            .safe_mode(|| None);
+        assert_eq!(chain.run(&deadline).await.expect("an answer").level, Level::SafeMode);
+        let chain = Fallback::primary(site, fails("a")).secondary(fails("b")).safe_mode(|| None);
         let failure = Failure::from(chain.run(&deadline).await.expect_err("escalated"));
         assert_eq!(failure.code, "resilience.escalated");
         assert!(failure.retryable && !failure.nothing_happened);
@@ -216,13 +168,8 @@ mod tests {
         let (site, deadline, _) = setting();
         let refused = Failure::refused("invalid", "no such currency");
         let primary = ready(Err(refused.clone()));
-        let chain = Fallback::primary(site, primary)
-            .secondary(async { Ok(1) })
-            .safe_mode(|| Some(9));
-        assert_eq!(
-            chain.run(&deadline).await,
-            Err(Unanswered::Refused(refused))
-        );
+        let chain = Fallback::primary(site, primary).secondary(async { Ok(1) }).safe_mode(|| Some(9));
+        assert_eq!(chain.run(&deadline).await, Err(Unanswered::Refused(refused)));
     }
 
     #[tokio::test]
@@ -233,13 +180,6 @@ mod tests {
         let (answer, ()) = tokio::join!(run, async { clock.advance(Duration::from_secs(1)) });
         let answer = answer.expect("an answer");
         assert_eq!(answer.level, Level::SafeMode);
-        assert_eq!(
-            answer
-                .failures
-                .iter()
-                .map(|it| it.nothing_happened)
-                .collect::<Vec<_>>(),
-            [false, true]
-        );
+        assert_eq!(answer.failures.iter().map(|it| it.nothing_happened).collect::<Vec<_>>(), [false, true]);
     }
 }

@@ -24,8 +24,8 @@ use steadfast_core::{
 };
 
 use crate::{
-    Breaker, BreakerConfig, Bulkhead, BulkheadConfig, Deadline, Error, RateLimit, RateLimitConfig,
-    Retry, RetryConfig, Site, error::is_rejection,
+    Breaker, BreakerConfig, Bulkhead, BulkheadConfig, Deadline, Error, RateLimit, RateLimitConfig, Retry,
+    RetryConfig, Site, error::is_rejection,
 };
 
 /// How calls of one kind are protected. What is left out of a `[resilience.NAME]` table has
@@ -101,18 +101,9 @@ impl Policy {
         Self {
             deadline: config.deadline.get(),
             timeout: config.timeout.get(),
-            bulkhead: config
-                .bulkhead
-                .enabled
-                .then(|| Bulkhead::new(&config.bulkhead, at())),
-            rate_limit: config
-                .rate_limit
-                .enabled
-                .then(|| RateLimit::new(&config.rate_limit, at())),
-            breaker: config
-                .breaker
-                .enabled
-                .then(|| Breaker::new(config.breaker.clone(), at())),
+            bulkhead: config.bulkhead.enabled.then(|| Bulkhead::new(&config.bulkhead, at())),
+            rate_limit: config.rate_limit.enabled.then(|| RateLimit::new(&config.rate_limit, at())),
+            breaker: config.breaker.enabled.then(|| Breaker::new(config.breaker.clone(), at())),
             retry: Retry::new(&config.retry, at()),
             site,
         }
@@ -153,10 +144,7 @@ impl Policy {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let late = |started| Error::Late {
-            name: self.site.name.clone(),
-            started,
-        };
+        let late = |started| Error::Late { name: self.site.name.clone(), started };
         if let Some(limit) = &self.rate_limit {
             limit.take(1, deadline).await?;
         }
@@ -164,12 +152,7 @@ impl Policy {
             self.refund();
             return Err(self.site.reject(late(false)).into());
         }
-        let permit = self
-            .breaker
-            .as_ref()
-            .map(Breaker::admit)
-            .transpose()
-            .inspect_err(|_| self.refund())?;
+        let permit = self.breaker.as_ref().map(Breaker::admit).transpose().inspect_err(|_| self.refund())?;
         let own = deadline.within(self.timeout);
         let (result, unwell) = match own.run(call(attempt, own.clone())).await {
             Ok(Ok(value)) => (Ok(value), Some(false)),
@@ -180,10 +163,7 @@ impl Policy {
             }
             Err(_) if deadline.is_over() => (Err(late(true).into()), Some(true)),
             Err(_) => {
-                let timeout = Error::Timeout {
-                    name: self.site.name.clone(),
-                    after: self.timeout,
-                };
+                let timeout = Error::Timeout { name: self.site.name.clone(), after: self.timeout };
                 (Err(timeout.into()), Some(true))
             }
         };

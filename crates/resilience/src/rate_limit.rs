@@ -69,15 +69,10 @@ struct Bucket {
 impl RateLimit {
     /// A full bucket.
     pub fn new(config: &RateLimitConfig, site: Site) -> Self {
-        let cost = i128::try_from(config.per.get().as_nanos())
-            .unwrap_or(i128::MAX)
-            .max(1);
+        let cost = i128::try_from(config.per.get().as_nanos()).unwrap_or(i128::MAX).max(1);
         let full = cost.saturating_mul(config.burst.get().into());
         Self {
-            bucket: Mutex::new(Bucket {
-                level: full,
-                at: site.world.clock().elapsed(),
-            }),
+            bucket: Mutex::new(Bucket { level: full, at: site.world.clock().elapsed() }),
             permits: config.permits.get().into(),
             cost,
             full,
@@ -88,14 +83,9 @@ impl RateLimit {
     /// Takes `n` tokens, waiting for them if that is allowed. Dropped half-way, it gives
     /// them back.
     pub async fn take(&self, n: u32, deadline: &Deadline) -> Result<(), Error> {
-        let wait = self
-            .reserve(n, self.wait.min(deadline.remaining()))
-            .map_err(|retry_after| {
-                self.site.reject(Error::Limited {
-                    name: self.site.name.clone(),
-                    retry_after,
-                })
-            })?;
+        let wait = self.reserve(n, self.wait.min(deadline.remaining())).map_err(|retry_after| {
+            self.site.reject(Error::Limited { name: self.site.name.clone(), retry_after })
+        })?;
         if !wait.is_zero() {
             let mut reserved = Reserved { of: self, n };
             self.site.world.clock().sleep(wait).await;
@@ -106,21 +96,14 @@ impl RateLimit {
     /// Gives `n` tokens back: what they were taken for did not happen.
     pub fn refund(&self, n: u32) {
         let mut bucket = self.refilled();
-        bucket.level = bucket
-            .level
-            .saturating_add(self.cost.saturating_mul(n.into()))
-            .min(self.full);
+        bucket.level = bucket.level.saturating_add(self.cost.saturating_mul(n.into())).min(self.full);
     }
     /// Takes `n` tokens and says how long to wait for them, or, without taking any, how
     /// long it would be.
     fn reserve(&self, n: u32, wait_max: Duration) -> Result<Duration, Duration> {
         let mut bucket = self.refilled();
-        let level = bucket
-            .level
-            .saturating_sub(self.cost.saturating_mul(n.into()));
-        let debt = u128::try_from(-level)
-            .unwrap_or(0)
-            .div_ceil(self.permits.unsigned_abs());
+        let level = bucket.level.saturating_sub(self.cost.saturating_mul(n.into()));
+        let debt = u128::try_from(-level).unwrap_or(0).div_ceil(self.permits.unsigned_abs());
         let wait = Duration::from_nanos(u64::try_from(debt).unwrap_or(u64::MAX));
         if wait > wait_max {
             return Err(wait);
@@ -132,10 +115,7 @@ impl RateLimit {
         let now = self.site.world.clock().elapsed();
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = i128::try_from(now.saturating_sub(bucket.at).as_nanos()).unwrap_or(i128::MAX);
-        bucket.level = bucket
-            .level
-            .saturating_add(passed.saturating_mul(self.permits))
-            .min(self.full);
+        bucket.level = bucket.level.saturating_add(passed.saturating_mul(self.permits)).min(self.full);
         bucket.at = now;
         bucket
     }
@@ -182,10 +162,7 @@ mod tests {
         let mut third = Box::pin(limit.take(1, &deadline));
         assert!(futures::poll!(&mut third).is_pending());
         let two = Duration::from_secs(2);
-        let refused = Error::Limited {
-            name: "slack".into(),
-            retry_after: two,
-        };
+        let refused = Error::Limited { name: "slack".into(), retry_after: two };
         assert_eq!(limit.take(1, &deadline).await, Err(refused));
         clock.advance(Duration::from_secs(1));
         third.await.expect("its turn came");
@@ -204,15 +181,9 @@ mod tests {
         assert!(futures::poll!(&mut gone).is_pending());
         drop(gone);
         let mut next = Box::pin(limit.take(1, &deadline));
-        assert!(
-            futures::poll!(&mut next).is_pending(),
-            "waits one second, not two"
-        );
+        assert!(futures::poll!(&mut next).is_pending(), "waits one second, not two");
         let soon = Deadline::after(&world, Duration::from_millis(10));
-        assert!(
-            limit.take(1, &soon).await.is_err(),
-            "refused at once when the deadline is nearer"
-        );
+        assert!(limit.take(1, &soon).await.is_err(), "refused at once when the deadline is nearer");
     }
 
     proptest! {

@@ -39,11 +39,7 @@ pub struct Registry {
 impl Registry {
     /// The configured policies.
     pub fn new(configured: &Policies, world: &World, observer: &Arc<dyn Observer>) -> Self {
-        let made = Self {
-            policies: Mutex::default(),
-            world: world.clone(),
-            observer: observer.clone(),
-        };
+        let made = Self { policies: Mutex::default(), world: world.clone(), observer: observer.clone() };
         for (name, config) in configured {
             made.get_or(name, config);
         }
@@ -59,21 +55,12 @@ impl Registry {
     }
     /// The policy of that name; made from `preset` if the configuration has none.
     pub fn get_or(&self, name: &str, preset: &PolicyConfig) -> Arc<Policy> {
-        let make = || {
-            Arc::new(Policy::new(
-                preset,
-                Site::new(name, &self.world, &self.observer),
-            ))
-        };
+        let make = || Arc::new(Policy::new(preset, Site::new(name, &self.world, &self.observer)));
         self.lock().entry(name.into()).or_insert_with(make).clone()
     }
     /// How every breaker stands, by name.
     pub fn breakers(&self) -> Vec<BreakerState> {
-        self.lock()
-            .values()
-            .filter_map(|policy| policy.breaker())
-            .map(Breaker::state)
-            .collect()
+        self.lock().values().filter_map(|policy| policy.breaker()).map(Breaker::state).collect()
     }
     /// Closes the breaker of that policy by hand.
     pub fn reset(&self, name: &str) -> Result<(), UnknownPolicy> {
@@ -108,26 +95,17 @@ mod tests {
 
     fn read(text: &str) -> Result<Policies, String> {
         let config = load::<Config>(Some(("s.toml", text)), &Environment::new());
-        config
-            .map(|config| config.resilience)
-            .map_err(|error| error.to_string())
+        config.map(|config| config.resilience).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_policy_is_configured_by_name_and_mistakes_are_told() {
-        let text =
-            "[resilience.mail]\ntimeout = '7s'\nretry.waits = ['1ms']\nbreaker.enabled = false\n";
+        let text = "[resilience.mail]\ntimeout = '7s'\nretry.waits = ['1ms']\nbreaker.enabled = false\n";
         let policies = read(text).expect("reads");
-        assert_eq!(
-            policies["mail"].timeout,
-            Period::from(Duration::from_secs(7))
-        );
+        assert_eq!(policies["mail"].timeout, Period::from(Duration::from_secs(7)));
         assert_eq!(policies["mail"].bulkhead, PolicyConfig::default().bulkhead);
         for (text, said) in [
-            (
-                "[resilience.mail]\ntimeuot = '7s'\n",
-                "did you mean `timeout`?",
-            ),
+            ("[resilience.mail]\ntimeuot = '7s'\n", "did you mean `timeout`?"),
             (
                 "[resilience.mail.breaker]\nwindow = '0s'\n",
                 "s.toml:2: resilience.mail.breaker.window = \"0s\": expected a period longer than zero",
@@ -153,23 +131,13 @@ mod tests {
         mail.call(&deadline, down).await.expect_err("down");
         registry.get_or("store", &PolicyConfig::store());
         let states = |registry: &Registry| {
-            registry
-                .breakers()
-                .into_iter()
-                .map(|it| (it.name, it.state))
-                .collect::<Vec<_>>()
+            registry.breakers().into_iter().map(|it| (it.name, it.state)).collect::<Vec<_>>()
         };
-        let open = [
-            ("mail".into(), "open".into()),
-            ("store".into(), "closed".into()),
-        ];
+        let open = [("mail".into(), "open".into()), ("store".into(), "closed".into())];
         assert_eq!(states(&registry), open);
         registry.reset("mail").expect("known");
         assert_eq!(states(&registry)[0].1, "closed");
         let unknown = registry.reset("mial").expect_err("unknown").to_string();
-        assert_eq!(
-            unknown,
-            "there is no policy \"mial\"; did you mean \"mail\"?"
-        );
+        assert_eq!(unknown, "there is no policy \"mial\"; did you mean \"mail\"?");
     }
 }

@@ -52,10 +52,7 @@ pub struct RetryConfig {
 impl RetryConfig {
     /// The canonical budget with these waits.
     pub fn waiting(waits: &[Duration]) -> Self {
-        Self {
-            waits: waits.iter().map(|wait| (*wait).into()).collect(),
-            ..Self::default()
-        }
+        Self { waits: waits.iter().map(|wait| (*wait).into()).collect(), ..Self::default() }
     }
 }
 
@@ -88,11 +85,7 @@ pub struct Retry {
 
 impl Retry {
     /// With a full budget.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "0..=1 times 1000"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=1 times 1000")]
     pub fn new(config: &RetryConfig, site: Site) -> Self {
         let waits = if config.enabled { &*config.waits } else { &[] };
         let reserve = u64::from(config.reserve) * TOKEN;
@@ -108,31 +101,20 @@ impl Retry {
     pub fn begin(&self) -> Tries<'_> {
         let paid = |tokens: u64| Some((tokens + self.income).min(self.full));
         let _ = self.tokens.fetch_update(Relaxed, Relaxed, paid);
-        Tries {
-            retry: self,
-            attempt: 1,
-            earlier: None,
-        }
+        Tries { retry: self, attempt: 1, earlier: None }
     }
     /// The wait before the attempt after `attempt`, if there is to be one.
     fn wait(&self, attempt: u32, failure: &Failure, deadline: &Deadline) -> Option<Duration> {
         let longest = *self.waits.get(usize::try_from(attempt - 1).ok()?)?;
         let asked = retry_after(failure).unwrap_or_default();
-        let wait = longest
-            .mul_f64(self.site.world.chance().fraction())
-            .max(asked);
+        let wait = longest.mul_f64(self.site.world.chance().fraction()).max(asked);
         if !failure.retryable || asked > defaults::RETRY_AFTER_MAX || wait >= deadline.remaining() {
             return None;
         }
-        let spent = self
-            .tokens
-            .fetch_update(Relaxed, Relaxed, |tokens| tokens.checked_sub(TOKEN));
+        let spent = self.tokens.fetch_update(Relaxed, Relaxed, |tokens| tokens.checked_sub(TOKEN));
         if spent.is_err() {
             let by = "resilience.retry_budget";
-            self.site.observer.observe(Signal::Rejected {
-                name: &self.site.name,
-                by,
-            });
+            self.site.observer.observe(Signal::Rejected { name: &self.site.name, by });
         }
         spent.ok().map(|_| wait)
     }
@@ -152,11 +134,7 @@ impl Tries<'_> {
     }
     /// After a failed attempt: returns when it is time for the next, or gives the failure
     /// the call ends with. Safe to drop half-way.
-    pub async fn again(
-        &mut self,
-        mut failure: Failure,
-        deadline: &Deadline,
-    ) -> Result<(), Failure> {
+    pub async fn again(&mut self, mut failure: Failure, deadline: &Deadline) -> Result<(), Failure> {
         if let Some(earlier) = self.earlier.take() {
             if is_rejection(&failure) {
                 // What the callee said is worth more than that it was left alone then.
@@ -164,11 +142,8 @@ impl Tries<'_> {
             }
             failure.nothing_happened &= earlier.nothing_happened;
         }
-        let wait = if is_rejection(&failure) {
-            None
-        } else {
-            self.retry.wait(self.attempt, &failure, deadline)
-        };
+        let wait =
+            if is_rejection(&failure) { None } else { self.retry.wait(self.attempt, &failure, deadline) };
         let Some(wait) = wait else {
             return Err(failure);
         };
@@ -176,10 +151,7 @@ impl Tries<'_> {
         let site = &self.retry.site;
         site.world.clock().sleep(wait).await;
         self.attempt += 1;
-        site.observer.observe(Signal::Retry {
-            name: &site.name,
-            attempt: self.attempt,
-        });
+        site.observer.observe(Signal::Retry { name: &site.name, attempt: self.attempt });
         Ok(())
     }
 }
@@ -199,18 +171,13 @@ mod tests {
     #[test]
     fn a_wait_is_random_within_its_bound_and_at_least_what_was_asked_for() {
         let (world, _) = World::manual(1);
-        let config = RetryConfig {
-            reserve: 1_000_000,
-            ..RetryConfig::default()
-        };
+        let config = RetryConfig { reserve: 1_000_000, ..RetryConfig::default() };
         let retry = Retry::new(&config, Site::silent("model", &world));
         let deadline = Deadline::after(&world, Duration::from_secs(100));
         let asking = |secs| with_retry_after(busy(), Duration::from_secs(secs));
         for attempt in 1..=3 {
             let longest = defaults::RETRY_WAITS[attempt as usize - 1];
-            let waits: Vec<_> = (0..200)
-                .filter_map(|_| retry.wait(attempt, &busy(), &deadline))
-                .collect();
+            let waits: Vec<_> = (0..200).filter_map(|_| retry.wait(attempt, &busy(), &deadline)).collect();
             assert_eq!(waits.len(), 200);
             assert!(waits.iter().all(|wait| *wait < longest));
             assert!(waits.iter().max() > Some(&longest.mul_f64(0.9)));
@@ -222,12 +189,7 @@ mod tests {
         for (attempt, failure, deadline, why) in [
             (4, busy(), &deadline, "no wait is left"),
             (1, Failure::refused("no", "no"), &deadline, "it is final"),
-            (
-                1,
-                asking(61),
-                &deadline,
-                "it was asked to stay away for too long",
-            ),
+            (1, asking(61), &deadline, "it was asked to stay away for too long"),
             (1, asking(50), &near, "the deadline is nearer"),
         ] {
             assert_eq!(retry.wait(attempt, &failure, deadline), None, "{why}");
@@ -240,37 +202,19 @@ mod tests {
         let config = RetryConfig::waiting(&[Duration::ZERO, Duration::ZERO]);
         let retry = Retry::new(&config, Site::silent("model", &world));
         let deadline = Deadline::after(&world, Duration::from_secs(1));
-        let sure = Failure {
-            nothing_happened: true,
-            ..busy()
-        };
-        let open = Failure::from(crate::Error::Open {
-            name: "model".into(),
-            retry_after: None,
-        });
+        let sure = Failure { nothing_happened: true, ..busy() };
+        let open = Failure::from(crate::Error::Open { name: "model".into(), retry_after: None });
 
         let mut tries = retry.begin();
-        tries
-            .again(busy(), &deadline)
-            .await
-            .expect("a second attempt");
-        tries
-            .again(sure.clone(), &deadline)
-            .await
-            .expect("a third attempt");
+        tries.again(busy(), &deadline).await.expect("a second attempt");
+        tries.again(sure.clone(), &deadline).await.expect("a third attempt");
         assert_eq!(tries.attempt(), 3);
         assert_eq!(tries.again(sure.clone(), &deadline).await, Err(busy()));
 
         let mut tries = retry.begin();
-        tries
-            .again(busy(), &deadline)
-            .await
-            .expect("a second attempt");
+        tries.again(busy(), &deadline).await.expect("a second attempt");
         assert_eq!(tries.again(open.clone(), &deadline).await, Err(busy()));
-        assert_eq!(
-            retry.begin().again(open.clone(), &deadline).await,
-            Err(open)
-        );
+        assert_eq!(retry.begin().again(open.clone(), &deadline).await, Err(open));
     }
 
     proptest! {

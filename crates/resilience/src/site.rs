@@ -21,11 +21,7 @@ pub struct Site {
 impl Site {
     /// A place of that name.
     pub fn new(name: &str, world: &World, observer: &Arc<dyn Observer>) -> Self {
-        Self {
-            name: name.into(),
-            world: world.clone(),
-            observer: observer.clone(),
-        }
+        Self { name: name.into(), world: world.clone(), observer: observer.clone() }
     }
     /// The same where nobody counts.
     pub fn silent(name: &str, world: &World) -> Self {
@@ -33,10 +29,7 @@ impl Site {
     }
     /// Counts a rejection on its way to the caller.
     pub(crate) fn reject(&self, error: Error) -> Error {
-        self.observer.observe(Signal::Rejected {
-            name: &self.name,
-            by: error.code(),
-        });
+        self.observer.observe(Signal::Rejected { name: &self.name, by: error.code() });
         error
     }
 }

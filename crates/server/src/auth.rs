@@ -29,19 +29,14 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let edge = Edge::from_ref(state);
         let token = bearer(parts)?;
-        let principal = edge
-            .key()
-            .verify(token, edge.world())
-            .map_err(|error| Problem::new(error.failure()))?;
-        let correlation = parts.extensions.get::<RequestContext>().map_or_else(
-            || CorrelationId::next(edge.world()),
-            RequestContext::correlation,
-        );
+        let principal =
+            edge.key().verify(token, edge.world()).map_err(|error| Problem::new(error.failure()))?;
+        let correlation = parts
+            .extensions
+            .get::<RequestContext>()
+            .map_or_else(|| CorrelationId::next(edge.world()), RequestContext::correlation);
         edge.metrics().tenant(&principal.tenant);
-        Ok(Self {
-            principal,
-            correlation,
-        })
+        Ok(Self { principal, correlation })
     }
 }
 
@@ -79,14 +74,6 @@ fn bearer(parts: &Parts) -> Result<&str, Problem> {
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(missing());
     };
-    let (scheme, token) = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .ok_or_else(missing)?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        Ok(token)
-    } else {
-        Err(missing())
-    }
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(missing)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token) } else { Err(missing()) }
 }

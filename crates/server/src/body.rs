@@ -109,34 +109,22 @@ async fn read(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<Bytes, Pro
     let limit = edge.config().body_max;
     let too_large = || {
         let message = format!("the body is larger than {limit}, the most that is taken");
-        Problem::bad_request("request.too_large", message)
-            .with_status(StatusCode::PAYLOAD_TOO_LARGE)
+        Problem::bad_request("request.too_large", message).with_status(StatusCode::PAYLOAD_TOO_LARGE)
     };
-    let said = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let said =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|length| length > limit.get()) {
         return Err(too_large());
     }
-    let collected = edge
-        .within(
-            edge.config().read_timeout.get(),
-            Limited::new(body, limit.as_usize()).collect(),
-        )
-        .await;
+    let collected =
+        edge.within(edge.config().read_timeout.get(), Limited::new(body, limit.as_usize()).collect()).await;
     match collected {
         Some(Ok(body)) => Ok(body.to_bytes()),
         Some(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Some(Err(_)) => Err(Problem::bad_request(
-            "request.cut_off",
-            "the body ended before its end",
-        )),
+        Some(Err(_)) => Err(Problem::bad_request("request.cut_off", "the body ended before its end")),
         None => Err(Problem::bad_request(
             "request.timeout",
-            format!(
-                "the body did not arrive within {}",
-                edge.config().read_timeout
-            ),
+            format!("the body did not arrive within {}", edge.config().read_timeout),
         )
         .with_status(StatusCode::REQUEST_TIMEOUT)),
     }
@@ -160,10 +148,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 fn complain<T: DeserializeOwned>(bytes: &[u8], error: serde_json::Error) -> Problem {
     if !error.is_data() {
-        return Problem::bad_request(
-            "request.invalid_json",
-            format!("the body is not JSON: {error}"),
-        );
+        return Problem::bad_request("request.invalid_json", format!("the body is not JSON: {error}"));
     }
     let mut input = serde_json::Deserializer::from_slice(bytes);
     let tracked = serde_path_to_error::deserialize::<_, T>(&mut input);
@@ -172,10 +157,7 @@ fn complain<T: DeserializeOwned>(bytes: &[u8], error: serde_json::Error) -> Prob
         Ok(_) => (".".into(), error),
     };
     let message = error.to_string();
-    let problem = Problem::bad_request(
-        "request.invalid_body",
-        format!("the body does not read: {message}"),
-    );
+    let problem = Problem::bad_request("request.invalid_body", format!("the body does not read: {message}"));
     match field(&path, &message) {
         Some(field) => problem.with_field(field),
         None => problem,

@@ -8,10 +8,7 @@ use steadfast_resilience::BreakerState;
 use crate::{Edge, Json, Operator, Page, Problem};
 
 pub(crate) async fn list(State(edge): State<Edge>, _: Operator) -> Json<Page<BreakerState>> {
-    Json(Page {
-        items: edge.breakers().breakers(),
-        next: None,
-    })
+    Json(Page { items: edge.breakers().breakers(), next: None })
 }
 
 /// 204: it is closed.

@@ -49,11 +49,7 @@ impl CloudEvent {
             kind: event.kind.clone().into_owned(),
             subject: recorded.stream.as_str().into(),
             time: event.time,
-            datacontenttype: if binary {
-                "application/cbor"
-            } else {
-                "application/json"
-            },
+            datacontenttype: if binary { "application/cbor" } else { "application/json" },
             data,
             data_base64: binary.then(|| STANDARD.encode(&event.body)),
             streamversion: recorded.version,

@@ -41,10 +41,7 @@ impl RequestContext {
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         headers.insert(REQUEST_ID, self.id.clone());
         let trace = self.correlation.0.simple();
-        headers.insert(
-            TRACEPARENT,
-            ascii(&format!("00-{trace}-{:016x}-01", self.span)),
-        );
+        headers.insert(TRACEPARENT, ascii(&format!("00-{trace}-{:016x}-01", self.span)));
     }
 }
 
@@ -55,9 +52,7 @@ fn ascii(text: &str) -> HeaderValue {
 fn is_sane(id: &HeaderValue) -> bool {
     let bytes = id.as_bytes();
     (1..=REQUEST_ID_MAX).contains(&bytes.len())
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
 }
 
 /// The trace id of a `traceparent`; `None` when it breaks the format, which its
@@ -67,14 +62,11 @@ fn trace_id(parent: &str) -> Option<Uuid> {
         text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     };
     let mut parts = parent.split('-');
-    let (version, trace, span, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let shaped = hex(version, 2) && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
     // Later versions may add parts; the first one has none.
     let fits = version != "ff" && (version != "00" || parts.next().is_none());
-    let trace = Uuid::try_parse(trace)
-        .ok()
-        .filter(|trace| !trace.is_nil())?;
+    let trace = Uuid::try_parse(trace).ok().filter(|trace| !trace.is_nil())?;
     (shaped && fits && span.bytes().any(|b| b != b'0')).then_some(trace)
 }
 
@@ -86,10 +78,7 @@ mod tests {
     fn a_trace_id_is_taken_from_a_well_formed_parent_only() {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
         let parent = format!("00-{trace}-00f067aa0ba902b7-01");
-        assert_eq!(
-            trace_id(&parent).map(|id| id.simple().to_string()),
-            Some(trace.into())
-        );
+        assert_eq!(trace_id(&parent).map(|id| id.simple().to_string()), Some(trace.into()));
         for wrong in [
             "",
             "00",

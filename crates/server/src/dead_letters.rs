@@ -23,16 +23,9 @@ pub(crate) async fn list(
     let kind = query.one("kind")?;
     let asked = listing(&caller, &mut query, DEAD_LETTER)?;
     query.finish()?;
-    let asked = ListQuery {
-        kind,
-        statuses,
-        ..asked
-    };
+    let asked = ListQuery { kind, statuses, ..asked };
     let (items, more) = edge.engine().dead_letters(asked).await?;
-    let next = items
-        .last()
-        .filter(|_| more)
-        .map(|last| cursor(last.created, last.id));
+    let next = items.last().filter(|_| more).map(|last| cursor(last.created, last.id));
     Ok(Json(Page { items, next }))
 }
 
@@ -52,9 +45,7 @@ pub(crate) async fn replay(
 ) -> Result<StatusCode, Problem> {
     find(&edge, &caller, id).await?;
     let principal = &caller.principal;
-    edge.engine()
-        .replay(&principal.tenant, id, &principal.user)
-        .await?;
+    edge.engine().replay(&principal.tenant, id, &principal.user).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -76,11 +76,7 @@ impl Edge {
         self.inner.stopping.load(Ordering::Relaxed)
     }
     /// `work`, if it ends within `limit`. Dropping it half-way must be fine.
-    pub(crate) async fn within<T>(
-        &self,
-        limit: Duration,
-        work: impl Future<Output = T>,
-    ) -> Option<T> {
+    pub(crate) async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             done = work => Some(done),
@@ -91,8 +87,6 @@ impl Edge {
 
 impl std::fmt::Debug for Edge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Edge")
-            .field("config", &self.inner.config)
-            .finish_non_exhaustive()
+        f.debug_struct("Edge").field("config", &self.inner.config).finish_non_exhaustive()
     }
 }

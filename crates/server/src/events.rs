@@ -21,9 +21,7 @@ pub(crate) async fn list(
     mut query: Query,
 ) -> Result<Json<Page<CloudEvent>>, Problem> {
     let cursor = "a position that an earlier answer returned";
-    let mut after = query
-        .read::<Position>("after", cursor)?
-        .unwrap_or(Position::START);
+    let mut after = query.read::<Position>("after", cursor)?.unwrap_or(Position::START);
     let stream = query.one("stream")?;
     let limit = query.limit(LIMIT_DEFAULT)?;
     let wait = query
@@ -32,20 +30,14 @@ pub(crate) async fn list(
         .min(edge.config().wait_max.get());
     let last = query.read::<usize>("last", "a whole number")?;
     query.finish()?;
-    let wanted = Wanted {
-        principal: &caller.principal,
-        stream: stream.as_deref(),
-    };
+    let wanted = Wanted { principal: &caller.principal, stream: stream.as_deref() };
     let until = edge.world().clock().elapsed() + wait;
     let log = edge.engine().log().identity();
     if let Some(last) = last {
         let covers = |recorded: &Recorded| wanted.covers(recorded);
         let page = newest(&**edge.engine().log(), last.min(LIMIT_MAX), covers).await?;
         let items = page.events.iter().map(|it| CloudEvent::of(&log, it));
-        return Ok(Json(Page {
-            items: items.collect(),
-            next: Some(page.next.to_string()),
-        }));
+        return Ok(Json(Page { items: items.collect(), next: Some(page.next.to_string()) }));
     }
     let mut items = Vec::new();
     for _ in 0..PAGES_MAX {
@@ -74,10 +66,7 @@ pub(crate) async fn list(
 /// What comes after a position, waiting for it if there is time left.
 async fn read(edge: &Edge, after: Position, left: Duration) -> Result<LogPage, Problem> {
     let log = &**edge.engine().log();
-    let nothing = LogPage {
-        events: Vec::new(),
-        next: after,
-    };
+    let nothing = LogPage { events: Vec::new(), next: after };
     Ok(if left.is_zero() {
         log.read_all(after, PAGE).await?
     } else {
@@ -96,12 +85,8 @@ struct Wanted<'a> {
 impl Wanted<'_> {
     /// An operator sees their tenant's events, an admin the whole node's.
     fn covers(&self, recorded: &Recorded) -> bool {
-        let theirs =
-            self.principal.role == Role::Admin || recorded.stream.tenant() == self.principal.tenant;
-        theirs
-            && self
-                .stream
-                .is_none_or(|wanted| under(&recorded.stream, wanted))
+        let theirs = self.principal.role == Role::Admin || recorded.stream.tenant() == self.principal.tenant;
+        theirs && self.stream.is_none_or(|wanted| under(&recorded.stream, wanted))
     }
 }
 

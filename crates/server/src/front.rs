@@ -61,9 +61,7 @@ fn finish(context: &RequestContext, mut response: Response) -> Response {
     let status = response.status();
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
-        None if (status.is_client_error() || status.is_server_error())
-            && !has_json(response.headers()) =>
-        {
+        None if (status.is_client_error() || status.is_server_error()) && !has_json(response.headers()) => {
             Problem::of_status(status)
         }
         None => {
@@ -91,18 +89,13 @@ fn finish(context: &RequestContext, mut response: Response) -> Response {
 }
 
 fn has_json(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|it| it.as_bytes().starts_with(b"application/json"))
+    headers.get(header::CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/json"))
 }
 
 /// Answers are somebody's; nobody in between shall keep or reinterpret them.
 fn no_store(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 fn panicked(context: &RequestContext) -> Problem {
@@ -116,7 +109,8 @@ fn panicked(context: &RequestContext) -> Problem {
 }
 
 fn timed_out() -> Problem {
-    let message = "the request took too long; ask again with the same idempotency key to learn whether it was done";
+    let message =
+        "the request took too long; ask again with the same idempotency key to learn whether it was done";
     Problem::new(Failure::internal("node.timeout", message).retryable())
         .with_status(StatusCode::GATEWAY_TIMEOUT)
 }

@@ -11,10 +11,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const KEY_MAX: usize = 255;
 
 /// The header of an answer that was given before.
-pub const REPLAYED: (HeaderName, HeaderValue) = (
-    HeaderName::from_static("idempotency-replayed"),
-    HeaderValue::from_static("true"),
-);
+pub const REPLAYED: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"));
 
 /// What the caller calls this request, so that sending it twice does it once.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,15 +55,10 @@ fn read(headers: &HeaderMap) -> Result<Option<Key>, Problem> {
         (None, _) => Ok(None),
         (Some(_), Some(_)) => refuse("Idempotency-Key: given more than once"),
         (Some(value), None) => match value.to_str() {
-            Ok(text)
-                if (1..=KEY_MAX).contains(&text.len())
-                    && text.bytes().all(|b| b.is_ascii_graphic()) =>
-            {
+            Ok(text) if (1..=KEY_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) => {
                 Ok(Some(Key(text.into())))
             }
-            _ => refuse(
-                "Idempotency-Key: expected 1 to 255 visible ASCII characters, such as a UUID",
-            ),
+            _ => refuse("Idempotency-Key: expected 1 to 255 visible ASCII characters, such as a UUID"),
         },
     }
 }

@@ -54,28 +54,21 @@ impl NodeKey {
 }
 
 fn failed(path: &Path, source: io::Error) -> KeyFileError {
-    KeyFileError::Io {
-        path: path.into(),
-        source,
-    }
+    KeyFileError::Io { path: path.into(), source }
 }
 
 fn load(path: &Path) -> Result<Secret<[u8; 32]>, KeyFileError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = fs::metadata(path)
-            .map_err(|source| failed(path, source))?
-            .permissions()
-            .mode();
+        let mode = fs::metadata(path).map_err(|source| failed(path, source))?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(KeyFileError::Open(path.into()));
         }
     }
     let text = fs::read_to_string(path).map_err(|source| failed(path, source))?;
     let mut key = [0; 32];
-    hex::decode_to_slice(text.trim_end(), &mut key)
-        .map_err(|_| KeyFileError::Shape(path.into()))?;
+    hex::decode_to_slice(text.trim_end(), &mut key).map_err(|_| KeyFileError::Shape(path.into()))?;
     Ok(Secret::new(key))
 }
 

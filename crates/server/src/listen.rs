@@ -35,8 +35,7 @@ pub(crate) async fn serve(
                 return;
             };
             let stream = accept(&edge, &listener).await;
-            let connection =
-                connection(edge.clone(), router.clone(), stream, stopped.clone(), place);
+            let connection = connection(edge.clone(), router.clone(), stream, stopped.clone(), place);
             tokio::spawn(connection);
         }
     };
@@ -60,9 +59,7 @@ async fn accept(edge: &Edge, listener: &TcpListener) -> TcpStream {
             Ok((stream, _)) => return stream,
             Err(error) if of_one_connection(&error) => {}
             Err(_) => {
-                tracing::warn!(
-                    "a connection could not be accepted: the machine is short of sockets"
-                );
+                tracing::warn!("a connection could not be accepted: the machine is short of sockets");
                 edge.world().clock().sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -72,9 +69,7 @@ async fn accept(edge: &Edge, listener: &TcpListener) -> TcpStream {
 fn of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
 }
 

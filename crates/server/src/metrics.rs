@@ -54,10 +54,7 @@ labels! {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "the labels' names are OpenTelemetry's"
-)]
+#[expect(clippy::struct_field_names, reason = "the labels' names are OpenTelemetry's")]
 struct Http {
     http_request_method: &'static str,
     http_route: String,
@@ -123,98 +120,50 @@ impl Metrics {
         let of = &mut self.registry;
         let seconds = || Unit::Seconds;
         let name = |name: &str| format!("steadfast_{name}");
-        of.register(
-            name("runs"),
-            "Runs by the state they reached",
-            self.runs.clone(),
-        );
-        of.register(
-            name("runs_active"),
-            "Runs in memory",
-            self.runs_active.clone(),
-        );
+        of.register(name("runs"), "Runs by the state they reached", self.runs.clone());
+        of.register(name("runs_active"), "Runs in memory", self.runs_active.clone());
         of.register(name("steps"), "Steps by how they ended", self.steps.clone());
         let help = "From the start of a step's attempt to its end";
-        of.register_with_unit(
-            name("step_duration"),
-            help,
-            seconds(),
-            self.step_duration.clone(),
-        );
+        of.register_with_unit(name("step_duration"), help, seconds(), self.step_duration.clone());
         let help = "Commits that shared a sync";
         of.register(name("store_group_commits"), help, self.groups.clone());
         let help = "From a group's first write to the end of its sync";
-        of.register_with_unit(
-            name("store_group_duration"),
-            help,
-            seconds(),
-            self.group_duration.clone(),
-        );
-        of.register(
-            name("store_commits"),
-            "Commits made durable",
-            self.commits.clone(),
-        );
+        of.register_with_unit(name("store_group_duration"), help, seconds(), self.group_duration.clone());
+        of.register(name("store_commits"), "Commits made durable", self.commits.clone());
         let help = "Groups of commits that failed as a whole";
         of.register(name("store_errors"), help, self.store_errors.clone());
         of.register(name("retries"), "Calls tried again", self.retries.clone());
-        of.register(
-            name("rejections"),
-            "Calls turned away",
-            self.rejections.clone(),
-        );
-        of.register(
-            name("fallbacks"),
-            "Answers of a fallback",
-            self.fallbacks.clone(),
-        );
+        of.register(name("rejections"), "Calls turned away", self.rejections.clone());
+        of.register(name("fallbacks"), "Answers of a fallback", self.fallbacks.clone());
         let help = "Changes of state of breakers";
         of.register(name("breaker_changes"), help, self.breaker_changes.clone());
-        of.register(
-            name("breaker_open"),
-            "1 while a breaker is not closed",
-            self.breaker_open.clone(),
-        );
+        of.register(name("breaker_open"), "1 while a breaker is not closed", self.breaker_open.clone());
         let help = "Requests with an access token, by tenant";
         of.register(name("tenant_requests"), help, self.tenant_requests.clone());
         let help = "From a request's head to its answer";
-        of.register_with_unit(
-            "http_server_request_duration",
-            help,
-            seconds(),
-            self.requests.clone(),
-        );
+        of.register_with_unit("http_server_request_duration", help, seconds(), self.requests.clone());
     }
 
     /// One answered request. `route` is the template.
     pub(crate) fn request(&self, method: &'static str, route: &str, status: u16, took: Duration) {
-        let labels = Http {
-            http_request_method: method,
-            http_route: route.into(),
-            http_response_status_code: status,
-        };
-        self.requests
-            .get_or_create(&labels)
-            .observe(took.as_secs_f64());
+        let labels =
+            Http { http_request_method: method, http_route: route.into(), http_response_status_code: status };
+        self.requests.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     /// One authenticated request.
     pub(crate) fn tenant(&self, tenant: &TenantId) {
         let mut known = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        let named =
-            known.contains(tenant) || known.len() < TENANTS_MAX && known.insert(tenant.clone());
+        let named = known.contains(tenant) || known.len() < TENANTS_MAX && known.insert(tenant.clone());
         drop(known);
         let tenant = if named { tenant.as_str() } else { "_other" };
-        let labels = Tenant {
-            tenant: tenant.into(),
-        };
+        let labels = Tenant { tenant: tenant.into() };
         self.tenant_requests.get_or_create(&labels).inc();
     }
 
     /// Everything, as OpenMetrics text.
     pub(crate) fn text(&self, runs_active: usize) -> String {
-        self.runs_active
-            .set(i64::try_from(runs_active).unwrap_or(i64::MAX));
+        self.runs_active.set(i64::try_from(runs_active).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
@@ -223,28 +172,17 @@ impl Metrics {
 }
 
 impl Observer for Metrics {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a group has at most some thousand commits"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a group has at most some thousand commits")]
     fn observe(&self, signal: Signal<'_>) {
         match signal {
             Signal::Run { workflow, status } => {
                 let (workflow, status) = (workflow.into(), status.into());
                 self.runs.get_or_create(&Run { workflow, status }).inc();
             }
-            Signal::Step {
-                action,
-                outcome,
-                took,
-            } => {
+            Signal::Step { action, outcome, took } => {
                 let (action, outcome): (String, _) = (action.into(), outcome.into());
-                let of = Action {
-                    action: action.clone(),
-                };
-                self.step_duration
-                    .get_or_create(&of)
-                    .observe(took.as_secs_f64());
+                let of = Action { action: action.clone() };
+                self.step_duration.get_or_create(&of).observe(took.as_secs_f64());
                 self.steps.get_or_create(&StepEnd { action, outcome }).inc();
             }
             Signal::Group { commits, took } => {
@@ -262,9 +200,7 @@ impl Observer for Metrics {
             }
             Signal::Rejected { name, by } => {
                 let (policy, by) = (name.into(), by.into());
-                self.rejections
-                    .get_or_create(&Rejection { policy, by })
-                    .inc();
+                self.rejections.get_or_create(&Rejection { policy, by }).inc();
             }
             Signal::Fallback { name, level } => {
                 let (policy, level) = (name.into(), level.into());
@@ -273,13 +209,9 @@ impl Observer for Metrics {
             Signal::Breaker { name, state } => {
                 let (policy, breaker) = (name.into(), name.into());
                 let open = i64::from(state != "closed");
-                self.breaker_open
-                    .get_or_create(&Policy { policy })
-                    .set(open);
+                self.breaker_open.get_or_create(&Policy { policy }).set(open);
                 let state = state.into();
-                self.breaker_changes
-                    .get_or_create(&Change { breaker, state })
-                    .inc();
+                self.breaker_changes.get_or_create(&Change { breaker, state }).inc();
             }
             _ => {}
         }

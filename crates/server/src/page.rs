@@ -33,13 +33,8 @@ impl Query {
     pub fn cursor<T>(&mut self, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
         self.one("cursor")?
             .map(|text| {
-                read(&text).ok_or_else(|| {
-                    unreadable(
-                        "cursor",
-                        &text,
-                        "the `next` of an earlier page of this list",
-                    )
-                })
+                read(&text)
+                    .ok_or_else(|| unreadable("cursor", &text, "the `next` of an earlier page of this list"))
             })
             .transpose()
     }

@@ -26,15 +26,9 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let wait = parts
-            .headers
-            .get_all(PREFER)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .find_map(wait);
-        Ok(Self {
-            wait: wait.map(|wait| wait.min(Edge::from_ref(state).config().wait_max.get())),
-        })
+        let wait =
+            parts.headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()).find_map(wait);
+        Ok(Self { wait: wait.map(|wait| wait.min(Edge::from_ref(state).config().wait_max.get())) })
     }
 }
 
@@ -49,10 +43,7 @@ fn wait(text: &str) -> Option<Duration> {
 /// Says that the preference was heeded, and how far.
 pub fn applied(wait: Duration) -> [(HeaderName, HeaderValue); 1] {
     let value = HeaderValue::from_str(&format!("wait={}", wait.as_secs()));
-    [(
-        PREFERENCE_APPLIED,
-        value.unwrap_or_else(|_| HeaderValue::from_static("wait")),
-    )]
+    [(PREFERENCE_APPLIED, value.unwrap_or_else(|_| HeaderValue::from_static("wait")))]
 }
 
 #[cfg(test)]

@@ -32,12 +32,7 @@ struct Parts {
 impl Problem {
     /// The failure under its own status.
     pub fn new(failure: Failure) -> Self {
-        Self(Box::new(Parts {
-            status: status(&failure),
-            failure,
-            field: None,
-            id: None,
-        }))
+        Self(Box::new(Parts { status: status(&failure), failure, field: None, id: None }))
     }
     /// A request that is wrong as it stands: 400.
     pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
@@ -45,9 +40,7 @@ impl Problem {
     }
     /// One value of the request is wrong: 400.
     pub fn bad_field(field: impl Into<String>, error: &impl Coded) -> Self {
-        Self::new(error.failure())
-            .with_status(StatusCode::BAD_REQUEST)
-            .with_field(field)
+        Self::new(error.failure()).with_status(StatusCode::BAD_REQUEST).with_field(field)
     }
     /// Under another status.
     pub fn with_status(mut self, status: StatusCode) -> Self {
@@ -77,22 +70,17 @@ impl Problem {
     /// a method that is not allowed.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         let (code, message) = match status {
-            StatusCode::NOT_FOUND => (
-                "request.no_such_path",
-                "there is nothing under this path; the interface is under /api/v1",
-            ),
-            StatusCode::METHOD_NOT_ALLOWED => (
-                "request.method_not_allowed",
-                "this path does not take this method; see the Allow header",
-            ),
+            StatusCode::NOT_FOUND => {
+                ("request.no_such_path", "there is nothing under this path; the interface is under /api/v1")
+            }
+            StatusCode::METHOD_NOT_ALLOWED => {
+                ("request.method_not_allowed", "this path does not take this method; see the Allow header")
+            }
             StatusCode::PAYLOAD_TOO_LARGE => ("request.too_large", "the request is too large"),
             StatusCode::BAD_REQUEST => ("request.invalid", "the request does not read"),
             _ if status.is_client_error() => ("request.refused", "the request was refused"),
             _ => {
-                return Self::new(Failure::internal(
-                    "node.failed",
-                    "the answer could not be made",
-                ));
+                return Self::new(Failure::internal("node.failed", "the answer could not be made"));
             }
         };
         Self::new(Failure::refused(code, message)).with_status(status)

@@ -17,14 +17,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let pairs = axum::extract::Query::try_from_uri(&parts.uri)
-            .map_err(|_| {
-                invalid("the query does not read: write name=value&name=value, percent-encoded")
-            })?
+            .map_err(|_| invalid("the query does not read: write name=value&name=value, percent-encoded"))?
             .0;
-        Ok(Self {
-            pairs,
-            taken: Vec::new(),
-        })
+        Ok(Self { pairs, taken: Vec::new() })
     }
 }
 
@@ -36,9 +31,7 @@ impl Query {
     /// Every value under a name.
     pub fn many(&mut self, name: &'static str) -> Vec<String> {
         self.taken.push(name);
-        let (taken, rest) = std::mem::take(&mut self.pairs)
-            .into_iter()
-            .partition(|(given, _)| given == name);
+        let (taken, rest) = std::mem::take(&mut self.pairs).into_iter().partition(|(given, _)| given == name);
         self.pairs = rest;
         let taken: Vec<(String, String)> = taken;
         taken.into_iter().map(|(_, value)| value).collect()
@@ -52,14 +45,8 @@ impl Query {
         Ok(values.pop())
     }
     /// The one value under a name, read; `rule` says what was expected.
-    pub fn read<T: FromStr>(
-        &mut self,
-        name: &'static str,
-        rule: &str,
-    ) -> Result<Option<T>, Problem> {
-        self.one(name)?
-            .map(|text| text.parse().map_err(|_| unreadable(name, &text, rule)))
-            .transpose()
+    pub fn read<T: FromStr>(&mut self, name: &'static str, rule: &str) -> Result<Option<T>, Problem> {
+        self.one(name)?.map(|text| text.parse().map_err(|_| unreadable(name, &text, rule))).transpose()
     }
     /// Refuses what is left.
     pub fn finish(self) -> Result<(), Problem> {
@@ -96,9 +83,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let bad = |message: String| {
-            Problem::bad_request("request.invalid_path", message).with_field("id")
-        };
+        let bad = |message: String| Problem::bad_request("request.invalid_path", message).with_field("id");
         let text = axum::extract::Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|_| bad("the path does not read".into()))?

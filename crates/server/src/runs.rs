@@ -14,9 +14,8 @@ use steadfast_engine::{Data, Priority, RunView, Settled, Start, Status, record::
 use steadfast_log::{ListQuery, Listing, StreamId};
 
 use crate::{
-    Caller, CloudEvent, Edge, Json, LIMIT_DEFAULT, OptionalKey, Page, Place, Prefer, Problem,
-    Query, REPLAYED, auth::forbidden, idempotency::key_required, prefer::applied,
-    query::unreadable,
+    Caller, CloudEvent, Edge, Json, LIMIT_DEFAULT, OptionalKey, Page, Place, Prefer, Problem, Query,
+    REPLAYED, auth::forbidden, idempotency::key_required, prefer::applied, query::unreadable,
 };
 
 /// The operation that keys of `POST /runs` belong to.
@@ -40,9 +39,7 @@ pub(crate) struct StartRequest {
 impl StartRequest {
     fn input(&self) -> Result<Data, Failure> {
         // Never read as `Data`, which would take the caller's word for a stored value.
-        self.input
-            .as_ref()
-            .map_or_else(|| Ok(Data::null()), Data::of)
+        self.input.as_ref().map_or_else(|| Ok(Data::null()), Data::of)
     }
     /// Equal requests have equal hashes, however they are spelled.
     fn hash(&self) -> Result<Hash, Problem> {
@@ -51,13 +48,7 @@ impl StartRequest {
             Problem::bad_request("request.invalid_body", error.to_string()).with_field("input")
         };
         let input: Value = serde_json::from_str(input).map_err(wrong)?;
-        let parts = (
-            &self.workflow,
-            input,
-            &self.labels,
-            self.deadline,
-            self.priority,
-        );
+        let parts = (&self.workflow, input, &self.labels, self.deadline, self.priority);
         Hash::of(&parts).map_err(wrong)
     }
 }
@@ -85,12 +76,7 @@ impl RunRef {
             Some(Err(failure)) => (None, Some(failure)),
             None => (None, None),
         };
-        Self {
-            id,
-            status,
-            output,
-            failure,
-        }
+        Self { id, status, output, failure }
     }
 }
 
@@ -142,12 +128,7 @@ pub(crate) async fn start(
         deadline: request.deadline.map(Period::get),
         correlation: Some(caller.correlation),
         key,
-        ..Start::new(
-            principal.tenant.clone(),
-            &principal.user,
-            request.workflow,
-            input,
-        )
+        ..Start::new(principal.tenant.clone(), &principal.user, request.workflow, input)
     };
     answer_start(&edge, start, prefer).await
 }
@@ -209,15 +190,7 @@ pub(crate) async fn list(
     let labels = labels(query.many("label"))?;
     let asked = listing(&caller, &mut query, RUN)?;
     query.finish()?;
-    let page = edge
-        .engine()
-        .list_runs(ListQuery {
-            kind,
-            statuses,
-            labels,
-            ..asked
-        })
-        .await?;
+    let page = edge.engine().list_runs(ListQuery { kind, statuses, labels, ..asked }).await?;
     let last = page.rows.last().filter(|_| page.more);
     let next = last.map(|row| cursor(row.created, row.stream.name()));
     let items = page.rows.into_iter().map(RunRow::from).collect();
@@ -228,9 +201,7 @@ pub(crate) async fn list(
 fn labels(texts: Vec<String>) -> Result<BTreeMap<String, String>, Problem> {
     let mut labels = BTreeMap::new();
     for text in texts {
-        let pair = text
-            .split_once(['=', ':'])
-            .filter(|(name, _)| check_name("label", name).is_ok());
+        let pair = text.split_once(['=', ':']).filter(|(name, _)| check_name("label", name).is_ok());
         let Some((name, value)) = pair else {
             return Err(unreadable("label", &text, "name=value"));
         };
@@ -253,9 +224,7 @@ pub(crate) fn listing(
     } else if asked.is_none_or(|asked| asked == principal.user) {
         Some(principal.user.clone())
     } else {
-        return Err(Problem::new(forbidden(
-            "principal: only operators see other people's",
-        )));
+        return Err(Problem::new(forbidden("principal: only operators see other people's")));
     };
     let after = query.cursor(|text| {
         let (created, name) = text.split_once('-')?;

@@ -10,8 +10,8 @@ use steadfast_resilience::Registry;
 use tokio::net::TcpListener;
 
 use crate::{
-    App, Edge, Metrics, NodeKey, ServerConfig, breakers, dead_letters, events, front, health,
-    listen, runs, signals,
+    App, Edge, Metrics, NodeKey, ServerConfig, breakers, dead_letters, events, front, health, listen, runs,
+    signals,
 };
 
 /// What a server is put together from.
@@ -40,13 +40,7 @@ pub struct Server {
 impl Server {
     /// Puts a server together. It serves nothing yet.
     pub fn new(parts: ServerParts) -> Self {
-        let edge = Edge::new(
-            parts.engine,
-            parts.key,
-            parts.config,
-            parts.metrics,
-            parts.breakers,
-        );
+        let edge = Edge::new(parts.engine, parts.key, parts.config, parts.metrics, parts.breakers);
         let mut api = engine_routes().with_state(edge.clone());
         for app in &parts.apps {
             api = api.nest(&format!("/{}", app.name()), app.routes(edge.clone()));

@@ -8,8 +8,7 @@ use steadfast_core::{RunId, id_type};
 use steadfast_engine::Data;
 
 use crate::{
-    Caller, Edge, Operator, OptionalKey, OrDefault, Place, Problem, REPLAYED, RawJson,
-    runs::check_own,
+    Caller, Edge, Operator, OptionalKey, OrDefault, Place, Problem, REPLAYED, RawJson, runs::check_own,
 };
 
 id_type!(
@@ -43,14 +42,7 @@ pub(crate) async fn signal(
     let value = Data::of(&value)?;
     let replayed = edge
         .engine()
-        .signal(
-            &principal.tenant,
-            run,
-            message.map(|it| it.0),
-            &principal.user,
-            &name,
-            value,
-        )
+        .signal(&principal.tenant, run, message.map(|it| it.0), &principal.user, &name, value)
         .await?;
     Ok(accepted(replayed))
 }
@@ -84,13 +76,7 @@ pub(crate) async fn cancel(
     let message = MessageId::under(&key, &caller, "runs.cancel", run);
     let replayed = edge
         .engine()
-        .cancel(
-            &principal.tenant,
-            run,
-            message.map(|it| it.0),
-            &principal.user,
-            &why.reason,
-        )
+        .cancel(&principal.tenant, run, message.map(|it| it.0), &principal.user, &why.reason)
         .await?;
     Ok(accepted(replayed))
 }
@@ -103,8 +89,6 @@ pub(crate) async fn kill(
     OrDefault(why): OrDefault<Reason>,
 ) -> Result<StatusCode, Problem> {
     let principal = &caller.principal;
-    edge.engine()
-        .kill(&principal.tenant, run, &principal.user, &why.reason)
-        .await?;
+    edge.engine().kill(&principal.tenant, run, &principal.user, &why.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,9 +9,7 @@ use std::fmt;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
-use steadfast_core::{
-    Coded, Fault, Principal, Role, TenantId, World, principal::check_name, secret::Secret,
-};
+use steadfast_core::{Coded, Fault, Principal, Role, TenantId, World, principal::check_name, secret::Secret};
 
 const ISSUER: &str = "steadfast";
 const AUDIENCE: &str = "steadfast-api";
@@ -23,9 +21,7 @@ const TOKEN_BYTES_MAX: usize = 2_048;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Not a token of this node.
-    #[error(
-        "the token was not issued by this node, or was changed: get one with `steadfast token`"
-    )]
+    #[error("the token was not issued by this node, or was changed: get one with `steadfast token`")]
     Invalid,
     /// It was good once.
     #[error("the token has expired: get another one with `steadfast token`")]
@@ -116,10 +112,7 @@ impl NodeKey {
             nbf: now.seconds(),
             jti: world.uuid(),
         };
-        #[expect(
-            clippy::expect_used,
-            reason = "the claims are JSON and HMAC takes any key"
-        )]
+        #[expect(clippy::expect_used, reason = "the claims are JSON and HMAC takes any key")]
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
             .expect("plain claims are signed");
         Ok(token)
@@ -150,11 +143,7 @@ impl NodeKey {
         if claims.nbf > now || claims.iat > now {
             return Err(TokenError::NotYet);
         }
-        Ok(Principal {
-            tenant: claims.tenant,
-            user: claims.sub,
-            role: claims.role,
-        })
+        Ok(Principal { tenant: claims.tenant, user: claims.sub, role: claims.role })
     }
 }
 

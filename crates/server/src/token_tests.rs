@@ -13,11 +13,7 @@ fn key() -> NodeKey {
 }
 
 fn ana() -> Principal {
-    Principal {
-        tenant: TenantId::default(),
-        user: "ana".into(),
-        role: Role::User,
-    }
+    Principal { tenant: TenantId::default(), user: "ana".into(), role: Role::User }
 }
 
 fn claims(world: &World) -> Value {
@@ -31,23 +27,16 @@ fn claims(world: &World) -> Value {
 
 /// Signed with the node's own key, whatever it says.
 fn signed(header: &str, claims: &str) -> String {
-    let message = format!(
-        "{}.{}",
-        URL_SAFE_NO_PAD.encode(header),
-        URL_SAFE_NO_PAD.encode(claims)
-    );
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signature =
-        jsonwebtoken::crypto::sign(message.as_bytes(), &key().encoding, Algorithm::HS256)
-            .expect("signs");
+        jsonwebtoken::crypto::sign(message.as_bytes(), &key().encoding, Algorithm::HS256).expect("signs");
     format!("{message}.{signature}")
 }
 
 #[test]
 fn a_minted_token_speaks_for_its_principal_until_it_expires() {
     let (world, clock) = World::manual(1);
-    let token = key()
-        .mint(&ana(), Duration::from_secs(60), &world)
-        .expect("a name");
+    let token = key().mint(&ana(), Duration::from_secs(60), &world).expect("a name");
     assert_eq!(key().verify(&token, &world), Ok(ana()));
     clock.advance(Duration::from_secs(59));
     assert_eq!(key().verify(&token, &world), Ok(ana()));
@@ -60,9 +49,7 @@ fn a_minted_token_speaks_for_its_principal_until_it_expires() {
 #[test]
 fn a_token_of_another_key_or_with_a_changed_byte_is_refused() {
     let (world, _) = World::manual(1);
-    let token = key()
-        .mint(&ana(), Duration::from_secs(60), &world)
-        .expect("a name");
+    let token = key().mint(&ana(), Duration::from_secs(60), &world).expect("a name");
     let other = NodeKey::new(&Secret::new([8; 32]));
     assert_eq!(other.verify(&token, &world), Err(TokenError::Invalid));
     for place in 0..token.len() {
@@ -71,34 +58,15 @@ fn a_token_of_another_key_or_with_a_changed_byte_is_refused() {
         let changed = String::from_utf8(bytes).expect("ascii");
         assert!(key().verify(&changed, &world).is_err(), "byte {place}");
     }
-    assert!(
-        key()
-            .mint(
-                &Principal {
-                    user: "a\0b".into(),
-                    ..ana()
-                },
-                Duration::MAX,
-                &world
-            )
-            .is_err()
-    );
+    assert!(key().mint(&Principal { user: "a\0b".into(), ..ana() }, Duration::MAX, &world).is_err());
 }
 
 #[test]
 fn a_header_may_say_nothing_but_the_one_algorithm_and_the_type() {
     let (world, _) = World::manual(1);
     let body = claims(&world).to_string();
-    for fine in [
-        HEADER,
-        r#"{"typ":"JWT","alg":"HS256"}"#,
-        r#"{"alg":"HS256"}"#,
-    ] {
-        assert_eq!(
-            key().verify(&signed(fine, &body), &world),
-            Ok(ana()),
-            "{fine}"
-        );
+    for fine in [HEADER, r#"{"typ":"JWT","alg":"HS256"}"#, r#"{"alg":"HS256"}"#] {
+        assert_eq!(key().verify(&signed(fine, &body), &world), Ok(ana()), "{fine}");
     }
     for wrong in [
         r#"{"typ":"JWT"}"#,
@@ -136,35 +104,20 @@ fn a_header_may_say_nothing_but_the_one_algorithm_and_the_type() {
 fn every_claim_is_required_once_and_with_its_type() {
     let (world, _) = World::manual(1);
     let good = claims(&world);
-    assert_eq!(
-        key().verify(&signed(HEADER, &good.to_string()), &world),
-        Ok(ana())
-    );
+    assert_eq!(key().verify(&signed(HEADER, &good.to_string()), &world), Ok(ana()));
     for name in good.as_object().expect("object").keys() {
         let mut less = good.clone();
         less.as_object_mut().expect("object").remove(name);
         let without = signed(HEADER, &less.to_string());
-        assert_eq!(
-            key().verify(&without, &world),
-            Err(TokenError::Invalid),
-            "no {name}"
-        );
+        assert_eq!(key().verify(&without, &world), Err(TokenError::Invalid), "no {name}");
         let member = format!(",\"{name}\":{}}}", good[name]);
         let twice = signed(HEADER, &good.to_string().replacen('}', &member, 1));
-        assert_eq!(
-            key().verify(&twice, &world),
-            Err(TokenError::Invalid),
-            "two {name}"
-        );
+        assert_eq!(key().verify(&twice, &world), Err(TokenError::Invalid), "two {name}");
     }
     let now = world.now().seconds();
     for (name, value, error) in [
         ("exp", json!(now), TokenError::Invalid),
-        (
-            "exp",
-            json!(now + 60).to_string().into(),
-            TokenError::Invalid,
-        ),
+        ("exp", json!(now + 60).to_string().into(), TokenError::Invalid),
         ("exp", json!(1e30), TokenError::Invalid),
         ("exp", json!(true), TokenError::Invalid),
         ("exp", Value::Null, TokenError::Invalid),
@@ -214,10 +167,6 @@ fn what_is_not_three_clean_segments_is_refused() {
         token.replace('.', ".."),
         format!("{token}{}", "A".repeat(4_000)),
     ] {
-        assert_eq!(
-            key().verify(&wrong, &world),
-            Err(TokenError::Invalid),
-            "{wrong}"
-        );
+        assert_eq!(key().verify(&wrong, &world), Err(TokenError::Invalid), "{wrong}");
     }
 }

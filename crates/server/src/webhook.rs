@@ -111,9 +111,7 @@ impl Webhook {
         }
         let secret = config.secret.read(env)?;
         let secret = match secret.reveal().strip_prefix("whsec_") {
-            Some(text) => STANDARD
-                .decode(text)
-                .map_err(|_| WebhookError::WeakSecret)?,
+            Some(text) => STANDARD.decode(text).map_err(|_| WebhookError::WeakSecret)?,
             None => secret.reveal().clone().into_bytes(),
         };
         if secret.len() < SECRET_BYTES_MIN {
@@ -123,13 +121,7 @@ impl Webhook {
             .redirect(redirect::Policy::none())
             .timeout(config.timeout.get())
             .build()?;
-        Ok(Self {
-            client,
-            url,
-            key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
-            log,
-            world,
-        })
+        Ok(Self { client, url, key: hmac::Key::new(hmac::HMAC_SHA256, &secret), log, world })
     }
 
     /// One attempt. Only a status of 2xx is a delivery; any failure but a refusal by the
@@ -186,10 +178,7 @@ fn judge(status: StatusCode, wait: Option<Duration>) -> Result<(), Failure> {
     if status.is_success() {
         return Ok(());
     }
-    let mut failure = Failure::upstream(
-        "sink.refused",
-        format!("the receiver answered {}", status.as_u16()),
-    );
+    let mut failure = Failure::upstream("sink.refused", format!("the receiver answered {}", status.as_u16()));
     failure.retryable = !status.is_client_error() || matches!(status.as_u16(), 408 | 425 | 429);
     Err(match wait.filter(|_| failure.retryable) {
         Some(wait) => steadfast_resilience::with_retry_after(failure, wait),

@@ -51,18 +51,10 @@ impl House {
         let node = NodeId::next(&world);
         let (bank, decider) = Bank::open(log.clone(), world.clone(), node, BankConfig::default());
         tokio::spawn(decider);
-        demo::seed(&bank, &TenantId::default())
-            .await
-            .expect("seeded");
+        demo::seed(&bank, &TenantId::default()).await.expect("seeded");
         let mut registry = Registry::default();
         purchase::register(&mut registry, &bank);
-        let engine = Engine::new(
-            log,
-            world.clone(),
-            registry,
-            EngineConfig::default(),
-            silent(),
-        );
+        let engine = Engine::new(log, world.clone(), registry, EngineConfig::default(), silent());
         let running = engine.clone();
         tokio::spawn(async move { running.run().await });
         let key = NodeKey::new(&Secret::new([7; 32]));
@@ -78,21 +70,14 @@ impl House {
     }
 
     fn token(&self, user: &str, role: Role) -> String {
-        let principal = Principal {
-            tenant: TenantId::default(),
-            user: user.into(),
-            role,
-        };
+        let principal = Principal { tenant: TenantId::default(), user: user.into(), role };
         let ttl = Duration::from_secs(86_400);
         self.key.mint(&principal, ttl, &self.world).expect("a name")
     }
 
     pub(crate) async fn get_as(&self, user: &str, role: Role, path: &str) -> Answer {
         let request = Request::get(format!("/api/v1/bank/{path}"))
-            .header(
-                "authorization",
-                format!("Bearer {}", self.token(user, role)),
-            )
+            .header("authorization", format!("Bearer {}", self.token(user, role)))
             .body(Body::empty());
         self.answer(request.expect("a request")).await
     }
@@ -102,10 +87,7 @@ impl House {
     /// POST by a user under a key; none when it is empty. Waits for outcomes.
     pub(crate) async fn post(&self, user: &str, path: &str, key: &str, body: &str) -> Answer {
         let mut request = Request::post(format!("/api/v1/bank/{path}"))
-            .header(
-                "authorization",
-                format!("Bearer {}", self.token(user, Role::User)),
-            )
+            .header("authorization", format!("Bearer {}", self.token(user, Role::User)))
             .header("content-type", "application/json")
             .header("prefer", "wait=30");
         if !key.is_empty() {
@@ -119,10 +101,7 @@ impl House {
         self.post(user, "transfers", key, &body.to_string()).await
     }
     pub(crate) async fn balance(&self, user: &str) -> (i64, i64) {
-        let account = self
-            .get(user, &format!("accounts/{user}-checking"))
-            .await
-            .json;
+        let account = self.get(user, &format!("accounts/{user}-checking")).await.json;
         let minor = |name: &str| account[name]["minor"].as_i64().expect("an amount");
         (minor("balance"), minor("available"))
     }

@@ -10,17 +10,9 @@ use crate::house::House;
 async fn a_user_sees_their_own_accounts_and_operators_everybodys() {
     let house = House::new().await;
     let mine = house.get("ana", "accounts").await.json;
-    let ids: Vec<_> = mine["items"]
-        .as_array()
-        .expect("accounts")
-        .iter()
-        .map(|it| it["id"].clone())
-        .collect();
+    let ids: Vec<_> = mine["items"].as_array().expect("accounts").iter().map(|it| it["id"].clone()).collect();
     assert_eq!(ids, [json!("ana-checking"), json!("ana-savings")]);
-    assert_eq!(
-        mine["items"][0]["available"],
-        json!({ "minor": 2_500_000, "currency": "MXN" })
-    );
+    assert_eq!(mine["items"][0]["available"], json!({ "minor": 2_500_000, "currency": "MXN" }));
     for path in [
         "accounts/luis-checking",
         "accounts/luis-checking/transactions",
@@ -28,20 +20,12 @@ async fn a_user_sees_their_own_accounts_and_operators_everybodys() {
         "transactions?user=luis",
     ] {
         let foreign = house.get("ana", path).await;
-        assert_eq!(
-            foreign.status,
-            StatusCode::NOT_FOUND,
-            "{path}: {}",
-            foreign.json
-        );
+        assert_eq!(foreign.status, StatusCode::NOT_FOUND, "{path}: {}", foreign.json);
         let seen = house.get_as("olga", Role::Operator, path).await;
         assert_eq!(seen.status, StatusCode::OK, "{path}: {}", seen.json);
     }
     let odd = house.get("ana", "accounts/a%2Fb").await;
-    assert_eq!(
-        (odd.status, odd.code()),
-        (StatusCode::BAD_REQUEST, "request.invalid_path")
-    );
+    assert_eq!((odd.status, odd.code()), (StatusCode::BAD_REQUEST, "request.invalid_path"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,16 +34,10 @@ async fn transactions_come_newest_first_in_pages_of_twenty_that_hold_everything_
     for i in 1..=25 {
         house.pay("ana", &format!("k-{i}"), "luis", i).await;
     }
-    let first = house
-        .get("ana", "accounts/ana-checking/transactions")
-        .await
-        .json;
+    let first = house.get("ana", "accounts/ana-checking/transactions").await.json;
     let items = first["items"].as_array().expect("movements");
     assert_eq!(items.len(), 20);
-    assert_eq!(
-        (&items[0]["amount"]["minor"], &items[0]["with"]),
-        (&json!(-25), &json!("luis-checking"))
-    );
+    assert_eq!((&items[0]["amount"]["minor"], &items[0]["with"]), (&json!(-25), &json!("luis-checking")));
     let (mut seen, mut path) = (BTreeSet::new(), String::from("transactions?limit=7"));
     loop {
         let page = house.get("ana", &path).await.json;
@@ -72,25 +50,9 @@ async fn transactions_come_newest_first_in_pages_of_twenty_that_hold_everything_
         }
     }
     assert_eq!(seen.len(), 27, "25 payments and two openings");
-    for wrong in [
-        "cursor=abc",
-        "limit=0",
-        "limit=201",
-        "offset=3",
-        "cursor=luis-checking@5",
-    ] {
-        let answer = house
-            .get(
-                "ana",
-                &format!("accounts/ana-checking/transactions?{wrong}"),
-            )
-            .await;
-        assert_eq!(
-            answer.status,
-            StatusCode::BAD_REQUEST,
-            "{wrong}: {}",
-            answer.json
-        );
+    for wrong in ["cursor=abc", "limit=0", "limit=201", "offset=3", "cursor=luis-checking@5"] {
+        let answer = house.get("ana", &format!("accounts/ana-checking/transactions?{wrong}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}: {}", answer.json);
     }
 }
 
@@ -112,8 +74,5 @@ async fn products_are_listed_page_by_page() {
     let wrong = house.get("luis", "products?cursor=7").await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     let missing = house.get("luis", "products/nothing").await;
-    assert_eq!(
-        (missing.status, missing.code()),
-        (StatusCode::NOT_FOUND, "product.not_found")
-    );
+    assert_eq!((missing.status, missing.code()), (StatusCode::NOT_FOUND, "product.not_found"));
 }

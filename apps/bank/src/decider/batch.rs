@@ -1,9 +1,7 @@
 use std::sync::Arc;
 
 use steadfast_core::{Failure, World};
-use steadfast_log::{
-    Append, Claim, ClaimChange, Commit, Committed, Expect, NewEvent, StreamId, limits,
-};
+use steadfast_log::{Append, Claim, ClaimChange, Commit, Committed, Expect, NewEvent, StreamId, limits};
 
 use super::request::Request;
 use crate::{
@@ -135,9 +133,8 @@ impl Batch {
             // Its version could not be told from that of the other one.
             return false;
         }
-        let events = draft.facts.len()
-            + draft.beside.len()
-            + attached.map_or(0, |append| append.events.len());
+        let events =
+            draft.facts.len() + draft.beside.len() + attached.map_or(0, |append| append.events.len());
         let streams = request.streams.iter().filter(|s| !known(s)).count()
             + draft.beside.len()
             + usize::from(attached.is_some());
@@ -156,10 +153,7 @@ impl Batch {
     }
 
     fn place(&self, stream: &StreamId) -> Option<usize> {
-        self.commit
-            .appends
-            .iter()
-            .position(|append| append.stream == *stream)
+        self.commit.appends.iter().position(|append| append.stream == *stream)
     }
 
     fn add(
@@ -192,9 +186,7 @@ impl Batch {
             self.events += 1;
         }
         for (stream, kind, body) in draft.beside {
-            let place = self
-                .place(&stream)
-                .unwrap_or_else(|| self.open(stream, Expect::Any));
+            let place = self.place(&stream).unwrap_or_else(|| self.open(stream, Expect::Any));
             self.commit.appends[place].events.push(event(kind, body));
             self.events += 1;
         }
@@ -206,19 +198,11 @@ impl Batch {
         self.commit.claims.extend(claims);
         self.commit.wake_ups.extend(draft.wake_ups);
         self.commit.listings.extend(draft.listings);
-        self.requests.push(Decided {
-            request,
-            answer: draft.answer,
-            place,
-        });
+        self.requests.push(Decided { request, answer: draft.answer, place });
     }
 
     fn open(&mut self, stream: StreamId, expect: Expect) -> usize {
-        self.commit.appends.push(Append {
-            stream,
-            expect,
-            events: Vec::with_capacity(1),
-        });
+        self.commit.appends.push(Append { stream, expect, events: Vec::with_capacity(1) });
         self.commit.appends.len() - 1
     }
 }
@@ -237,11 +221,7 @@ fn claims(
             let answer = serde_json::to_string(&mark).unwrap_or_default().into();
             let expires = None;
             let request = claim.request;
-            let claim = Claim {
-                request,
-                answer,
-                expires,
-            };
+            let claim = Claim { request, answer, expires };
             claims.push(ClaimChange::Take(forward, claim));
         }
         claims.push(ClaimChange::Take(key, claim));
@@ -253,11 +233,8 @@ fn weight(draft: &Draft, attached: Option<&Append>, claims: &[ClaimChange]) -> u
     // A fact is small and of bounded parts: a memo of 140, names of 64, ids of 36 bytes.
     let facts = draft.facts.len() * 1_024;
     let beside: usize = draft.beside.iter().map(|(_, _, body)| body.len()).sum();
-    let attached: usize = attached
-        .iter()
-        .flat_map(|append| &append.events)
-        .map(|event| event.body.len())
-        .sum();
+    let attached: usize =
+        attached.iter().flat_map(|append| &append.events).map(|event| event.body.len()).sum();
     let answers: usize = claims
         .iter()
         .map(|change| match change {

@@ -116,10 +116,7 @@ impl Tenure {
                 }
                 if self.stand != Stand::Yielding {
                     let since = since.filter(|_| *again).unwrap_or(asked);
-                    self.stand = Stand::In {
-                        since,
-                        renewed: asked,
-                    };
+                    self.stand = Stand::In { since, renewed: asked };
                 }
                 true
             }
@@ -131,10 +128,7 @@ impl Tenure {
             // No lease to be had: go on, and trust nothing but versions.
             Err(_) => {
                 self.number += 1;
-                self.stand = Stand::In {
-                    since: since.unwrap_or(asked),
-                    renewed: asked,
-                };
+                self.stand = Stand::In { since: since.unwrap_or(asked), renewed: asked };
                 true
             }
         }

@@ -280,22 +280,14 @@ impl Decider {
     fn ready(&mut self, request: &Request) -> bool {
         let taken = |stream| self.blocked.contains(stream) || self.busy.contains(stream);
         let keys = [request.key(), request.forward_key];
-        if request.streams.iter().any(taken)
-            || keys
-                .iter()
-                .flatten()
-                .any(|key| self.busy_keys.contains(key))
+        if request.streams.iter().any(taken) || keys.iter().flatten().any(|key| self.busy_keys.contains(key))
         {
             return false;
         }
         let tenure = self.tenure.number();
         let mut ready = true;
         for stream in &request.streams {
-            if self
-                .books
-                .get(stream)
-                .is_some_and(|entry| entry.tenure == tenure)
-            {
+            if self.books.get(stream).is_some_and(|entry| entry.tenure == tenure) {
                 continue;
             }
             ready = false;
@@ -379,10 +371,7 @@ impl Decider {
 
     /// Tells the caller, and those who joined.
     fn finish(&mut self, request: Request, result: Result<Reply, Failure>) {
-        let joined = request
-            .key()
-            .and_then(|key| self.pending.remove(&key))
-            .unwrap_or_default();
+        let joined = request.key().and_then(|key| self.pending.remove(&key)).unwrap_or_default();
         let hash = request.taking.map(|taking| taking.request);
         for other in joined {
             if other.taking.map(|taking| taking.request) == hash {
@@ -403,27 +392,18 @@ impl Decider {
     }
 
     fn finish_unwritten(&mut self, request: Request, answer: Answer) {
-        let reply = Reply {
-            answer,
-            replayed: false,
-            conflicts: request.conflicts,
-            attached: None,
-        };
+        let reply = Reply { answer, replayed: false, conflicts: request.conflicts, attached: None };
         self.finish(request, Ok(reply));
     }
 }
 
 fn too_large() -> Failure {
-    Failure::refused(
-        "commit.too_large",
-        "the request and what is attached to it do not fit in one commit",
-    )
+    Failure::refused("commit.too_large", "the request and what is attached to it do not fit in one commit")
 }
 
 /// There are more requests than may wait.
 pub(crate) fn busy() -> Failure {
-    let mut failure =
-        Failure::refused("ledger.busy", "too many requests wait; ask again").retryable();
+    let mut failure = Failure::refused("ledger.busy", "too many requests wait; ask again").retryable();
     failure.fault = Fault::Us;
     failure
 }

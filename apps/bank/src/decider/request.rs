@@ -5,9 +5,7 @@ use steadfast_log::{Append, Claim, ClaimKey, Log, StreamId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::{
-    Answer, BankConfig, Op, PurchaseId, Reply, Status, books::unreadable, op::effect_claim,
-};
+use crate::{Answer, BankConfig, Op, PurchaseId, Reply, Status, books::unreadable, op::effect_claim};
 
 /// What a repeat of a request is recognized by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,15 +47,7 @@ pub struct Ask {
 impl Ask {
     /// A plain one.
     pub fn new(op: Op, principal: Principal, key: Key) -> Self {
-        Self {
-            op,
-            principal,
-            key,
-            correlation: None,
-            purchase: None,
-            attach: None,
-            request: None,
-        }
+        Self { op, principal, key, correlation: None, purchase: None, attach: None, request: None }
     }
 
     fn claim_key(&self) -> Option<ClaimKey> {
@@ -114,12 +104,8 @@ impl Request {
         world: &World,
         reply: oneshot::Sender<Result<Reply, Failure>>,
     ) -> Result<Self, Failure> {
-        let unhashable = |error| {
-            Failure::refused(
-                "request.invalid",
-                format!("cannot be made canonical: {error}"),
-            )
-        };
+        let unhashable =
+            |error| Failure::refused("request.invalid", format!("cannot be made canonical: {error}"));
         let taking = match ask.claim_key() {
             None => None,
             Some(key) => Some(Taking {
@@ -167,26 +153,14 @@ impl Request {
 
     /// The key that an undo takes so that its forward stays away, until that is known.
     pub(super) fn forestalled_key(&self) -> Option<ClaimKey> {
-        self.forward_key
-            .filter(|_| matches!(self.forward, Forward::Open))
+        self.forward_key.filter(|_| matches!(self.forward, Forward::Open))
     }
 
-    pub(super) fn claim(
-        &self,
-        answer: &Answer,
-        now: Time,
-        config: &BankConfig,
-    ) -> Option<(ClaimKey, Claim)> {
+    pub(super) fn claim(&self, answer: &Answer, now: Time, config: &BankConfig) -> Option<(ClaimKey, Claim)> {
         let taking = self.taking?;
         let answer = serde_json::to_string(answer).ok()?;
-        let expires = taking
-            .lapses
-            .then(|| now.after(config.idempotency_window.get()));
-        let claim = Claim {
-            request: taking.request,
-            answer: answer.into(),
-            expires,
-        };
+        let expires = taking.lapses.then(|| now.after(config.idempotency_window.get()));
+        let claim = Claim { request: taking.request, answer: answer.into(), expires };
         Some((taking.key, claim))
     }
 
@@ -196,22 +170,14 @@ impl Request {
         if answer.status == Status::Compensated {
             return Err(answer.into_result().err().unwrap_or_else(unreadable_claim));
         }
-        if self
-            .taking
-            .is_some_and(|taking| taking.request != claim.request)
-        {
+        if self.taking.is_some_and(|taking| taking.request != claim.request) {
             return Err(reused());
         }
         Ok(self.repeated(answer))
     }
 
     pub(super) fn repeated(&self, answer: Answer) -> Reply {
-        Reply {
-            answer,
-            replayed: true,
-            conflicts: self.conflicts,
-            attached: None,
-        }
+        Reply { answer, replayed: true, conflicts: self.conflicts, attached: None }
     }
 }
 

@@ -68,10 +68,7 @@ impl Decider {
 
     fn refused(&mut self, batch: Batch, error: CommitError) {
         // Taken keys say nothing about versions, and a store that is away neither.
-        let current = matches!(
-            error,
-            CommitError::Claimed(..) | CommitError::TooLarge { .. }
-        );
+        let current = matches!(error, CommitError::Claimed(..) | CommitError::TooLarge { .. });
         let mut streams = Vec::with_capacity(batch.before.len());
         for (stream, mut entry) in batch.before {
             if !current {
@@ -118,10 +115,7 @@ impl Decider {
             } else {
                 let most = u64::try_from(defaults::CONFLICT_WAIT.as_micros()).unwrap_or(0);
                 let wait = self.world.chance().below(most + 1);
-                let sleep = self
-                    .world
-                    .clock()
-                    .sleep(std::time::Duration::from_micros(wait));
+                let sleep = self.world.clock().sleep(std::time::Duration::from_micros(wait));
                 self.aside += 1;
                 self.work.push(
                     async move {

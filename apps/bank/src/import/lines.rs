@@ -67,18 +67,11 @@ impl Format {
 }
 
 fn whole(line: u64, text: &str, rule: String) -> Problem {
-    Problem {
-        line,
-        field: None,
-        value: text.chars().take(64).collect(),
-        rule,
-    }
+    Problem { line, field: None, value: text.chars().take(64).collect(), rule }
 }
 
 fn csv_lines(file: impl Read + Send + 'static) -> Lines {
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_reader(file);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
     let headers = match reader.headers() {
         Ok(headers) => headers.clone(),
         Err(error) => return Box::new(std::iter::once(Err(csv_problem(1, &error)))),

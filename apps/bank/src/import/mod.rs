@@ -161,10 +161,7 @@ impl Report {
 /// Carries out lines in their order. Each has a key of its own, so that they can be sent
 /// again.
 pub async fn carry_out(bank: &Bank, principal: &Principal, kind: Kind, lines: Vec<Line>) -> Report {
-    let mut report = Report {
-        lines: lines.len() as u64,
-        ..Report::default()
-    };
+    let mut report = Report { lines: lines.len() as u64, ..Report::default() };
     let rows = lines.iter().map(|line| kind.row(line)).collect();
     carry_out_rows(bank, principal, rows, &mut report).await;
     report
@@ -193,11 +190,7 @@ async fn carry_out_rows(
         };
         let rule = match result {
             Ok(reply) if reply.answer.status == Status::Settled => {
-                *(if reply.replayed {
-                    &mut report.repeated
-                } else {
-                    &mut report.imported
-                }) += 1;
+                *(if reply.replayed { &mut report.repeated } else { &mut report.imported }) += 1;
                 continue;
             }
             Ok(reply) => reply.answer.reason.map_or_else(String::new, |r| r.message),
@@ -210,12 +203,7 @@ async fn carry_out_rows(
             }
             Err(failure) => failure.message,
         };
-        report.problem(Problem {
-            line: row.line,
-            field: None,
-            value: row.id,
-            rule,
-        });
+        report.problem(Problem { line: row.line, field: None, value: row.id, rule });
     }
 }
 

@@ -40,11 +40,7 @@ impl Kind {
 
     /// Reads a line; the first thing wrong with it if something is.
     pub(super) fn row(self, line: &Line) -> Result<Row, Problem> {
-        if let Some(field) = line
-            .fields
-            .keys()
-            .find(|field| !self.fields().contains(&field.as_str()))
-        {
+        if let Some(field) = line.fields.keys().find(|field| !self.fields().contains(&field.as_str())) {
             let rule = format!("is not a field: use {}", self.fields().join(", "));
             return Err(line.problem(field, rule));
         }
@@ -52,42 +48,28 @@ impl Kind {
             Self::Accounts => account(line)?,
             Self::Transactions => transaction(line)?,
         };
-        Ok(Row {
-            line: line.number,
-            id,
-            op,
-        })
+        Ok(Row { line: line.number, id, op })
     }
 }
 
 fn text<'a>(line: &'a Line, field: &str) -> Result<&'a str, Problem> {
     let found = line.fields.get(field);
-    found
-        .map(String::as_str)
-        .ok_or_else(|| line.problem(field, "is missing"))
+    found.map(String::as_str).ok_or_else(|| line.problem(field, "is missing"))
 }
 
 fn read<T: FromStr<Err: Display>>(line: &Line, field: &str) -> Result<T, Problem> {
-    text(line, field)?
-        .parse()
-        .map_err(|error: T::Err| line.problem(field, error.to_string()))
+    text(line, field)?.parse().map_err(|error: T::Err| line.problem(field, error.to_string()))
 }
 
 fn money(line: &Line, field: &str) -> Result<Money, Problem> {
     let currency: Currency = read(line, "currency")?;
-    Money::parse(text(line, field)?, currency)
-        .map_err(|error| line.problem(field, error.to_string()))
+    Money::parse(text(line, field)?, currency).map_err(|error| line.problem(field, error.to_string()))
 }
 
 fn account(line: &Line) -> Result<(String, Op), Problem> {
     let (owner, name) = (text(line, "user")?, text(line, "name")?);
-    let field = if AccountId::of(owner, "x").is_err() {
-        "user"
-    } else {
-        "name"
-    };
-    let account =
-        AccountId::of(owner, name).map_err(|error| line.problem(field, error.to_string()))?;
+    let field = if AccountId::of(owner, "x").is_err() { "user" } else { "name" };
+    let account = AccountId::of(owner, name).map_err(|error| line.problem(field, error.to_string()))?;
     if owner == SYSTEM {
         return Err(line.problem("user", "is the name of the books themselves: use another"));
     }
@@ -115,15 +97,11 @@ fn transaction(line: &Line) -> Result<(String, Op), Problem> {
     if from == to {
         return Err(line.problem("to", "must be another account than `from`"));
     }
-    let amount = money(line, "amount")?
-        .positive()
-        .map_err(|error| line.problem("amount", error.to_string()))?;
+    let amount =
+        money(line, "amount")?.positive().map_err(|error| line.problem("amount", error.to_string()))?;
     let memo = line.fields.get("memo");
     if memo.is_some_and(|memo| memo.chars().count() > 140 || memo.chars().any(char::is_control)) {
-        return Err(line.problem(
-            "memo",
-            "must have at most 140 characters and no line breaks",
-        ));
+        return Err(line.problem("memo", "must have at most 140 characters and no line breaks"));
     }
     let time = line.fields.contains_key("time");
     let booked: Option<Time> = time.then(|| read(line, "time")).transpose()?;

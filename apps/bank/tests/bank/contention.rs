@@ -11,9 +11,7 @@ use crate::support::*;
 async fn storm(seed: u64, deciders: usize) {
     let world = paused_world(seed);
     let log = Arc::new(SlowLog::new(&world));
-    let banks: Vec<Bank> = (0..deciders)
-        .map(|_| start(log.clone(), &world, BankConfig::default()))
-        .collect();
+    let banks: Vec<Bank> = (0..deciders).map(|_| start(log.clone(), &world, BankConfig::default())).collect();
     let mut accounts = Vec::new();
     for n in 0..10 {
         accounts.push(open(&banks[0], &format!("u{n}"), "checking", 500).await);
@@ -22,10 +20,7 @@ async fn storm(seed: u64, deciders: usize) {
     let conflicts: Vec<u32> = join_all(clients).await.into_iter().flatten().collect();
     assert_eq!(conflicts.len(), 64 * 50);
     let many = conflicts.iter().filter(|n| **n >= 3).count();
-    assert!(
-        many * 100 <= conflicts.len(),
-        "{many} transfers met 3 conflicts or more"
-    );
+    assert!(many * 100 <= conflicts.len(), "{many} transfers met 3 conflicts or more");
     if deciders == 1 {
         assert_eq!(log.conflicts.load(Ordering::Relaxed), 0);
         // A commit never rests on one that is still under way.
@@ -36,10 +31,7 @@ async fn storm(seed: u64, deciders: usize) {
         assert!(bank.stats().requests.load(Ordering::Relaxed) >= 1_600);
     }
     let report = verified(&log.inner).await;
-    let sum: i64 = accounts
-        .iter()
-        .map(|a| report.balances[a.stream(&admin().tenant).as_str()])
-        .sum();
+    let sum: i64 = accounts.iter().map(|a| report.balances[a.stream(&admin().tenant).as_str()]).sum();
     assert_eq!(sum, 5_000);
 }
 
@@ -57,9 +49,7 @@ async fn client_of(n: usize, bank: &Bank, accounts: &[AccountId], world: &World)
         let key = client(&format!("{n} {i}"));
         let ask = Ask::new(op, user(&format!("u{from}")), key);
         let reply = bank.ask(ask).await.expect("an answer");
-        assert!(
-            reply.answer.status == Status::Settled || code(&reply.answer) == "insufficient_funds"
-        );
+        assert!(reply.answer.status == Status::Settled || code(&reply.answer) == "insufficient_funds");
         conflicts.push(reply.conflicts);
     }
     conflicts
@@ -97,21 +87,15 @@ async fn what_a_foreign_commit_changed_is_read_and_decided_anew() {
             }
         };
         let appends = vec![side(&a, &m, -70, 30, 2), side(&m, &a, 70, 70, 1)];
-        Some(Commit {
-            appends,
-            ..Commit::default()
-        })
+        Some(Commit { appends, ..Commit::default() })
     }));
     let requests = [40, 20, 20].map(|minor| {
         let op = pay(&ana, &luis, minor);
         bank.ask(Ask::new(op, user("ana"), client(&minor.to_string())))
     });
     // The two of 20 have one key: they are one.
-    let replies: Vec<_> = join_all(requests)
-        .await
-        .into_iter()
-        .map(|reply| reply.expect("an answer"))
-        .collect();
+    let replies: Vec<_> =
+        join_all(requests).await.into_iter().map(|reply| reply.expect("an answer")).collect();
     assert_eq!(code(&replies[0].answer), "insufficient_funds");
     assert_eq!(replies[1].answer.status, Status::Settled);
     assert_eq!(replies[1].answer, replies[2].answer);
@@ -141,25 +125,18 @@ async fn a_request_that_always_meets_a_conflict_is_given_up_and_nothing_happened
                     let stream = a.stream(&admin().tenant);
                     Some(Commit::append(stream, Expect::Any, vec![event]))
                 }));
-                world
-                    .clock()
-                    .sleep(std::time::Duration::from_micros(500))
-                    .await;
+                world.clock().sleep(std::time::Duration::from_micros(500)).await;
             }
         })
     };
-    let result = bank
-        .ask(Ask::new(pay(&ana, &luis, 1), user("ana"), client("k")))
-        .await;
+    let result = bank.ask(Ask::new(pay(&ana, &luis, 1), user("ana"), client("k"))).await;
     let failure = result.expect_err("given up");
     assert_eq!(failure.code, "ledger.contended");
     assert!(failure.retryable && failure.nothing_happened);
     assert_eq!(log.conflicts.load(Ordering::Relaxed), 9);
     spawn_end(spoiler).await;
     log.intruder.lock().expect("lock").take();
-    let reply = bank
-        .ask(Ask::new(pay(&ana, &luis, 1), user("ana"), client("k")))
-        .await;
+    let reply = bank.ask(Ask::new(pay(&ana, &luis, 1), user("ana"), client("k"))).await;
     assert!(!reply.expect("an answer").replayed);
     verified(&log.inner).await;
 }

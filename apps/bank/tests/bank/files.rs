@@ -45,11 +45,8 @@ async fn a_file_imported_twice_changes_nothing_the_second_time() {
     assert_eq!((report.imported, report.repeated), (3, 0));
     let mut lines = String::new();
     for n in 0..150 {
-        let (from, to) = if n % 2 == 0 {
-            ("zoe-checking", "max-checking")
-        } else {
-            ("max-checking", "zoe-checking")
-        };
+        let (from, to) =
+            if n % 2 == 0 { ("zoe-checking", "max-checking") } else { ("max-checking", "zoe-checking") };
         writeln!(
             lines,
             r#"{{"id":"t{n}","from":"{from}","to":"{to}","amount":"5.00","currency":"MXN","time":"2025-06-01T10:00:00Z"}}"#
@@ -59,30 +56,19 @@ async fn a_file_imported_twice_changes_nothing_the_second_time() {
     lines += r#"{"id":"in","from":"system-equity-mxn","to":"zoe-savings","amount":"99.00","currency":"MXN","memo":"Depósito"}"#;
     let transactions = files.write("transactions.jsonl", &lines);
     let first = load(&desk, Kind::Transactions, &transactions).await;
-    assert_eq!(
-        (first.lines, first.imported, first.problems.len()),
-        (151, 151, 0)
-    );
+    assert_eq!((first.lines, first.imported, first.problems.len()), (151, 151, 0));
     let (checking, savings) = (id("zoe-checking"), id("zoe-savings"));
     assert_eq!(desk.balance(&checking).await.0, 125_050);
     assert_eq!(desk.balance(&savings).await.0, 9_900);
 
     let events = desk.events();
-    desk.clock
-        .advance(std::time::Duration::from_secs(30 * 24 * 3_600));
-    for (kind, path) in [
-        (Kind::Accounts, &accounts),
-        (Kind::Transactions, &transactions),
-    ] {
+    desk.clock.advance(std::time::Duration::from_secs(30 * 24 * 3_600));
+    for (kind, path) in [(Kind::Accounts, &accounts), (Kind::Transactions, &transactions)] {
         let again = load(&desk, kind, path).await;
         assert_eq!((again.imported, again.repeated), (0, again.lines));
     }
     assert_eq!(desk.events(), events);
-    let page = desk
-        .bank
-        .transactions(&user("zoe"), &checking, None, None)
-        .await
-        .expect("page");
+    let page = desk.bank.transactions(&user("zoe"), &checking, None, None).await.expect("page");
     let booked = page.transactions[0].booked.expect("a time");
     assert_eq!(booked.to_string(), "2025-06-01T10:00:00.000000Z");
     desk.verified().await;
@@ -103,11 +89,8 @@ async fn one_bad_line_and_nothing_of_the_file_is_done() {
         good,f,MXN,\n";
     let path = files.write("a.csv", text);
     let report = load(&desk, Kind::Accounts, &path).await;
-    let found: Vec<_> = report
-        .problems
-        .iter()
-        .map(|p| (p.line, p.field.as_deref(), p.value.as_str()))
-        .collect();
+    let found: Vec<_> =
+        report.problems.iter().map(|p| (p.line, p.field.as_deref(), p.value.as_str())).collect();
     assert_eq!(
         found,
         [
@@ -121,12 +104,7 @@ async fn one_bad_line_and_nothing_of_the_file_is_done() {
             (10, Some("balance"), ""),
         ]
     );
-    assert!(
-        report
-            .problems
-            .iter()
-            .all(|problem| !problem.rule.is_empty())
-    );
+    assert!(report.problems.iter().all(|problem| !problem.rule.is_empty()));
     assert_eq!((report.imported, desk.events()), (0, 0));
 }
 
@@ -147,19 +125,9 @@ async fn bad_lines_of_json_are_named_too() {
     );
     let path = files.write("t.jsonl", text);
     let report = load(&desk, Kind::Transactions, &path).await;
-    let found: Vec<_> = report
-        .problems
-        .iter()
-        .map(|p| (p.line, p.field.as_deref()))
-        .collect();
-    let expected = [
-        (1, Some("to")),
-        (3, Some("amount")),
-        (4, None),
-        (5, Some("when")),
-        (6, Some("time")),
-        (7, None),
-    ];
+    let found: Vec<_> = report.problems.iter().map(|p| (p.line, p.field.as_deref())).collect();
+    let expected =
+        [(1, Some("to")), (3, Some("amount")), (4, None), (5, Some("when")), (6, Some("time")), (7, None)];
     assert_eq!(found, expected);
     assert_eq!(desk.events(), 0);
 }
@@ -175,11 +143,7 @@ async fn lines_that_the_books_refuse_are_named_and_the_others_stand() {
         1,max-checking,zoe-checking,5.00,MXN\n\
         4,max-checking,zoe-checking,6.00,MXN\n";
     let report = load(&desk, Kind::Transactions, &files.write("t.csv", text)).await;
-    let lines: Vec<_> = report
-        .problems
-        .iter()
-        .map(|p| (p.line, p.value.as_str()))
-        .collect();
+    let lines: Vec<_> = report.problems.iter().map(|p| (p.line, p.value.as_str())).collect();
     assert_eq!(lines, [(3, "2"), (4, "3"), (5, "1")]);
     assert_eq!(report.imported, 2);
     let max: AccountId = id("max-checking");
@@ -200,22 +164,14 @@ async fn a_file_that_was_cut_off_goes_on_in_its_order() {
     let file = |name: &str, lines: std::ops::Range<u32>| {
         let mut text = "id,from,to,amount,currency\n".to_owned();
         for n in lines {
-            let (from, to) = if n.is_multiple_of(2) {
-                ("max", "zoe")
-            } else {
-                ("zoe", "max")
-            };
+            let (from, to) = if n.is_multiple_of(2) { ("max", "zoe") } else { ("zoe", "max") };
             writeln!(text, "{n},{from}-checking,{to}-checking,10.00,MXN").expect("text");
         }
         files.write(name, &text)
     };
-    for (path, imported, repeated) in [
-        (file("part.csv", 0..3), 3, 0),
-        (file("all.csv", 0..40), 37, 3),
-    ] {
-        let report = import::import(&bank, &admin(), Kind::Transactions, &path, &mut |_| {})
-            .await
-            .expect("readable");
+    for (path, imported, repeated) in [(file("part.csv", 0..3), 3, 0), (file("all.csv", 0..40), 37, 3)] {
+        let report =
+            import::import(&bank, &admin(), Kind::Transactions, &path, &mut |_| {}).await.expect("readable");
         assert_eq!(report.problems, []);
         assert_eq!((report.imported, report.repeated), (imported, repeated));
     }
@@ -226,11 +182,7 @@ async fn a_file_that_was_cut_off_goes_on_in_its_order() {
 async fn a_file_of_another_kind_is_refused() {
     let (desk, files) = (desk(), Files::new());
     for name in ["a.xlsx", "none.csv"] {
-        let path = if name == "a.xlsx" {
-            files.write(name, "")
-        } else {
-            files.0.path().join(name)
-        };
+        let path = if name == "a.xlsx" { files.write(name, "") } else { files.0.path().join(name) };
         let result = import::import(&desk.bank, &admin(), Kind::Accounts, &path, &mut |_| {}).await;
         assert!(result.expect_err("refused").code.starts_with("import."));
     }

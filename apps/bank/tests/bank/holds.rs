@@ -26,12 +26,7 @@ async fn held(minor: i64) -> Held {
     });
     let answer = desk.answer("ana", "hold", op).await;
     let hold = answer.id.parse().expect("a hold id");
-    Held {
-        desk,
-        ana,
-        shop,
-        hold,
-    }
+    Held { desk, ana, shop, hold }
 }
 
 impl Held {
@@ -44,10 +39,7 @@ impl Held {
         })
     }
     fn release(&self) -> Op {
-        Op::ReleaseHold(HoldAt {
-            account: self.ana.clone(),
-            hold: self.hold,
-        })
+        Op::ReleaseHold(HoldAt { account: self.ana.clone(), hold: self.hold })
     }
 }
 
@@ -66,10 +58,7 @@ async fn a_hold_counts_against_what_is_available_and_not_against_the_balance() {
 #[tokio::test]
 async fn a_part_is_captured_and_the_rest_is_free_again() {
     let held = held(700).await;
-    let over = held
-        .desk
-        .answer("ana", "over", held.capture(Some(701)))
-        .await;
+    let over = held.desk.answer("ana", "over", held.capture(Some(701))).await;
     assert_eq!(code(&over), "over_hold");
     let answer = held.desk.answer("ana", "c", held.capture(Some(450))).await;
     assert_eq!(answer.amount, Some(mxn(450)));
@@ -96,10 +85,7 @@ async fn a_hold_ends_by_timer_and_is_not_captured_after_its_time() {
     assert_eq!(desk.balance(&held.ana).await, (1_000, 1_000));
     assert_eq!(desk.bank.expire_due(desk.world.now()).await, Ok(0));
     let answer = desk.answer("ana", "later", held.capture(None)).await;
-    assert_eq!(
-        (answer.status, code(&answer)),
-        (Status::Refused, "hold_not_open")
-    );
+    assert_eq!((answer.status, code(&answer)), (Status::Refused, "hold_not_open"));
     desk.verified().await;
 }
 
@@ -108,12 +94,7 @@ async fn a_hold_pays_only_the_one_it_is_for_and_only_its_owner_uses_it() {
     let held = held(700).await;
     let desk = &held.desk;
     let thief = open(&desk.bank, "thief", "checking", 0).await;
-    let op = Op::Capture(Capture {
-        from: held.ana.clone(),
-        to: thief,
-        hold: held.hold,
-        amount: None,
-    });
+    let op = Op::Capture(Capture { from: held.ana.clone(), to: thief, hold: held.hold, amount: None });
     let failure = desk.ask("ana", "x", op).await.expect_err("refused");
     assert_eq!(failure.code, "hold.other_payee");
     for op in [held.capture(None), held.release()] {
@@ -127,10 +108,8 @@ async fn a_hold_pays_only_the_one_it_is_for_and_only_its_owner_uses_it() {
 async fn two_who_resolve_one_hold_at_once_resolve_it_once() {
     let held = held(700).await;
     let desk = &held.desk;
-    let (a, b) = tokio::join!(
-        desk.answer("ana", "a", held.capture(None)),
-        desk.answer("ana", "b", held.release()),
-    );
+    let (a, b) =
+        tokio::join!(desk.answer("ana", "a", held.capture(None)), desk.answer("ana", "b", held.release()),);
     assert_eq!((a.status, code(&b)), (Status::Settled, "hold_not_open"));
     assert_eq!(desk.balance(&held.shop).await.0, 700);
     desk.verified().await;

@@ -29,15 +29,11 @@ async fn g5_a_key_gives_its_answer_again_also_a_refusal_and_also_after_a_restart
     let ana = open(&desk.bank, "ana", "checking", 100).await;
     let luis = open(&desk.bank, "luis", "checking", 0).await;
     let poor = desk.answer("ana", "poor", pay(&ana, &luis, 500)).await;
-    assert_eq!(
-        (poor.status, code(&poor)),
-        (Status::Refused, "insufficient_funds")
-    );
+    assert_eq!((poor.status, code(&poor)), (Status::Refused, "insufficient_funds"));
     let paid = desk.answer("ana", "paid", pay(&ana, &luis, 60)).await;
     // Now there is enough, and the refusal still stands.
     open(&desk.bank, "rich", "checking", 1_000).await;
-    desk.answer("rich", "gift", pay(&id("rich-checking"), &ana, 900))
-        .await;
+    desk.answer("rich", "gift", pay(&id("rich-checking"), &ana, 900)).await;
     let events = desk.events();
     for restart in [false, true] {
         if restart {
@@ -58,10 +54,8 @@ async fn g5_a_key_with_another_request_is_refused_at_once_and_later() {
     let desk = desk();
     let ana = open(&desk.bank, "ana", "checking", 1_000).await;
     let luis = open(&desk.bank, "luis", "checking", 0).await;
-    let (first, second) = tokio::join!(
-        desk.ask("ana", "k", pay(&ana, &luis, 1)),
-        desk.ask("ana", "k", pay(&ana, &luis, 2)),
-    );
+    let (first, second) =
+        tokio::join!(desk.ask("ana", "k", pay(&ana, &luis, 1)), desk.ask("ana", "k", pay(&ana, &luis, 2)),);
     assert_eq!(first.expect("an answer").answer.status, Status::Settled);
     assert_eq!(second.expect_err("reused").code, "idempotency_key_reused");
     let third = desk.ask("ana", "k", pay(&ana, &luis, 3)).await;
@@ -77,8 +71,7 @@ async fn g5_a_key_may_be_used_anew_after_its_window() {
     let ana = open(&desk.bank, "ana", "checking", 1_000).await;
     let luis = open(&desk.bank, "luis", "checking", 0).await;
     desk.answer("ana", "k", pay(&ana, &luis, 1)).await;
-    desk.clock
-        .advance(std::time::Duration::from_secs(24 * 3_600));
+    desk.clock.advance(std::time::Duration::from_secs(24 * 3_600));
     let anew = desk.ask("ana", "k", pay(&ana, &luis, 2)).await;
     assert!(!anew.expect("an answer").replayed);
     assert_eq!(desk.balance(&luis).await.0, 3);
@@ -90,16 +83,13 @@ async fn repeats_in_one_commit_with_new_requests_spoil_nothing() {
     let ana = open(&desk.bank, "ana", "checking", 10_000).await;
     let luis = open(&desk.bank, "luis", "checking", 0).await;
     for n in 0..20 {
-        desk.answer("ana", &format!("old {n}"), pay(&ana, &luis, 1))
-            .await;
+        desk.answer("ana", &format!("old {n}"), pay(&ana, &luis, 1)).await;
     }
     desk.restart().await;
     let ask = |key: String| Ask::new(pay(&ana, &luis, 1), user("ana"), client(&key));
     let asks = (0..20).flat_map(|n| [ask(format!("old {n}")), ask(format!("new {n}"))]);
     let replies = join_all(asks.map(|ask| desk.bank.ask(ask))).await;
-    let replayed = replies
-        .iter()
-        .filter(|r| r.as_ref().expect("an answer").replayed);
+    let replayed = replies.iter().filter(|r| r.as_ref().expect("an answer").replayed);
     assert_eq!(replayed.count(), 20);
     assert_eq!(desk.balance(&luis).await.0, 40);
     desk.verified().await;

@@ -56,15 +56,7 @@ async fn play(acts: &[Act]) -> (Vec<String>, Vec<(i64, i64)>, u64) {
                 let (who, to, hold) = holds[i % holds.len()].clone();
                 let from = accounts[who].clone();
                 let amount = minor.map(mxn);
-                (
-                    who,
-                    Op::Capture(Capture {
-                        from,
-                        to,
-                        hold,
-                        amount,
-                    }),
-                )
+                (who, Op::Capture(Capture { from, to, hold, amount }))
             }
             Act::Release(i) if !holds.is_empty() => {
                 let (who, _, hold) = holds[i % holds.len()].clone();
@@ -73,10 +65,7 @@ async fn play(acts: &[Act]) -> (Vec<String>, Vec<(i64, i64)>, u64) {
             }
             Act::Wait(seconds) => {
                 desk.clock.advance(std::time::Duration::from_secs(*seconds));
-                desk.bank
-                    .expire_due(desk.world.now())
-                    .await
-                    .expect("timers");
+                desk.bank.expire_due(desk.world.now()).await.expect("timers");
                 continue;
             }
             Act::Capture(..) | Act::Release(_) => continue,
@@ -141,28 +130,16 @@ async fn bad_requests_are_refused_before_acceptance_and_claim_nothing() {
         ("account.not_found", ask("ana", &luis, mxn(1))),
         ("account.not_found", ask("ana", &id("none"), mxn(1))),
         ("to.invalid", ask("no name", &ana, mxn(1))),
-        (
-            "memo.invalid",
-            TransferRequest {
-                memo: Some("x\ny".into()),
-                ..ask("luis", &ana, mxn(1))
-            },
-        ),
+        ("memo.invalid", TransferRequest { memo: Some("x\ny".into()), ..ask("luis", &ana, mxn(1)) }),
     ] {
         let result = desk.bank.transfer(&user("ana"), client("k"), request).await;
         assert_eq!(result.expect_err("refused").code, code);
     }
     assert_eq!(desk.events(), before);
     // The key is still free.
-    let reply = desk
-        .bank
-        .transfer(&user("ana"), client("k"), ask("luis", &ana, mxn(10)))
-        .await
-        .expect("an answer");
-    assert_eq!(
-        (reply.answer.status, reply.replayed),
-        (Status::Settled, false)
-    );
+    let reply =
+        desk.bank.transfer(&user("ana"), client("k"), ask("luis", &ana, mxn(10))).await.expect("an answer");
+    assert_eq!((reply.answer.status, reply.replayed), (Status::Settled, false));
     assert_eq!(desk.balance(&luis).await, (10, 10));
 }
 
@@ -205,24 +182,15 @@ async fn limits_count_what_is_held_and_a_new_day_starts_anew() {
     let luis = open(&desk.bank, "luis", "checking", 0).await;
     let over = desk.answer("ana", "1", pay(&ana, &luis, 501)).await;
     assert_eq!(code(&over), "over_transfer_limit");
-    let hold = Op::Hold(PlaceHold {
-        from: ana.clone(),
-        to: luis.clone(),
-        amount: mxn(400),
-        ttl: None,
-    });
+    let hold = Op::Hold(PlaceHold { from: ana.clone(), to: luis.clone(), amount: mxn(400), ttl: None });
     assert_eq!(desk.answer("ana", "2", hold).await.status, Status::Settled);
     let fits = desk.answer("ana", "3", pay(&ana, &luis, 400)).await;
     assert_eq!(fits.status, Status::Settled);
     let over = desk.answer("ana", "4", pay(&ana, &luis, 1)).await;
     assert_eq!(code(&over), "over_daily_limit");
     // Next day the hold is gone, and with it all that counted.
-    desk.clock
-        .jump(Time::from_micros(1_767_225_600_000_000 + 86_400_000_000));
-    desk.bank
-        .expire_due(desk.world.now())
-        .await
-        .expect("timers");
+    desk.clock.jump(Time::from_micros(1_767_225_600_000_000 + 86_400_000_000));
+    desk.bank.expire_due(desk.world.now()).await.expect("timers");
     let fits = desk.answer("ana", "5", pay(&ana, &luis, 500)).await;
     assert_eq!(fits.status, Status::Settled);
     desk.verified().await;
@@ -230,15 +198,11 @@ async fn limits_count_what_is_held_and_a_new_day_starts_anew() {
 
 #[tokio::test]
 async fn a_long_account_is_read_from_its_snapshot() {
-    let desk = desk_with(BankConfig {
-        snapshot_every: 10,
-        ..BankConfig::default()
-    });
+    let desk = desk_with(BankConfig { snapshot_every: 10, ..BankConfig::default() });
     let ana = open(&desk.bank, "ana", "checking", 10_000).await;
     let luis = open(&desk.bank, "luis", "checking", 0).await;
     for n in 0..25 {
-        desk.answer("ana", &n.to_string(), pay(&ana, &luis, 1))
-            .await;
+        desk.answer("ana", &n.to_string(), pay(&ana, &luis, 1)).await;
     }
     let stream = ana.stream(&TenantId::default());
     let snapshot = desk.log.snapshot(&stream).await.expect("readable");

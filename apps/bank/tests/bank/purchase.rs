@@ -7,9 +7,7 @@ use steadfast_bank::{
     purchase::{PURCHASE, PurchaseRequest, Receipt, register},
     verify,
 };
-use steadfast_core::{
-    NodeId, RunId, TenantId, World, chance::Seeded, observe::silent, time::PausedClock,
-};
+use steadfast_core::{NodeId, RunId, TenantId, World, chance::Seeded, observe::silent, time::PausedClock};
 use steadfast_engine::{Data, Engine, EngineConfig, Registry, Settled, Start, Status};
 use steadfast_log::{Log, MemoryLog, Mortal, StreamId};
 
@@ -17,22 +15,11 @@ use crate::support::*;
 
 /// A node with a bank in it, on a log that may outlive it.
 fn node(log: Arc<dyn Log>, world: &World) -> (Bank, Engine) {
-    let (bank, decider) = Bank::open(
-        log.clone(),
-        world.clone(),
-        NodeId::next(world),
-        BankConfig::default(),
-    );
+    let (bank, decider) = Bank::open(log.clone(), world.clone(), NodeId::next(world), BankConfig::default());
     tokio::spawn(decider);
     let mut registry = Registry::default();
     register(&mut registry, &bank);
-    let engine = Engine::new(
-        log,
-        world.clone(),
-        registry,
-        EngineConfig::default(),
-        silent(),
-    );
+    let engine = Engine::new(log, world.clone(), registry, EngineConfig::default(), silent());
     let running = engine.clone();
     tokio::spawn(async move { running.run().await });
     (bank, engine)
@@ -43,51 +30,30 @@ async fn house() -> (Arc<MemoryLog>, World) {
     let world = World::new(Arc::new(clock), Arc::new(Seeded::new(7)));
     let log = Arc::new(MemoryLog::new(world.clone()));
     let (bank, _engine) = node(log.clone(), &world);
-    demo::seed(&bank, &TenantId::default())
-        .await
-        .expect("seeded");
+    demo::seed(&bank, &TenantId::default()).await.expect("seeded");
     (log, world)
 }
 
 async fn buy(engine: &Engine, user: &str, product: &ProductId, quantity: u32) -> RunId {
-    let request = PurchaseRequest {
-        product: product.clone(),
-        quantity,
-        from: None,
-    };
+    let request = PurchaseRequest { product: product.clone(), quantity, from: None };
     let input = Data::of(&request).expect("json");
-    engine
-        .start(Start::new(TenantId::default(), user, PURCHASE, input))
-        .await
-        .expect("accepted")
-        .run
+    engine.start(Start::new(TenantId::default(), user, PURCHASE, input)).await.expect("accepted").run
 }
 
 async fn finish(engine: &Engine, run: RunId) -> Settled {
-    let settled = engine
-        .wait(&TenantId::default(), run, Duration::from_secs(10_000))
-        .await;
+    let settled = engine.wait(&TenantId::default(), run, Duration::from_secs(10_000)).await;
     settled.expect("readable").expect("the run ends")
 }
 
 async fn story(log: &dyn Log, run: RunId) -> Vec<String> {
     let stream = StreamId::new(&TenantId::default(), "purchase", run);
     let events = log.read_stream(&stream, 1, 100).await.expect("readable");
-    events
-        .iter()
-        .map(|recorded| recorded.event.kind.to_string())
-        .collect()
+    events.iter().map(|recorded| recorded.event.kind.to_string()).collect()
 }
 
 async fn product_of(bank: &Bank, fits: impl Fn(u32, i64) -> bool) -> (ProductId, i64) {
-    let (products, _) = bank
-        .products(&user("ana"), None, 100)
-        .await
-        .expect("listed");
-    let found = products
-        .iter()
-        .find(|product| fits(product.stock, product.price.minor()))
-        .expect("one fits");
+    let (products, _) = bank.products(&user("ana"), None, 100).await.expect("listed");
+    let found = products.iter().find(|product| fits(product.stock, product.price.minor())).expect("one fits");
     (found.id.clone(), found.price.minor())
 }
 
@@ -101,37 +67,14 @@ async fn a_purchase_pays_the_merchant_and_hands_over_the_goods() {
     let (log, world) = house().await;
     let (bank, engine) = node(log.clone(), &world);
     let (product, price) = product_of(&bank, |stock, price| stock > 5 && price < 50_000).await;
-    let before = bank
-        .product(&user("ana"), &product)
-        .await
-        .expect("there")
-        .stock;
+    let before = bank.product(&user("ana"), &product).await.expect("there").stock;
     let run = buy(&engine, "ana", &product, 2).await;
-    let receipt: Receipt = finish(&engine, run)
-        .await
-        .outcome
-        .expect("bought")
-        .read()
-        .expect("a receipt");
+    let receipt: Receipt = finish(&engine, run).await.outcome.expect("bought").read().expect("a receipt");
     assert_eq!((receipt.quantity, receipt.total.minor()), (2, price * 2));
-    assert_eq!(
-        bank.product(&user("ana"), &product)
-            .await
-            .expect("there")
-            .stock,
-        before - 2
-    );
-    let account = bank
-        .account(&user("ana"), &receipt.from)
-        .await
-        .expect("there");
+    assert_eq!(bank.product(&user("ana"), &product).await.expect("there").stock, before - 2);
+    let account = bank.account(&user("ana"), &receipt.from).await.expect("there");
     assert_eq!(account.balance.minor(), 2_500_000 - price * 2);
-    let wanted = [
-        "PURCHASE_INITIATED",
-        "INVENTORY_RESERVED",
-        "PAYMENT_COMPLETED",
-        "PURCHASE_COMPLETED",
-    ];
+    let wanted = ["PURCHASE_INITIATED", "INVENTORY_RESERVED", "PAYMENT_COMPLETED", "PURCHASE_COMPLETED"];
     assert_eq!(story(&*log, run).await, wanted);
     books_are_right(&*log).await;
 }
@@ -141,31 +84,13 @@ async fn a_purchase_that_cannot_be_paid_gives_the_goods_back_and_says_why() {
     let (log, world) = house().await;
     let (bank, engine) = node(log.clone(), &world);
     let (product, _) = product_of(&bank, |stock, price| stock > 0 && price > 150_000).await;
-    let before = bank
-        .product(&user("marta"), &product)
-        .await
-        .expect("there")
-        .stock;
+    let before = bank.product(&user("marta"), &product).await.expect("there").stock;
     let run = buy(&engine, "marta", &product, 1).await;
     let settled = finish(&engine, run).await;
     assert_eq!(settled.status, Status::Failed);
-    assert_eq!(
-        settled.outcome.expect_err("refused").code,
-        "insufficient_funds"
-    );
-    assert_eq!(
-        bank.product(&user("marta"), &product)
-            .await
-            .expect("there")
-            .stock,
-        before
-    );
-    let wanted = [
-        "PURCHASE_INITIATED",
-        "INVENTORY_RESERVED",
-        "PAYMENT_FAILED",
-        "INVENTORY_RELEASED",
-    ];
+    assert_eq!(settled.outcome.expect_err("refused").code, "insufficient_funds");
+    assert_eq!(bank.product(&user("marta"), &product).await.expect("there").stock, before);
+    let wanted = ["PURCHASE_INITIATED", "INVENTORY_RESERVED", "PAYMENT_FAILED", "INVENTORY_RELEASED"];
     assert_eq!(story(&*log, run).await, wanted);
     books_are_right(&*log).await;
 }
@@ -175,28 +100,15 @@ async fn the_last_item_goes_to_one_of_two_buyers() {
     let (log, world) = house().await;
     let (bank, engine) = node(log.clone(), &world);
     let (product, _) = product_of(&bank, |stock, _| stock == 1).await;
-    let runs = [
-        buy(&engine, "ana", &product, 1).await,
-        buy(&engine, "luis", &product, 1).await,
-    ];
+    let runs = [buy(&engine, "ana", &product, 1).await, buy(&engine, "luis", &product, 1).await];
     let mut ends = Vec::new();
     for run in runs {
         let settled = finish(&engine, run).await;
-        ends.push(
-            settled
-                .outcome
-                .map_or_else(|failure| failure.code, |_| "bought".into()),
-        );
+        ends.push(settled.outcome.map_or_else(|failure| failure.code, |_| "bought".into()));
     }
     ends.sort();
     assert_eq!(ends, ["bought", "out_of_stock"]);
-    assert_eq!(
-        bank.product(&user("ana"), &product)
-            .await
-            .expect("there")
-            .stock,
-        0
-    );
+    assert_eq!(bank.product(&user("ana"), &product).await.expect("there").stock, 0);
     books_are_right(&*log).await;
 }
 
@@ -207,32 +119,16 @@ async fn g3_a_purchase_survives_a_crash_at_any_commit_and_moves_once() {
             let (log, world) = house().await;
             let mortal = Arc::new(Mortal::new(log.clone(), commits, last_happens));
             let (doomed_bank, doomed) = node(mortal, &world);
-            let (product, price) =
-                product_of(&doomed_bank, |stock, price| stock > 5 && price < 50_000).await;
+            let (product, price) = product_of(&doomed_bank, |stock, price| stock > 5 && price < 50_000).await;
             let run = buy(&doomed, "ana", &product, 1).await;
             world.clock().sleep(Duration::from_secs(60)).await;
 
             let (bank, engine) = node(log.clone(), &world);
             let settled = finish(&engine, run).await;
-            assert_eq!(
-                settled.status,
-                Status::Completed,
-                "crash at commit {commits}"
-            );
-            let account = bank
-                .account(&user("ana"), &id("ana-checking"))
-                .await
-                .expect("there");
-            assert_eq!(
-                account.balance.minor(),
-                2_500_000 - price,
-                "crash at commit {commits}"
-            );
-            assert_eq!(
-                account.available.minor(),
-                2_500_000 - price,
-                "nothing is tied up"
-            );
+            assert_eq!(settled.status, Status::Completed, "crash at commit {commits}");
+            let account = bank.account(&user("ana"), &id("ana-checking")).await.expect("there");
+            assert_eq!(account.balance.minor(), 2_500_000 - price, "crash at commit {commits}");
+            assert_eq!(account.available.minor(), 2_500_000 - price, "nothing is tied up");
             books_are_right(&*log).await;
         }
     }
@@ -245,29 +141,14 @@ async fn g4_a_failing_purchase_survives_a_crash_at_any_commit_and_ties_nothing_u
             let (log, world) = house().await;
             let mortal = Arc::new(Mortal::new(log.clone(), commits, last_happens));
             let (doomed_bank, doomed) = node(mortal, &world);
-            let (product, _) =
-                product_of(&doomed_bank, |stock, price| stock > 0 && price > 150_000).await;
-            let before = doomed_bank
-                .product(&user("marta"), &product)
-                .await
-                .expect("there")
-                .stock;
+            let (product, _) = product_of(&doomed_bank, |stock, price| stock > 0 && price > 150_000).await;
+            let before = doomed_bank.product(&user("marta"), &product).await.expect("there").stock;
             let run = buy(&doomed, "marta", &product, 1).await;
             world.clock().sleep(Duration::from_secs(60)).await;
 
             let (bank, engine) = node(log.clone(), &world);
-            assert_eq!(
-                finish(&engine, run).await.status,
-                Status::Failed,
-                "crash at commit {commits}"
-            );
-            assert_eq!(
-                bank.product(&user("marta"), &product)
-                    .await
-                    .expect("there")
-                    .stock,
-                before
-            );
+            assert_eq!(finish(&engine, run).await.status, Status::Failed, "crash at commit {commits}");
+            assert_eq!(bank.product(&user("marta"), &product).await.expect("there").stock, before);
             books_are_right(&*log).await;
         }
     }

@@ -25,24 +25,13 @@ fn record(desk: &Desk) -> Attach {
             Err(failure) => format!("no {}", failure.code),
         };
         let event = NewEvent::new(&world, "run.message", 1, text.into_bytes());
-        Ok(Append {
-            stream: run(),
-            expect: Expect::Any,
-            events: vec![event],
-        })
+        Ok(Append { stream: run(), expect: Expect::Any, events: vec![event] })
     })
 }
 
 async fn records(desk: &Desk) -> Vec<String> {
-    let events = desk
-        .log
-        .read_stream(&run(), 1, 100)
-        .await
-        .expect("readable");
-    events
-        .iter()
-        .map(|e| String::from_utf8(e.event.body.to_vec()).expect("text"))
-        .collect()
+    let events = desk.log.read_stream(&run(), 1, 100).await.expect("readable");
+    events.iter().map(|e| String::from_utf8(e.event.body.to_vec()).expect("text")).collect()
 }
 
 async fn step(desk: &Desk, key: &str, op: Op) -> Result<Reply, Failure> {
@@ -52,18 +41,13 @@ async fn step(desk: &Desk, key: &str, op: Op) -> Result<Reply, Failure> {
 }
 
 async fn undo(desk: &Desk, key: &str, forward: &Op) -> Result<Reply, Failure> {
-    let op = Op::Undo(Undo {
-        forward: Box::new(forward.clone()),
-        key: key.into(),
-    });
+    let op = Op::Undo(Undo { forward: Box::new(forward.clone()), key: key.into() });
     step(desk, &format!("{key}!undo"), op).await
 }
 
 async fn seeded() -> Desk {
     let desk = desk();
-    demo::seed(&desk.bank, &TenantId::default())
-        .await
-        .expect("seeded");
+    demo::seed(&desk.bank, &TenantId::default()).await.expect("seeded");
     desk
 }
 
@@ -80,9 +64,7 @@ fn hold() -> Op {
 async fn g3_an_effect_and_its_record_are_one_commit_and_happen_once() {
     let desk = seeded().await;
     let op = pay(&id("ana-checking"), &id("luis-checking"), 1_000);
-    let first = step(&desk, "r1/0/pay", op.clone())
-        .await
-        .expect("an answer");
+    let first = step(&desk, "r1/0/pay", op.clone()).await.expect("an answer");
     let (committed, place) = first.attached.expect("attached");
     assert_eq!(committed.versions[place], 1);
     // A second attempt, long after: the same answer, and no second record.
@@ -125,9 +107,7 @@ async fn g4_what_happened_is_taken_back_once() {
         hold: held.id.parse().expect("a hold id"),
         amount: Some(mxn(400)),
     });
-    step(&desk, "capture", capture.clone())
-        .await
-        .expect("an answer");
+    step(&desk, "capture", capture.clone()).await.expect("an answer");
     assert_eq!(desk.balance(&shop).await.0, 400);
     for _ in 0..2 {
         undo(&desk, "capture", &capture).await.expect("undone");
@@ -147,11 +127,7 @@ async fn g4_what_happened_is_taken_back_once() {
 async fn g4_stock_comes_back_whether_reserved_or_sold() {
     let desk = seeded().await;
     let product: ProductId = "taza-barro".parse().expect("a name");
-    let reserve = Op::Reserve(Reserve {
-        product: product.clone(),
-        quantity: 3,
-        ttl: None,
-    });
+    let reserve = Op::Reserve(Reserve { product: product.clone(), quantity: 3, ttl: None });
     let stock = async || {
         let view = desk.bank.product(&user("ana"), &product).await;
         view.expect("there").stock
@@ -161,19 +137,14 @@ async fn g4_stock_comes_back_whether_reserved_or_sold() {
     undo(&desk, "a", &reserve).await.expect("undone");
     assert_eq!(stock().await, 60);
 
-    let reserved = step(&desk, "b", reserve.clone())
-        .await
-        .expect("an answer")
-        .answer;
+    let reserved = step(&desk, "b", reserve.clone()).await.expect("an answer").answer;
     let sell = Op::Sell(ReservationAt {
         product: product.clone(),
         reservation: reserved.id.parse().expect("a reservation id"),
     });
     step(&desk, "c", sell.clone()).await.expect("an answer");
     undo(&desk, "c", &sell).await.expect("undone");
-    undo(&desk, "b", &reserve)
-        .await
-        .expect("nothing left to undo");
+    undo(&desk, "b", &reserve).await.expect("nothing left to undo");
     assert_eq!(stock().await, 60);
     desk.verified().await;
 }
@@ -190,12 +161,7 @@ async fn g4_what_was_undone_before_it_came_never_happens() {
     assert!(again.replayed);
     assert_eq!(desk.balance(&id("ana-checking")).await, before);
     let claim = effect_claim(&TenantId::default(), &hold(), "hold");
-    let claim = desk
-        .log
-        .claim(claim)
-        .await
-        .expect("readable")
-        .expect("taken");
+    let claim = desk.log.claim(claim).await.expect("readable").expect("taken");
     assert_eq!(claim.expires, None);
     desk.verified().await;
 }
@@ -227,26 +193,17 @@ async fn g4_a_step_and_its_undoing_at_once_leave_nothing_behind() {
 #[tokio::test]
 async fn g4_undoing_a_refusal_is_fine_and_one_that_cannot_pay_back_stays_open() {
     let desk = seeded().await;
-    let (marta, luis, ana) = (
-        id("marta-checking"),
-        id("luis-checking"),
-        id("ana-checking"),
-    );
+    let (marta, luis, ana) = (id("marta-checking"), id("luis-checking"), id("ana-checking"));
     let dear = pay(&ana, &luis, 90_000_000);
     step(&desk, "dear", dear.clone()).await.expect("an answer");
     undo(&desk, "dear", &dear).await.expect("nothing to undo");
 
     let gift = pay(&ana, &marta, 50_000);
     step(&desk, "gift", gift.clone()).await.expect("an answer");
-    desk.answer("marta", "spend", pay(&marta, &luis, 190_000))
-        .await;
+    desk.answer("marta", "spend", pay(&marta, &luis, 190_000)).await;
     let failure = undo(&desk, "gift", &gift).await.expect_err("spent");
-    assert_eq!(
-        (failure.code.as_str(), failure.retryable),
-        ("insufficient_funds", true)
-    );
-    desk.answer("luis", "back", pay(&luis, &marta, 100_000))
-        .await;
+    assert_eq!((failure.code.as_str(), failure.retryable), ("insufficient_funds", true));
+    desk.answer("luis", "back", pay(&luis, &marta, 100_000)).await;
     undo(&desk, "gift", &gift).await.expect("undone");
     assert_eq!(desk.balance(&ana).await.0, 2_500_000);
     desk.verified().await;

@@ -19,9 +19,8 @@ use steadfast_core::{
     time::{ManualClock, Sleep, SystemClock},
 };
 use steadfast_log::{
-    Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Expect, Identity, Lease, ListQuery,
-    Listings, Log, MemoryLog, Page, PayloadId, Position, Reading, Recorded, Snapshot, StreamId,
-    WakeUp,
+    Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Expect, Identity, Lease, ListQuery, Listings,
+    Log, MemoryLog, Page, PayloadId, Position, Reading, Recorded, Snapshot, StreamId, WakeUp,
 };
 use tokio::sync::watch;
 
@@ -32,11 +31,7 @@ pub(crate) fn id(text: &str) -> AccountId {
     text.parse().expect("a name")
 }
 pub(crate) fn user(name: &str) -> Principal {
-    Principal {
-        tenant: TenantId::default(),
-        user: name.into(),
-        role: Role::User,
-    }
+    Principal { tenant: TenantId::default(), user: name.into(), role: Role::User }
 }
 pub(crate) fn admin() -> Principal {
     Principal::system(TenantId::default())
@@ -62,13 +57,7 @@ pub(crate) fn desk_with(config: BankConfig) -> Desk {
     let (world, clock) = World::manual(7);
     let log = Arc::new(MemoryLog::new(world.clone()));
     let (bank, run) = Bank::open(log.clone(), world.clone(), NodeId::next(&world), config);
-    Desk {
-        decider: tokio::spawn(run),
-        bank,
-        log,
-        clock,
-        world,
-    }
+    Desk { decider: tokio::spawn(run), bank, log, clock, world }
 }
 
 pub(crate) fn start(log: Arc<dyn Log>, world: &World, config: BankConfig) -> Bank {
@@ -211,10 +200,7 @@ impl Log for SlowLog {
                 under_way.extend(streams.iter().cloned());
             }
             self.world.clock().sleep(self.takes).await;
-            self.under_way
-                .lock()
-                .expect("lock")
-                .retain(|stream| !streams.contains(stream));
+            self.under_way.lock().expect("lock").retain(|stream| !streams.contains(stream));
             let intruder = self.intruder.lock().expect("lock").take();
             if let Some(other) = intruder.and_then(|make| make(&commit)) {
                 self.inner.commit(other).await.expect("the intruder's");

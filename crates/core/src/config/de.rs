@@ -5,8 +5,8 @@ use std::{cell::RefCell, collections::btree_map, fmt, slice};
 use serde::{
     Deserializer,
     de::{
-        self, DeserializeSeed, EnumAccess, Error as _, Expected, IntoDeserializer, MapAccess,
-        SeqAccess, Unexpected, VariantAccess, Visitor, value::StrDeserializer,
+        self, DeserializeSeed, EnumAccess, Error as _, Expected, IntoDeserializer, MapAccess, SeqAccess,
+        Unexpected, VariantAccess, Visitor, value::StrDeserializer,
     },
     forward_to_deserialize_any,
 };
@@ -105,24 +105,15 @@ pub(super) struct De<'a> {
 
 impl<'a> De<'a> {
     pub(super) fn new(root: &'a Node, unknown: &'a RefCell<Vec<Problem>>) -> Self {
-        Self {
-            node: root,
-            path: String::new(),
-            unknown,
-        }
+        Self { node: root, path: String::new(), unknown }
     }
     fn child(&self, node: &'a Node, key: &str) -> Self {
-        Self {
-            node,
-            path: join(&self.path, key),
-            unknown: self.unknown,
-        }
+        Self { node, path: join(&self.path, key), unknown: self.unknown }
     }
     /// Also places what is refused only after the bare value was read.
     fn read_with<'de, S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Failed> {
         let (node, path) = (self.node, self.path.clone());
-        seed.deserialize(self)
-            .map_err(|failed| failed.at(node, &path))
+        seed.deserialize(self).map_err(|failed| failed.at(node, &path))
     }
     fn note_unknown(&self, key: &str, node: &Node, known: &[&str]) {
         self.unknown.borrow_mut().push(Problem {
@@ -144,16 +135,10 @@ impl<'a> De<'a> {
             Value::Integer(number) => visitor.visit_i64(*number),
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Bool(truth) => visitor.visit_bool(*truth),
-            Value::Array(items) => visitor.visit_seq(Items {
-                of: self,
-                rest: items.iter().enumerate(),
-            }),
-            Value::Table(table) => visitor.visit_map(Entries {
-                of: self,
-                rest: table.iter(),
-                value: None,
-                known: None,
-            }),
+            Value::Array(items) => visitor.visit_seq(Items { of: self, rest: items.iter().enumerate() }),
+            Value::Table(table) => {
+                visitor.visit_map(Entries { of: self, rest: table.iter(), value: None, known: None })
+            }
         }
         .map_err(|failed| failed.at(self.node, &self.path))
     }
@@ -192,12 +177,7 @@ impl<'de> Deserializer<'de> for De<'_> {
             return Err(Failed::new(expected).at_unseen(self.node, &self.path));
         };
         visitor
-            .visit_map(Entries {
-                of: &self,
-                rest: table.iter(),
-                value: None,
-                known: Some(fields),
-            })
+            .visit_map(Entries { of: &self, rest: table.iter(), value: None, known: Some(fields) })
             .map_err(|failed| failed.at(self.node, &self.path))
     }
     fn deserialize_enum<V: Visitor<'de>>(
@@ -207,14 +187,9 @@ impl<'de> Deserializer<'de> for De<'_> {
         visitor: V,
     ) -> Result<V::Value, Failed> {
         match &self.node.value {
-            Value::Text(text) | Value::Raw(text) => {
-                visitor.visit_enum(text.as_str().into_deserializer())
-            }
+            Value::Text(text) | Value::Raw(text) => visitor.visit_enum(text.as_str().into_deserializer()),
             Value::Table(table) if table.len() == 1 => visitor.visit_enum(Variant(&self, table)),
-            _ => Err(Failed::new(format!(
-                "expected one of {}",
-                variants.join(", ")
-            ))),
+            _ => Err(Failed::new(format!("expected one of {}", variants.join(", ")))),
         }
         .map_err(|failed| failed.at(self.node, &self.path))
     }
@@ -231,13 +206,9 @@ struct Items<'a> {
 
 impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Failed;
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Failed> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failed> {
         let next = self.rest.next();
-        next.map(|(i, node)| self.of.child(node, &i.to_string()).read_with(seed))
-            .transpose()
+        next.map(|(i, node)| self.of.child(node, &i.to_string()).read_with(seed)).transpose()
     }
 }
 
@@ -251,10 +222,7 @@ struct Entries<'a> {
 
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = Failed;
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Failed> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failed> {
         for (key, node) in self.rest.by_ref() {
             match self.known {
                 Some(known) if !known.contains(&key.as_str()) => {
@@ -275,10 +243,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         Ok(None)
     }
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failed> {
-        let value = self
-            .value
-            .take()
-            .ok_or_else(|| Failed::custom("a value was read before its key"))?;
+        let value = self.value.take().ok_or_else(|| Failed::custom("a value was read before its key"))?;
         value.read_with(seed)
     }
 }
@@ -290,11 +255,7 @@ impl<'de, 'a> EnumAccess<'de> for Variant<'a> {
     type Error = Failed;
     type Variant = De<'a>;
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, De<'a>), Failed> {
-        let (name, node) = self
-            .1
-            .iter()
-            .next()
-            .ok_or_else(|| Failed::custom("an empty table"))?;
+        let (name, node) = self.1.iter().next().ok_or_else(|| Failed::custom("an empty table"))?;
         let key: StrDeserializer<'_, Failed> = name.as_str().into_deserializer();
         Ok((seed.deserialize(key)?, self.0.child(node, name)))
     }

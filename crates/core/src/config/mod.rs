@@ -49,10 +49,7 @@ pub fn environment() -> Environment {
 /// assert_eq!(config.wait.get().as_secs(), 30);
 /// # Ok::<_, steadfast_core::config::ConfigError>(())
 /// ```
-pub fn load<T: DeserializeOwned>(
-    source: Option<(&str, &str)>,
-    env: &Environment,
-) -> Result<T, ConfigError> {
+pub fn load<T: DeserializeOwned>(source: Option<(&str, &str)>, env: &Environment) -> Result<T, ConfigError> {
     load_checked(source, env, |_| Vec::new())
 }
 
@@ -69,16 +66,8 @@ pub fn load_checked<T: DeserializeOwned>(
     let mut problems = problems.into_inner();
     match value {
         Ok(value) => {
-            problems.extend(
-                check(&value)
-                    .into_iter()
-                    .map(|problem| tree.locate(problem)),
-            );
-            if problems.is_empty() {
-                Ok(value)
-            } else {
-                Err(ConfigError { problems })
-            }
+            problems.extend(check(&value).into_iter().map(|problem| tree.locate(problem)));
+            if problems.is_empty() { Ok(value) } else { Err(ConfigError { problems }) }
         }
         Err(failed) => {
             problems.push(*failed.0);

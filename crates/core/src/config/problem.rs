@@ -55,15 +55,9 @@ impl Problem {
         }
     }
     /// A problem with the text at a known place.
-    #[expect(
-        clippy::unnecessary_box_returns,
-        reason = "too large for the error of a result"
-    )]
+    #[expect(clippy::unnecessary_box_returns, reason = "too large for the error of a result")]
     pub(super) fn at(origin: Origin, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self {
-            origin,
-            ..Self::about("", message)
-        })
+        Box::new(Self { origin, ..Self::about("", message) })
     }
     /// A name that nothing else declares: `kind` is what it should name.
     pub fn dangling<'a>(
@@ -73,11 +67,7 @@ impl Problem {
         known: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let suggestion = nearest(name, known).map(str::to_owned);
-        Self {
-            value: Some(quoted(name)),
-            suggestion,
-            ..Self::about(key, format!("there is no such {kind}"))
-        }
+        Self { value: Some(quoted(name)), suggestion, ..Self::about(key, format!("there is no such {kind}")) }
     }
 }
 
@@ -90,9 +80,7 @@ impl fmt::Display for Problem {
             (key, Some(value)) => write!(f, "{key} = {value}: ")?,
         }
         f.write_str(&self.message)?;
-        self.suggestion
-            .as_ref()
-            .map_or(Ok(()), |name| write!(f, "; did you mean `{name}`?"))
+        self.suggestion.as_ref().map_or(Ok(()), |name| write!(f, "; did you mean `{name}`?"))
     }
 }
 
@@ -105,9 +93,7 @@ pub struct ConfigError {
 
 impl From<Box<Problem>> for ConfigError {
     fn from(problem: Box<Problem>) -> Self {
-        Self {
-            problems: vec![*problem],
-        }
+        Self { problems: vec![*problem] }
     }
 }
 
@@ -136,12 +122,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let lower = name.to_lowercase();
     known
         .into_iter()
-        .map(|other| {
-            (
-                strsim::damerau_levenshtein(&lower, &other.to_lowercase()),
-                other,
-            )
-        })
+        .map(|other| (strsim::damerau_levenshtein(&lower, &other.to_lowercase()), other))
         .filter(|(distance, other)| *distance <= 1 + other.chars().count() / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, other)| other)
@@ -156,11 +137,7 @@ pub(super) fn quoted(text: &str) -> String {
         _ => text.to_owned(),
     };
     let cut: String = shown.chars().take(80).collect();
-    if cut.len() < shown.len() {
-        format!("{:?}", cut + "…")
-    } else {
-        format!("{cut:?}")
-    }
+    if cut.len() < shown.len() { format!("{:?}", cut + "…") } else { format!("{cut:?}") }
 }
 
 /// The dotted key of `key` in the table `path`; either may be empty.

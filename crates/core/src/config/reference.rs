@@ -28,11 +28,8 @@ struct Row {
 pub fn reference_markdown<T: JsonSchema>() -> String {
     let mut page = String::new();
     for section in sections::<T>() {
-        let title = if section.header.is_empty() {
-            "Top level".into()
-        } else {
-            format!("`{}`", section.header)
-        };
+        let title =
+            if section.header.is_empty() { "Top level".into() } else { format!("`{}`", section.header) };
         let _ = write!(page, "## {title}\n\n");
         if !section.doc.is_empty() {
             let _ = write!(page, "{}\n\n", section.doc);
@@ -45,17 +42,8 @@ pub fn reference_markdown<T: JsonSchema>() -> String {
                     (false, None) => "unset".into(),
                     (false, Some(text)) => format!("`{text}`"),
                 };
-                let cells = [
-                    format!("`{}`", row.key),
-                    row.kind.clone(),
-                    default,
-                    row.doc.replace('\n', " "),
-                ];
-                let _ = writeln!(
-                    page,
-                    "| {} |",
-                    cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
-                );
+                let cells = [format!("`{}`", row.key), row.kind.clone(), default, row.doc.replace('\n', " ")];
+                let _ = writeln!(page, "| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
             }
             page.push('\n');
         }
@@ -90,10 +78,7 @@ pub fn example_toml<T: JsonSchema>() -> String {
                 Some(text) => prose(&mut file, &format!("{} = {text}", row.key)),
                 None => {
                     let need = if row.required { "required" } else { "unset" };
-                    prose(
-                        &mut file,
-                        &format!("{} = … ({}, {need})", row.key, row.kind),
-                    );
+                    prose(&mut file, &format!("{} = … ({}, {need})", row.key, row.kind));
                 }
             }
         }
@@ -102,13 +87,7 @@ pub fn example_toml<T: JsonSchema>() -> String {
 }
 
 fn literal(json: &Value) -> Option<String> {
-    if json.is_null() {
-        None
-    } else {
-        toml::Value::try_from(json)
-            .ok()
-            .map(|value| value.to_string())
-    }
+    if json.is_null() { None } else { toml::Value::try_from(json).ok().map(|value| value.to_string()) }
 }
 
 fn sections<T: JsonSchema>() -> Vec<Section> {
@@ -120,42 +99,15 @@ fn sections<T: JsonSchema>() -> Vec<Section> {
 
 /// Adds the table `schema` and the tables below it; `at` is its path, the brackets'
 /// prefix and whether a name in the path is open.
-fn walk(
-    root: &Value,
-    schema: &Value,
-    default: &Value,
-    at: (&str, &str, bool),
-    all: &mut Vec<Section>,
-) {
+fn walk(root: &Value, schema: &Value, default: &Value, at: (&str, &str, bool), all: &mut Vec<Section>) {
     let (path, brackets, open) = at;
     let close = if brackets == "[[" { "]]" } else { "]" };
-    let header = if path.is_empty() {
-        String::new()
-    } else {
-        format!("{brackets}{path}{close}")
-    };
+    let header = if path.is_empty() { String::new() } else { format!("{brackets}{path}{close}") };
     let place = all.len();
-    all.push(Section {
-        header,
-        doc: doc(schema),
-        rows: Vec::new(),
-        open,
-    });
-    for (key, property) in resolve(root, schema)["properties"]
-        .as_object()
-        .into_iter()
-        .flatten()
-    {
-        let below = if path.is_empty() {
-            key.clone()
-        } else {
-            format!("{path}.{key}")
-        };
-        let default = if default[key].is_null() {
-            &property["default"]
-        } else {
-            &default[key]
-        };
+    all.push(Section { header, doc: doc(schema), rows: Vec::new(), open });
+    for (key, property) in resolve(root, schema)["properties"].as_object().into_iter().flatten() {
+        let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let default = if default[key].is_null() { &property["default"] } else { &default[key] };
         let inner = resolve(root, property);
         let values = resolve(root, &inner["additionalProperties"]);
         let items = resolve(root, &inner["items"]);
@@ -170,21 +122,9 @@ fn walk(
             walk(root, &with_doc(inner), default, (&below, "[", open), all);
         } else if is_table(values) {
             let below = format!("{below}.NAME");
-            walk(
-                root,
-                &with_doc(values),
-                &Value::Null,
-                (&below, "[", true),
-                all,
-            );
+            walk(root, &with_doc(values), &Value::Null, (&below, "[", true), all);
         } else if is_table(items) {
-            walk(
-                root,
-                &with_doc(items),
-                &Value::Null,
-                (&below, "[[", true),
-                all,
-            );
+            walk(root, &with_doc(items), &Value::Null, (&below, "[[", true), all);
         } else {
             let required = resolve(root, schema)["required"].as_array();
             all[place].rows.push(Row {
@@ -193,11 +133,7 @@ fn walk(
                 default: default.clone(),
                 required: default.is_null()
                     && required.is_some_and(|names| names.contains(&Value::from(&**key))),
-                doc: if doc(property).is_empty() {
-                    doc(inner)
-                } else {
-                    doc(property)
-                },
+                doc: if doc(property).is_empty() { doc(inner) } else { doc(property) },
             });
         }
     }
@@ -211,26 +147,19 @@ fn is_table(schema: &Value) -> bool {
 }
 
 fn doc(schema: &Value) -> String {
-    schema["description"]
-        .as_str()
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    schema["description"].as_str().unwrap_or_default().trim().to_owned()
 }
 
 /// Follows references, and an option to what it may hold.
 fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     if let Some(pointer) = schema["$ref"].as_str() {
-        return root
-            .pointer(pointer.trim_start_matches('#'))
-            .map_or(schema, |target| resolve(root, target));
+        return root.pointer(pointer.trim_start_matches('#')).map_or(schema, |target| resolve(root, target));
     }
     let some = |choice: &&Value| choice["type"] != "null";
     match schema["anyOf"].as_array() {
-        Some(choices) if choices.len() == 2 => choices
-            .iter()
-            .find(some)
-            .map_or(schema, |it| resolve(root, it)),
+        Some(choices) if choices.len() == 2 => {
+            choices.iter().find(some).map_or(schema, |it| resolve(root, it))
+        }
         _ => schema,
     }
 }
@@ -239,21 +168,14 @@ fn kind(root: &Value, schema: &Value) -> String {
     let schema = resolve(root, schema);
     let quote = |value: &Value| format!("`{value}`");
     let constants = |choices: &Vec<Value>| {
-        let all = choices
-            .iter()
-            .flat_map(|choice| match choice["enum"].as_array() {
-                Some(names) => names.iter().map(quote).collect(),
-                None => vec![quote(&choice["const"])],
-            });
+        let all = choices.iter().flat_map(|choice| match choice["enum"].as_array() {
+            Some(names) => names.iter().map(quote).collect(),
+            None => vec![quote(&choice["const"])],
+        });
         all.collect::<Vec<_>>().join(" or ")
     };
     if let Some(names) = schema["enum"].as_array() {
-        return names
-            .iter()
-            .filter(|name| !name.is_null())
-            .map(quote)
-            .collect::<Vec<_>>()
-            .join(" or ");
+        return names.iter().filter(|name| !name.is_null()).map(quote).collect::<Vec<_>>().join(" or ");
     }
     if let Some(choices) = schema["oneOf"].as_array() {
         return constants(choices);
@@ -266,10 +188,7 @@ fn kind(root: &Value, schema: &Value) -> String {
         _ => {}
     }
     let name = match &schema["type"] {
-        Value::Array(names) => names
-            .iter()
-            .find(|name| *name != "null")
-            .and_then(Value::as_str),
+        Value::Array(names) => names.iter().find(|name| *name != "null").and_then(Value::as_str),
         name => name.as_str(),
     };
     match name {
@@ -280,9 +199,7 @@ fn kind(root: &Value, schema: &Value) -> String {
         Some("integer") => schema["minimum"]
             .as_u64()
             .filter(|least| *least > 0)
-            .map_or("whole number".into(), |least| {
-                format!("whole number, at least {least}")
-            }),
+            .map_or("whole number".into(), |least| format!("whole number, at least {least}")),
         Some(other) => other.into(),
         None => "any".into(),
     }

@@ -19,11 +19,7 @@ struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:7400".into(),
-            store: Store::default(),
-            sinks: BTreeMap::new(),
-        }
+        Self { listen: "127.0.0.1:7400".into(), store: Store::default(), sinks: BTreeMap::new() }
     }
 }
 
@@ -74,24 +70,16 @@ struct Sink {
 }
 
 fn env(pairs: &[(&str, &str)]) -> Environment {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).into(), (*value).into()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }
 
 fn refusal(text: &str, pairs: &[(&str, &str)]) -> String {
-    load::<Config>(Some(("s.toml", text)), &env(pairs))
-        .expect_err("refused")
-        .to_string()
+    load::<Config>(Some(("s.toml", text)), &env(pairs)).expect_err("refused").to_string()
 }
 
 #[test]
 fn nothing_said_gives_the_defaults() {
-    assert_eq!(
-        load::<Config>(None, &Environment::new()),
-        Ok(Config::default())
-    );
+    assert_eq!(load::<Config>(None, &Environment::new()), Ok(Config::default()));
 }
 
 #[test]
@@ -123,8 +111,7 @@ fn variables_overlay_the_file_and_are_read_as_what_the_key_wants() {
 
 #[test]
 fn each_mistake_names_file_line_key_value_rule_and_suggestion() {
-    let rule =
-        "expected a whole number and a unit (us, ms, s, m, h or d), such as \"30s\" or \"250ms\"";
+    let rule = "expected a whole number and a unit (us, ms, s, m, h or d), such as \"30s\" or \"250ms\"";
     for (text, pairs, said) in [
         ("listen = 'a'\n\n[store]\nsync_wiat = '1s'\n", &[][..], "s.toml:4: store.sync_wiat: unknown key; known here: sync_wait, cache, bad, mode, writers, key, tags; did you mean `sync_wait`?".to_owned()),
         ("[stoer]\n", &[], "s.toml:1: stoer: unknown key; known here: listen, store, sinks; did you mean `store`?".into()),
@@ -173,17 +160,10 @@ fn a_secret_in_the_wrong_place_is_never_repeated() {
 
 #[test]
 fn a_later_check_gets_the_place_of_its_key() {
-    let check = |config: &Config| {
-        vec![Problem::dangling(
-            "sinks.hook.url",
-            "route",
-            &config.listen,
-            ["here"],
-        )]
-    };
+    let check =
+        |config: &Config| vec![Problem::dangling("sinks.hook.url", "route", &config.listen, ["here"])];
     let text = "listen = 'heer'\n[sinks.hook]\nurl = 'u'\n";
-    let error =
-        load_checked(Some(("s.toml", text)), &Environment::new(), check).expect_err("refused");
+    let error = load_checked(Some(("s.toml", text)), &Environment::new(), check).expect_err("refused");
     assert_eq!(
         error.to_string(),
         "s.toml:3: sinks.hook.url = \"heer\": there is no such route; did you mean `here`?"
@@ -193,14 +173,9 @@ fn a_later_check_gets_the_place_of_its_key() {
 #[test]
 fn a_secret_is_read_from_where_it_is_and_missing_ones_are_named() {
     let variables = env(&[("KEY", "hunter2"), ("NONE", "")]);
-    let key = SecretSource::Env("KEY".into())
-        .read(&variables)
-        .expect("read");
+    let key = SecretSource::Env("KEY".into()).read(&variables).expect("read");
     assert_eq!(key.reveal(), "hunter2");
-    for source in [
-        SecretSource::Env("NONE".into()),
-        SecretSource::File("/nowhere/NONE".into()),
-    ] {
+    for source in [SecretSource::Env("NONE".into()), SecretSource::File("/nowhere/NONE".into())] {
         let said = source.read(&variables).expect_err("missing").to_string();
         assert!(said.contains("NONE"), "{said}");
     }
@@ -212,11 +187,7 @@ fn the_example_file_without_its_marks_is_the_defaults() {
     let bare: String = example
         .lines()
         .map(|line| {
-            line.strip_prefix('#')
-                .filter(|rest| !rest.starts_with(' '))
-                .unwrap_or(line)
-                .to_owned()
-                + "\n"
+            line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n"
         })
         .collect();
     assert_eq!(
@@ -224,10 +195,7 @@ fn the_example_file_without_its_marks_is_the_defaults() {
         Ok(Config::default()),
         "{bare}"
     );
-    assert!(
-        bare.contains("sync_wait = \"250ms\"") && example.contains("# [sinks.NAME]"),
-        "{example}"
-    );
+    assert!(bare.contains("sync_wait = \"250ms\"") && example.contains("# [sinks.NAME]"), "{example}");
 }
 
 #[test]
@@ -246,10 +214,7 @@ fn the_reference_lists_every_key_with_type_default_and_doc() {
         "## `[sinks.NAME]`",
         "| `url` | text | required | Its address. |",
     ] {
-        assert!(
-            page.lines().any(|other| other == line),
-            "no {line:?} in\n{page}"
-        );
+        assert!(page.lines().any(|other| other == line), "no {line:?} in\n{page}");
     }
 }
 

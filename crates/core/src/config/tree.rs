@@ -39,26 +39,18 @@ impl Node {
                 _ => break,
             }
         }
-        Problem {
-            origin: node.origin.clone(),
-            ..problem
-        }
+        Problem { origin: node.origin.clone(), ..problem }
     }
 }
 
 /// The file's tree with the variables laid over it.
 pub(super) fn read(source: Option<(&str, &str)>, env: &Environment) -> Result<Node, ConfigError> {
     let mut root = match source {
-        None => Node {
-            origin: Origin::Nowhere,
-            value: Value::Table(BTreeMap::new()),
-        },
+        None => Node { origin: Origin::Nowhere, value: Value::Table(BTreeMap::new()) },
         Some((name, text)) => parse(name, text)?,
     };
     for (name, text) in env {
-        if let Some(path) = name
-            .strip_prefix("STEADFAST_")
-            .filter(|_| !NOT_CONFIGURATION.contains(&&**name))
+        if let Some(path) = name.strip_prefix("STEADFAST_").filter(|_| !NOT_CONFIGURATION.contains(&&**name))
         {
             overlay(&mut root, name, path, text)?;
         }
@@ -78,10 +70,7 @@ fn parse(name: &str, text: &str) -> Result<Node, Box<Problem>> {
         Problem::at(at(error.span().map_or(0, |span| span.start)), message)
     })?;
     let value = entries(table.into_inner(), &at)?;
-    Ok(Node {
-        origin: at(0),
-        value,
-    })
+    Ok(Node { origin: at(0), value })
 }
 
 fn entries(table: DeTable<'_>, at: &dyn Fn(usize) -> Origin) -> Result<Value, Box<Problem>> {
@@ -96,17 +85,10 @@ fn entries(table: DeTable<'_>, at: &dyn Fn(usize) -> Origin) -> Result<Value, Bo
             }
         }
     };
-    table
-        .into_iter()
-        .map(node)
-        .collect::<Result<_, _>>()
-        .map(Value::Table)
+    table.into_iter().map(node).collect::<Result<_, _>>().map(Value::Table)
 }
 
-fn convert(
-    value: Spanned<DeValue<'_>>,
-    at: &dyn Fn(usize) -> Origin,
-) -> Result<Value, Box<Problem>> {
+fn convert(value: Spanned<DeValue<'_>>, at: &dyn Fn(usize) -> Origin) -> Result<Value, Box<Problem>> {
     let origin = at(value.span().start);
     let refuse = |text: &str, message: &str| {
         let mut problem = Problem::at(origin.clone(), message);
@@ -127,10 +109,7 @@ fn convert(
         DeValue::Datetime(time) => return refuse(&time.to_string(), "put times in quotes"),
         DeValue::Array(items) => {
             let node = |item: Spanned<_>| {
-                Ok::<_, Box<Problem>>(Node {
-                    origin: at(item.span().start),
-                    value: convert(item, at)?,
-                })
+                Ok::<_, Box<Problem>>(Node { origin: at(item.span().start), value: convert(item, at)? })
             };
             Value::Array(items.into_iter().map(node).collect::<Result<_, _>>()?)
         }
@@ -145,15 +124,11 @@ fn overlay(root: &mut Node, name: &str, path: &str, text: &str) -> Result<(), Bo
     for part in path.split("__") {
         let key = part.to_lowercase();
         if key.is_empty() {
-            let message =
-                "a variable is named STEADFAST_SECTION__KEY, with two underscores between names";
+            let message = "a variable is named STEADFAST_SECTION__KEY, with two underscores between names";
             return Err(Problem::at(origin, message));
         }
         let Value::Table(table) = &mut node.value else {
-            let message = format!(
-                "{} already gives `{walked}` a value that is no table",
-                node.origin
-            );
+            let message = format!("{} already gives `{walked}` a value that is no table", node.origin);
             let mut problem = Problem::at(origin, message);
             problem.key = walked;
             return Err(problem);
@@ -162,16 +137,11 @@ fn overlay(root: &mut Node, name: &str, path: &str, text: &str) -> Result<(), Bo
         let same = |known: &&String| known.to_lowercase().replace('-', "_") == key;
         let key = table.keys().find(same).cloned().unwrap_or(key);
         walked = join(&walked, &key);
-        let empty = || Node {
-            origin: origin.clone(),
-            value: Value::Table(BTreeMap::new()),
-        };
+        let empty = || Node { origin: origin.clone(), value: Value::Table(BTreeMap::new()) };
         node = table.entry(key).or_insert_with(empty);
     }
     let value = if text.trim_start().starts_with(['[', '{']) {
-        let parsed = DeValue::parse(text)
-            .ok()
-            .and_then(|value| convert(value, &|_| origin.clone()).ok());
+        let parsed = DeValue::parse(text).ok().and_then(|value| convert(value, &|_| origin.clone()).ok());
         parsed.unwrap_or_else(|| Value::Raw(text.into()))
     } else {
         Value::Raw(text.into())

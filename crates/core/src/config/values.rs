@@ -18,15 +18,9 @@ const PERIOD_UNITS: [(&str, u64); 6] = [
 ];
 const PERIOD_RULE: &str =
     "expected a whole number and a unit (us, ms, s, m, h or d), such as \"30s\" or \"250ms\"";
-const SIZE_UNITS: [(&str, u64); 5] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
-const SIZE_RULE: &str =
-    "expected a whole number and a unit (B, KiB, MiB, GiB or TiB), such as \"256KiB\"";
+const SIZE_UNITS: [(&str, u64); 5] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const SIZE_RULE: &str = "expected a whole number and a unit (B, KiB, MiB, GiB or TiB), such as \"256KiB\"";
 
 /// A length of time in whole microseconds, written `250ms`, `30s`, `5m`, `24h`, `14d`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -145,9 +139,7 @@ value_with_unit!(Size, SIZE_UNITS, SIZE_RULE, "0B", "size");
 pub fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Period, D::Error> {
     let period = Period::deserialize(deserializer)?;
     if period.0 == 0 {
-        return Err(de::Error::custom(
-            "expected a period longer than zero, such as \"30s\"",
-        ));
+        return Err(de::Error::custom("expected a period longer than zero, such as \"30s\""));
     }
     Ok(period)
 }
@@ -224,14 +216,8 @@ impl TryFrom<RawSource> for SecretSource {
 impl From<SecretSource> for RawSource {
     fn from(source: SecretSource) -> Self {
         match source {
-            SecretSource::Env(name) => Self {
-                env: Some(name),
-                file: None,
-            },
-            SecretSource::File(path) => Self {
-                env: None,
-                file: Some(path),
-            },
+            SecretSource::Env(name) => Self { env: Some(name), file: None },
+            SecretSource::File(path) => Self { env: None, file: Some(path) },
         }
     }
 }
@@ -290,10 +276,7 @@ impl SecretSource {
             Self::File(path) => {
                 let shown = path.display().to_string();
                 match std::fs::read_to_string(path) {
-                    Err(source) => Err(SecretError::Unreadable {
-                        path: shown,
-                        source,
-                    }),
+                    Err(source) => Err(SecretError::Unreadable { path: shown, source }),
                     Ok(text) => match text.trim_end_matches(['\r', '\n']) {
                         "" => Err(SecretError::Empty(shown)),
                         secret => Ok(Secret::new(secret.to_owned())),

@@ -95,8 +95,5 @@ const SHOWN: &[(&str, Kind)] = &[
 
 /// What the field `name` may show, if anything.
 pub(super) fn kind(name: &str) -> Option<Kind> {
-    SHOWN
-        .iter()
-        .find(|(shown, _)| *shown == name)
-        .map(|(_, kind)| *kind)
+    SHOWN.iter().find(|(shown, _)| *shown == name).map(|(_, kind)| *kind)
 }

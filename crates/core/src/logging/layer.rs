@@ -36,18 +36,11 @@ pub struct JsonLines<W> {
 impl<W> JsonLines<W> {
     /// A layer over any writer; timestamps come from `world`.
     pub fn new(out: W, config: &LogConfig, world: World) -> Self {
-        Self {
-            out: Mutex::new(out),
-            world,
-            third_party: config.third_party,
-        }
+        Self { out: Mutex::new(out), world, third_party: config.third_party }
     }
     fn read(&self, metadata: &Metadata<'_>, record: impl FnOnce(&mut Fields)) -> Fields {
         let ours = ours(metadata.target());
-        let mut fields = Fields {
-            ours,
-            ..Fields::default()
-        };
+        let mut fields = Fields { ours, ..Fields::default() };
         if ours || self.third_party {
             record(&mut fields);
         }
@@ -57,9 +50,7 @@ impl<W> JsonLines<W> {
 
 /// Our crates are named `steadfast_…`, the binary `steadfast`.
 fn ours(target: &str) -> bool {
-    target
-        .strip_prefix("steadfast")
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['_', ':']))
+    target.strip_prefix("steadfast").is_some_and(|rest| rest.is_empty() || rest.starts_with(['_', ':']))
 }
 
 #[derive(Serialize)]
@@ -86,9 +77,7 @@ impl Fields {
     fn put(&mut self, field: &Field, value: Value) {
         let name = field.name();
         let (map, value) = match (kind(name), value) {
-            (Some(Kind::Metric), Value::Number(number)) => {
-                (&mut self.metrics, Value::Number(number))
-            }
+            (Some(Kind::Metric), Value::Number(number)) => (&mut self.metrics, Value::Number(number)),
             (Some(Kind::Context), value) => (&mut self.context, word(value)),
             (Some(Kind::Address), Value::String(text)) if text.parse::<SocketAddr>().is_ok() => {
                 (&mut self.context, text.into())
@@ -122,10 +111,7 @@ fn word(value: Value) -> Value {
 
 fn is_version(text: &str) -> bool {
     let parts: Vec<_> = text.split('.').collect();
-    parts.len() == 3
-        && parts
-            .iter()
-            .all(|part| part.len() <= 3 && part.parse::<u16>().is_ok())
+    parts.len() == 3 && parts.iter().all(|part| part.len() <= 3 && part.parse::<u16>().is_ok())
 }
 
 impl Visit for Fields {
@@ -144,11 +130,7 @@ impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             // Not a literal: tracing hands those over as format arguments.
-            self.message = Some(if self.ours {
-                "[formatted message withheld]".into()
-            } else {
-                scrub(value)
-            });
+            self.message = Some(if self.ours { "[formatted message withheld]".into() } else { scrub(value) });
         } else {
             self.put(field, value.into());
         }
@@ -186,12 +168,7 @@ where
     W: Write + Send + 'static,
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    fn on_new_span(
-        &self,
-        attributes: &span::Attributes<'_>,
-        id: &span::Id,
-        context: Context<'_, S>,
-    ) {
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
         let fields = self.read(attributes.metadata(), |fields| attributes.record(fields));
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(fields);
@@ -211,11 +188,7 @@ where
         let metadata = event.metadata();
         let fields = self.read(metadata, |fields| event.record(fields));
         let mut all = Fields::default();
-        for span in context
-            .event_scope(event)
-            .into_iter()
-            .flat_map(Scope::from_root)
-        {
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             if let Some(outer) = span.extensions().get::<Fields>() {
                 all.context.extend(outer.context.clone());
                 all.metrics.extend(outer.metrics.clone());
@@ -235,10 +208,7 @@ where
         // Nothing can be done about a line that does not get out; the work goes on.
         if let Ok(mut bytes) = serde_json::to_vec(&line) {
             bytes.push(b'\n');
-            let mut out = self
-                .out
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut out = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let _ = out.write_all(&bytes);
         }
     }

@@ -21,9 +21,7 @@ use std::io::Write as _;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{
-    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
-};
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 pub use layer::JsonLines;
 pub use scrub::scrub;
@@ -44,10 +42,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self {
-            level: "info".into(),
-            third_party: false,
-        }
+        Self { level: "info".into(), third_party: false }
     }
 }
 
@@ -55,9 +50,7 @@ impl Default for LogConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// The level does not read.
-    #[error(
-        "log.level = {0:?}: expected a level, or levels by part such as info,steadfast_engine=debug"
-    )]
+    #[error("log.level = {0:?}: expected a level, or levels by part such as info,steadfast_engine=debug")]
     Level(String),
     /// Something else receives the lines of this process.
     #[error("logging is already set up in this process: call init once, at the start of main")]
@@ -81,21 +74,15 @@ impl Coded for LogError {
 
 /// Logs to stderr from now on, for the whole process.
 pub fn init(config: &LogConfig, world: &World) -> Result<(), LogError> {
-    let filter =
-        EnvFilter::try_new(&config.level).map_err(|_| LogError::Level(config.level.clone()))?;
+    let filter = EnvFilter::try_new(&config.level).map_err(|_| LogError::Level(config.level.clone()))?;
     let lines = JsonLines::new(std::io::stderr(), config, world.clone());
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .try_init()
-        .map_err(|_| LogError::Installed)
+    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().map_err(|_| LogError::Installed)
 }
 
 /// From now on a panic logs where it happened and nothing else.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
-        let (file, line) = panic
-            .location()
-            .map_or(("", 0), |at| (at.file(), at.line()));
+        let (file, line) = panic.location().map_or(("", 0), |at| (at.file(), at.line()));
         if tracing::dispatcher::has_been_set() {
             tracing::error!(file, line, "A thread panicked.");
         } else {

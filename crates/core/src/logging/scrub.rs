@@ -4,36 +4,13 @@
 use std::ops::Range;
 
 /// What secrets of well-known services begin with.
-const TOKEN_STARTS: [&str; 12] = [
-    "eyj",
-    "sk-",
-    "sk_",
-    "pk_",
-    "rk_",
-    "ghp_",
-    "gho_",
-    "github_pat_",
-    "glpat-",
-    "xox",
-    "akia",
-    "ya29.",
-];
+const TOKEN_STARTS: [&str; 12] =
+    ["eyj", "sk-", "sk_", "pk_", "rk_", "ghp_", "gho_", "github_pat_", "glpat-", "xox", "akia", "ya29."];
 /// Words after which a secret stands.
-const SECRET_NAMES: [&str; 10] = [
-    "authorization",
-    "basic",
-    "bearer",
-    "cookie",
-    "key",
-    "passwd",
-    "password",
-    "pin",
-    "secret",
-    "token",
-];
+const SECRET_NAMES: [&str; 10] =
+    ["authorization", "basic", "bearer", "cookie", "key", "passwd", "password", "pin", "secret", "token"];
 const CURRENCIES: [&str; 14] = [
-    "mxn", "usd", "eur", "gbp", "jpy", "cad", "brl", "cop", "ars", "clp", "pesos", "peso",
-    "dollars", "euros",
+    "mxn", "usd", "eur", "gbp", "jpy", "cad", "brl", "cop", "ars", "clp", "pesos", "peso", "dollars", "euros",
 ];
 
 /// `text` with e-mail addresses, tokens, amounts and digit runs of six or more, however
@@ -45,11 +22,7 @@ const CURRENCIES: [&str; 14] = [
 /// assert_eq!(scrub("call 55 1234-5678 now"), "call [masked] now");
 /// ```
 pub fn scrub(text: &str) -> String {
-    let chars: Vec<char> = text
-        .chars()
-        .filter(|c| !is_invisible(*c))
-        .map(plain)
-        .collect();
+    let chars: Vec<char> = text.chars().filter(|c| !is_invisible(*c)).map(plain).collect();
     let kept = kept(&chars);
     let mut masked = vec![false; chars.len()];
     let mut mask = |range: Range<usize>| {
@@ -94,12 +67,7 @@ fn kept(chars: &[char]) -> Vec<bool> {
         let alone = start == 0 || !inner(chars[start - 1]);
         let rest = &chars[start..];
         let ends = |len: &usize| rest.get(*len).is_none_or(|c| !inner(*c));
-        match [uuid(rest), time(rest)]
-            .into_iter()
-            .flatten()
-            .find(ends)
-            .filter(|_| alone)
-        {
+        match [uuid(rest), time(rest)].into_iter().flatten().find(ends).filter(|_| alone) {
             Some(len) => {
                 kept[start..start + len].fill(true);
                 start += len;
@@ -127,17 +95,10 @@ fn uuid(chars: &[char]) -> Option<usize> {
 fn time(chars: &[char]) -> Option<usize> {
     let mut len = begins(chars, "0000-00-00T00:00:00")?;
     if chars.get(len) == Some(&'.') {
-        len += 1 + chars[len + 1..]
-            .iter()
-            .take(9)
-            .take_while(|c| c.is_ascii_digit())
-            .count();
+        len += 1 + chars[len + 1..].iter().take(9).take_while(|c| c.is_ascii_digit()).count();
     }
     let zone = |shape| begins(&chars[len..], shape);
-    zone("Z")
-        .or_else(|| zone("+00:00"))
-        .or_else(|| zone("-00:00"))
-        .map(|zone| len + zone)
+    zone("Z").or_else(|| zone("+00:00")).or_else(|| zone("-00:00")).map(|zone| len + zone)
 }
 
 /// The ranges of `chars` that `inside` accepts.
@@ -159,10 +120,7 @@ fn words(chars: &[char], kept: &[bool], mask: &mut impl FnMut(Range<usize>)) {
     let spaced = runs(chars, |c| !c.is_whitespace());
     for (i, range) in spaced.iter().enumerate() {
         let word = text(range);
-        if ["@", "%40", "(at)", "[at]", "\\u0040", "&#64;"]
-            .iter()
-            .any(|at| word.contains(at))
-        {
+        if ["@", "%40", "(at)", "[at]", "\\u0040", "&#64;"].iter().any(|at| word.contains(at)) {
             mask(range.clone());
         }
         let next = |n: usize| spaced.get(i + n).map(text).unwrap_or_default();
@@ -174,23 +132,15 @@ fn words(chars: &[char], kept: &[bool], mask: &mut impl FnMut(Range<usize>)) {
     let chunks = runs(chars, |c| c.is_alphanumeric() || "-_.~+/%".contains(c));
     for (i, range) in chunks.iter().enumerate() {
         let word = text(range);
-        let named = word
-            .rsplit(['_', '-', '.'])
-            .next()
-            .is_some_and(|last| SECRET_NAMES.contains(&last));
+        let named = word.rsplit(['_', '-', '.']).next().is_some_and(|last| SECRET_NAMES.contains(&last));
         if named && let Some(next) = chunks.get(i + 1) {
             mask(next.clone());
         }
-        let begins = |part: &str| {
-            TOKEN_STARTS
-                .iter()
-                .any(|start| part.starts_with(start) && part.len() >= 12)
-        };
+        let begins =
+            |part: &str| TOKEN_STARTS.iter().any(|start| part.starts_with(start) && part.len() >= 12);
         let random = |part: &str| {
-            let (letters, digits) = (
-                part.chars().any(char::is_alphabetic),
-                part.chars().any(char::is_numeric),
-            );
+            let (letters, digits) =
+                (part.chars().any(char::is_alphabetic), part.chars().any(char::is_numeric));
             part.len() >= 32 || (part.len() >= 20 && letters && digits)
         };
         let parts = || word.split(|c: char| !c.is_alphanumeric());
@@ -204,10 +154,7 @@ fn words(chars: &[char], kept: &[bool], mask: &mut impl FnMut(Range<usize>)) {
 fn numbers(chars: &[char], kept: &[bool], mask: &mut impl FnMut(Range<usize>)) {
     const GAP_MAX: usize = 3;
     let digits = runs(chars, |c| c.is_ascii_digit());
-    let digits: Vec<_> = digits
-        .into_iter()
-        .filter(|range| !kept[range.start])
-        .collect();
+    let digits: Vec<_> = digits.into_iter().filter(|range| !kept[range.start]).collect();
     let joined = |a: &Range<usize>, b: &Range<usize>| {
         let gap = a.end..b.start;
         gap.len() <= GAP_MAX && gap.clone().all(|i| !chars[i].is_alphabetic() && !kept[i])

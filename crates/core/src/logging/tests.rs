@@ -22,17 +22,12 @@ impl io::Write for Page {
 /// Everything logged by `speak`: each line, parsed.
 fn logged(third_party: bool, speak: impl FnOnce()) -> Vec<Value> {
     let page = Page::default();
-    let config = LogConfig {
-        third_party,
-        ..LogConfig::default()
-    };
+    let config = LogConfig { third_party, ..LogConfig::default() };
     let lines = JsonLines::new(page.clone(), &config, World::manual(1).0);
     tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), speak);
     let bytes = page.0.lock().expect("page").clone();
     let text = String::from_utf8(bytes).expect("utf-8");
-    text.lines()
-        .map(|line| serde_json::from_str(line).expect("a line is JSON"))
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
 }
 
 /// Amounts, accounts, e-mail addresses, phone numbers and tokens, each in many spellings.
@@ -90,17 +85,9 @@ const CANARIES: &[&str] = &[
 fn hides(line: &str, canary: &str) -> bool {
     let bare = |text: &str| {
         let keep = |c: &char| c.is_alphanumeric();
-        text.chars()
-            .map(scrub::plain)
-            .filter(keep)
-            .collect::<String>()
-            .to_lowercase()
+        text.chars().map(scrub::plain).filter(keep).collect::<String>().to_lowercase()
     };
-    let digits = |text: &str| {
-        text.chars()
-            .filter(char::is_ascii_digit)
-            .collect::<String>()
-    };
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     let (line, canary) = (bare(line), bare(canary));
     !line.contains(&canary) && (digits(&canary).len() < 4 || !line.contains(&digits(&canary)))
 }
@@ -108,16 +95,9 @@ fn hides(line: &str, canary: &str) -> bool {
 #[test]
 fn the_scrubber_masks_every_spelling_of_every_canary() {
     for canary in CANARIES {
-        for text in [
-            (*canary).to_owned(),
-            format!("Paid {canary} today."),
-            format!("(x={canary};y)"),
-        ] {
+        for text in [(*canary).to_owned(), format!("Paid {canary} today."), format!("(x={canary};y)")] {
             let shown = scrub(&text);
-            assert!(
-                shown.contains("[masked]") && hides(&shown, canary),
-                "{text:?} became {shown:?}"
-            );
+            assert!(shown.contains("[masked]") && hides(&shown, canary), "{text:?} became {shown:?}");
         }
     }
 }
@@ -151,12 +131,7 @@ fn no_canary_gets_into_a_line_by_any_way() {
                 let minor = 2_500_000_u64;
                 tracing::info!(amount = canary, account = %canary, "A field that is not on the list.");
                 tracing::info!(status = canary, run_id = ?canary, step = %canary, "A listed field.");
-                tracing::info!(
-                    count = canary,
-                    listen = canary,
-                    version = canary,
-                    "A field of another kind."
-                );
+                tracing::info!(count = canary, listen = canary, version = canary, "A field of another kind.");
                 tracing::info!(order = ?Order { status: canary }, status = ?Order { status: canary }, "Debug.");
                 tracing::info!(error = &error as &dyn std::error::Error, code = %error, "An error.");
                 tracing::info!(correlation_id = canary, id = minor, "Ids.");
@@ -177,10 +152,7 @@ fn no_canary_gets_into_a_line_by_any_way() {
             for line in lines {
                 let text = line.to_string();
                 let text = text.replace("2026-01-01T00:00:00.000000Z", "");
-                assert!(
-                    hides(&text, canary) && hides(&text, "2500000"),
-                    "{canary:?} is in {text}"
-                );
+                assert!(hides(&text, canary) && hides(&text, "2500000"), "{canary:?} is in {text}");
             }
         }
     }
@@ -190,8 +162,7 @@ fn no_canary_gets_into_a_line_by_any_way() {
 fn a_line_has_its_context_and_metrics_and_its_spans() {
     let lines = logged(false, || {
         let id = "0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e";
-        let span =
-            tracing::info_span!("run", correlation_id = %id, workflow = "purchase", attempt = 1);
+        let span = tracing::info_span!("run", correlation_id = %id, workflow = "purchase", attempt = 1);
         span.in_scope(|| {
             tracing::warn!(run_id = %id, attempt = 2, duration_ms = 1_234_567.5, retryable = true, listen = "127.0.0.1:7400", version = "0.10.12", secret = 7, "A step failed.");
         });
@@ -228,8 +199,7 @@ fn a_message_of_ours_that_is_put_together_is_withheld_even_if_it_looks_harmless(
 
 #[test]
 fn third_party_messages_are_withheld_unless_asked_for() {
-    let speak =
-        || tracing::info!(target: "hyper::client", status = "ok", "connected to 10.20.30.40");
+    let speak = || tracing::info!(target: "hyper::client", status = "ok", "connected to 10.20.30.40");
     let line = &logged(false, speak)[0];
     assert_eq!(line["message"], "third-party message withheld");
     assert_eq!(line["component"], "hyper::client");
@@ -249,28 +219,17 @@ fn a_panic_logs_its_place_and_not_its_message() {
         assert!(result.is_err());
     });
     assert_eq!(lines[0]["message"], "A thread panicked.");
-    assert!(
-        lines[0]["context"]["file"]
-            .as_str()
-            .expect("a file")
-            .ends_with("logging/tests.rs")
-    );
+    assert!(lines[0]["context"]["file"].as_str().expect("a file").ends_with("logging/tests.rs"));
     assert!(lines[0]["metrics"]["line"].is_u64());
     assert!(!lines[0].to_string().contains("hunter2"));
 }
 
 #[test]
 fn setting_up_twice_or_with_a_bad_level_is_an_error() {
-    let bad = LogConfig {
-        level: "info,steadfast=loud".into(),
-        ..LogConfig::default()
-    };
+    let bad = LogConfig { level: "info,steadfast=loud".into(), ..LogConfig::default() };
     let world = World::manual(1).0;
     assert_eq!(init(&bad, &world), Err(LogError::Level(bad.level.clone())));
-    let quiet = LogConfig {
-        level: "off".into(),
-        ..LogConfig::default()
-    };
+    let quiet = LogConfig { level: "off".into(), ..LogConfig::default() };
     assert_eq!(init(&quiet, &world), Ok(()));
     assert_eq!(init(&quiet, &world), Err(LogError::Installed));
 }

@@ -59,11 +59,7 @@ impl Ctx {
     }
 
     /// The first to come; the other is abandoned.
-    pub async fn race<A: IntoFuture, B: IntoFuture>(
-        &self,
-        a: A,
-        b: B,
-    ) -> Either<A::Output, B::Output> {
+    pub async fn race<A: IntoFuture, B: IntoFuture>(&self, a: A, b: B) -> Either<A::Output, B::Output> {
         let (mut a, mut b) = (pin!(a.into_future()), pin!(b.into_future()));
         poll_fn(|cx| {
             if let Poll::Ready(value) = a.as_mut().poll(cx) {
@@ -120,11 +116,7 @@ impl Ctx {
                     break;
                 }
             }
-            if going.is_empty() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+            if going.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
         results.into_iter().flatten().collect()

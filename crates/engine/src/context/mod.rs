@@ -124,20 +124,10 @@ impl Shared {
         if let What::Signal(name) = &ask.what {
             match self.signals.get_mut(name).and_then(VecDeque::pop_front) {
                 Some(value) => outcome = Some(Ok(value)),
-                None => self
-                    .listeners
-                    .entry(name.clone())
-                    .or_default()
-                    .push_back(ask.step.clone()),
+                None => self.listeners.entry(name.clone()).or_default().push_back(ask.step.clone()),
             }
         }
-        self.requests.insert(
-            ask.step.clone(),
-            Pending {
-                outcome,
-                released: false,
-            },
-        );
+        self.requests.insert(ask.step.clone(), Pending { outcome, released: false });
         self.open += 1;
         self.asked.push(ask);
     }
@@ -188,39 +178,18 @@ impl Ctx {
         input: &I,
     ) -> StepRequest<O> {
         let (budget, on_log) = self.lock().registry.budget(action.name);
-        StepRequest::new(
-            self,
-            id.into(),
-            action.name,
-            Data::of(input),
-            budget,
-            on_log,
-        )
+        StepRequest::new(self, id.into(), action.name, Data::of(input), budget, on_log)
     }
 
     /// Waits, across restarts.
     pub fn sleep(&self, id: impl Into<StepId>, duration: Duration) -> Request<()> {
         let due = self.now().after(duration);
-        Request::new(
-            self,
-            Ok(Ask {
-                step: id.into(),
-                what: What::Timer(due),
-                undo: None,
-            }),
-        )
+        Request::new(self, Ok(Ask { step: id.into(), what: What::Timer(due), undo: None }))
     }
 
     /// Waits for a signal of the given name; each wait takes one.
     pub fn signal<T: DeserializeOwned>(&self, id: impl Into<StepId>, name: &str) -> Request<T> {
-        Request::new(
-            self,
-            Ok(Ask {
-                step: id.into(),
-                what: What::Signal(name.into()),
-                undo: None,
-            }),
-        )
+        Request::new(self, Ok(Ask { step: id.into(), what: What::Signal(name.into()), undo: None }))
     }
 
     /// Starts another run and waits for its result. Cancelled with this one.
@@ -238,16 +207,8 @@ impl Ctx {
                 &info.generation.to_be_bytes(),
                 step.as_str().as_bytes(),
             ]);
-            let what = What::Child {
-                run,
-                workflow: workflow.into(),
-                input,
-            };
-            Ask {
-                step,
-                what,
-                undo: None,
-            }
+            let what = What::Child { run, workflow: workflow.into(), input };
+            Ask { step, what, undo: None }
         });
         Request::new(self, ask)
     }
@@ -259,10 +220,8 @@ impl Ctx {
         if let Some(known) = shared.patches.get(name) {
             return *known;
         }
-        let taken = shared
-            .replaying
-            .as_ref()
-            .is_none_or(|recorded| recorded.iter().any(|patch| patch == name));
+        let taken =
+            shared.replaying.as_ref().is_none_or(|recorded| recorded.iter().any(|patch| patch == name));
         shared.patches.insert(name.to_owned(), taken);
         if taken {
             shared.patched_now.push(name.to_owned());
@@ -283,10 +242,7 @@ impl Ctx {
     /// Ends this generation and begins the next with `input` and an empty history. What
     /// was done so far is settled: its compensations will not run. Return the failure.
     pub fn continue_as_new<I: Serialize>(&self, input: &I) -> Failure {
-        let failure = Failure::internal(
-            "workflow.continued",
-            "the run continues as its next generation",
-        );
+        let failure = Failure::internal("workflow.continued", "the run continues as its next generation");
         match Data::of(input) {
             Ok(input) => self.lock().continued = Some(input),
             Err(wrong) => return wrong,
@@ -305,9 +261,5 @@ pub(crate) fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 pub(crate) fn diverged(turn: u32, message: impl Display) -> Halt {
-    Halt::Park(Parked {
-        code: "workflow.diverged".into(),
-        message: message.to_string(),
-        turn,
-    })
+    Halt::Park(Parked { code: "workflow.diverged".into(), message: message.to_string(), turn })
 }

@@ -36,13 +36,7 @@ impl<T> Request<T> {
                 (StepId::from(""), None)
             }
         };
-        Self {
-            ctx: ctx.clone(),
-            step,
-            ask,
-            done: false,
-            types: PhantomData,
-        }
+        Self { ctx: ctx.clone(), step, ask, done: false, types: PhantomData }
     }
 }
 
@@ -82,10 +76,8 @@ impl<T: DeserializeOwned> Future for Request<T> {
             Err((_, failure)) => {
                 // The recorded result does not fit the code that waits for it: never guess.
                 let turn = shared.turn;
-                let message = format!(
-                    "the result of step {:?} does not fit its type: {}",
-                    self.step, failure.message
-                );
+                let message =
+                    format!("the result of step {:?} does not fit its type: {}", self.step, failure.message);
                 shared.halt.get_or_insert(Halt::Park(Parked {
                     code: "workflow.result_shape".into(),
                     message,
@@ -132,24 +124,12 @@ impl<O> StepRequest<O> {
         budget: Duration,
         on_log: bool,
     ) -> Self {
-        Self {
-            ctx: ctx.clone(),
-            step,
-            action,
-            input,
-            budget,
-            on_log,
-            undo: None,
-            types: PhantomData,
-        }
+        Self { ctx: ctx.clone(), step, action, input, budget, on_log, undo: None, types: PhantomData }
     }
 
     /// What undoes this step if the run fails, whether it was finished or not.
     pub fn undo<I: Serialize, A>(mut self, action: &Action<I, A>, input: &I) -> Self {
-        self.undo = Some(Data::of(input).map(|input| Undo {
-            action: action.name.into(),
-            input,
-        }));
+        self.undo = Some(Data::of(input).map(|input| Undo { action: action.name.into(), input }));
         self
     }
 }
@@ -159,29 +139,11 @@ impl<O: DeserializeOwned> IntoFuture for StepRequest<O> {
     type IntoFuture = Request<O>;
 
     fn into_future(self) -> Request<O> {
-        let Self {
-            ctx,
-            step,
-            action,
-            input,
-            budget,
-            on_log,
-            undo,
-            ..
-        } = self;
+        let Self { ctx, step, action, input, budget, on_log, undo, .. } = self;
         let ask = input.and_then(|input| {
             let within_ms = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX);
-            let what = What::Action {
-                action: action.into(),
-                input,
-                within_ms,
-                on_log,
-            };
-            Ok(Ask {
-                step,
-                what,
-                undo: undo.transpose()?,
-            })
+            let what = What::Action { action: action.into(), input, within_ms, on_log };
+            Ok(Ask { step, what, undo: undo.transpose()? })
         });
         Request::new(&ctx, ask)
     }

@@ -6,16 +6,14 @@ use std::{
     time::Duration,
 };
 
-use steadfast_core::{
-    Failure, RunId, TenantId, World, chance::Seeded, observe::silent, time::PausedClock,
-};
+use steadfast_core::{Failure, RunId, TenantId, World, chance::Seeded, observe::silent, time::PausedClock};
 use steadfast_engine::{
-    Accepted, Action, ActionOptions, Ctx, Data, Engine, EngineConfig, Record, Recording, Registry,
-    RunView, Settled, Start, Status, WorkflowOptions,
+    Accepted, Action, ActionOptions, Ctx, Data, Engine, EngineConfig, Record, Recording, Registry, RunView,
+    Settled, Start, Status, WorkflowOptions,
 };
 use steadfast_log::{
-    Append, Claim, ClaimChange, Commit, CommitError, Expect, Log, MemoryLog, Mortal, NewEvent,
-    Position, StreamId,
+    Append, Claim, ClaimChange, Commit, CommitError, Expect, Log, MemoryLog, Mortal, NewEvent, Position,
+    StreamId,
 };
 
 /// What happened outside, in order: (effect key, what).
@@ -37,77 +35,48 @@ impl House {
     pub(crate) fn new() -> Self {
         let clock = PausedClock::at("2026-01-01T00:00:00Z".parse().expect("a time"));
         let world = World::new(Arc::new(clock), Arc::new(Seeded::new(7)));
-        Self {
-            log: Arc::new(MemoryLog::new(world.clone())),
-            world,
-            effects: Effects::default(),
-        }
+        Self { log: Arc::new(MemoryLog::new(world.clone())), world, effects: Effects::default() }
     }
 
     /// The actions of this house: each notes what it does under its effect key.
     pub(crate) fn registry(&self) -> Registry {
         let mut registry = Registry::default();
         let effects = self.effects.clone();
-        registry.action(
-            &NOTE,
-            ActionOptions::default(),
-            move |task, what: String| {
-                let effects = effects.clone();
-                async move {
-                    let mut effects = effects.lock().expect("effects");
-                    effects.push((task.key.to_string(), what));
-                    Ok(effects.len() as u64)
-                }
-            },
-        );
+        registry.action(&NOTE, ActionOptions::default(), move |task, what: String| {
+            let effects = effects.clone();
+            async move {
+                let mut effects = effects.lock().expect("effects");
+                effects.push((task.key.to_string(), what));
+                Ok(effects.len() as u64)
+            }
+        });
         let effects = self.effects.clone();
-        registry.action(
-            &UNDO_NOTE,
-            ActionOptions::default(),
-            move |task, what: String| {
-                let effects = effects.clone();
-                async move {
-                    assert!(task.undoes.is_some(), "a compensation knows what it undoes");
-                    effects
-                        .lock()
-                        .expect("effects")
-                        .push((task.key.to_string(), format!("undo {what}")));
-                    if what == "stubborn" {
-                        Err(Failure::internal("test.stubborn", "cannot be undone"))
-                    } else {
-                        Ok(())
-                    }
+        registry.action(&UNDO_NOTE, ActionOptions::default(), move |task, what: String| {
+            let effects = effects.clone();
+            async move {
+                assert!(task.undoes.is_some(), "a compensation knows what it undoes");
+                effects.lock().expect("effects").push((task.key.to_string(), format!("undo {what}")));
+                if what == "stubborn" {
+                    Err(Failure::internal("test.stubborn", "cannot be undone"))
+                } else {
+                    Ok(())
                 }
-            },
-        );
+            }
+        });
         let effects = self.effects.clone();
-        registry.action(
-            &FAIL,
-            ActionOptions::default(),
-            move |task, failure: Failure| {
-                effects
-                    .lock()
-                    .expect("effects")
-                    .push((task.key.to_string(), failure.code.clone()));
-                async move { Err(failure) }
-            },
-        );
+        registry.action(&FAIL, ActionOptions::default(), move |task, failure: Failure| {
+            effects.lock().expect("effects").push((task.key.to_string(), failure.code.clone()));
+            async move { Err(failure) }
+        });
         let (effects, world) = (self.effects.clone(), self.world.clone());
-        registry.action(
-            &SLOW,
-            ActionOptions::once(Duration::from_secs(3_600)),
-            move |task, seconds: u64| {
-                let (effects, world) = (effects.clone(), world.clone());
-                async move {
-                    world.clock().sleep(Duration::from_secs(seconds)).await;
-                    effects
-                        .lock()
-                        .expect("effects")
-                        .push((task.key.to_string(), format!("slow {seconds}")));
-                    Ok(seconds)
-                }
-            },
-        );
+        registry.action(&SLOW, ActionOptions::once(Duration::from_secs(3_600)), move |task, seconds: u64| {
+            let (effects, world) = (effects.clone(), world.clone());
+            async move {
+                world.clock().sleep(Duration::from_secs(seconds)).await;
+                effects.lock().expect("effects").push((task.key.to_string(), format!("slow {seconds}")));
+                Ok(seconds)
+            }
+        });
         registry
     }
 
@@ -131,11 +100,7 @@ impl House {
                     let stream = StreamId::new(&task.tenant, "book", "one");
                     let commit = Commit {
                         appends: vec![
-                            Append {
-                                stream,
-                                expect: Expect::Any,
-                                events: vec![event],
-                            },
+                            Append { stream, expect: Expect::Any, events: vec![event] },
                             record.append(&outcome)?,
                         ],
                         claims: vec![ClaimChange::Take(key, claim)],
@@ -163,10 +128,7 @@ impl House {
 
     pub(crate) fn node(&self, log: Arc<dyn Log>, registry: Registry) -> Engine {
         // Months pass in some tests: look for wake-ups once a minute, not once a second.
-        let config = EngineConfig {
-            poll: Duration::from_secs(60).into(),
-            ..EngineConfig::default()
-        };
+        let config = EngineConfig { poll: Duration::from_secs(60).into(), ..EngineConfig::default() };
         let engine = Engine::new(log, self.world.clone(), registry, config, silent());
         let running = engine.clone();
         tokio::spawn(async move { running.run().await });
@@ -174,12 +136,7 @@ impl House {
     }
 
     pub(crate) fn effects(&self) -> Vec<String> {
-        self.effects
-            .lock()
-            .expect("effects")
-            .iter()
-            .map(|(_, what)| what.clone())
-            .collect()
+        self.effects.lock().expect("effects").iter().map(|(_, what)| what.clone()).collect()
     }
 
     /// How often each key acted.
@@ -200,11 +157,7 @@ impl House {
     pub(crate) async fn audit(&self) {
         let mut audit = steadfast_engine::Audit::default();
         let mut derived = steadfast_log::Derived::default();
-        let page = self
-            .log
-            .read_all(Position::START, usize::MAX)
-            .await
-            .expect("reads");
+        let page = self.log.read_all(Position::START, usize::MAX).await.expect("reads");
         for recorded in &page.events {
             audit.apply(recorded);
             derived.apply(recorded).expect("in order");
@@ -214,15 +167,8 @@ impl House {
     }
 
     pub(crate) async fn kinds(&self, run: RunId) -> Vec<String> {
-        let events = self
-            .log
-            .read_stream(&self.stream(run), 1, 10_000)
-            .await
-            .expect("reads");
-        events
-            .iter()
-            .map(|recorded| recorded.event.kind.to_string())
-            .collect()
+        let events = self.log.read_stream(&self.stream(run), 1, 10_000).await.expect("reads");
+        events.iter().map(|recorded| recorded.event.kind.to_string()).collect()
     }
 }
 
@@ -235,22 +181,12 @@ pub(crate) fn start(workflow: &str, input: &impl serde::Serialize) -> Start {
 }
 
 pub(crate) async fn finish(engine: &Engine, run: RunId) -> Settled {
-    let settled = engine
-        .wait(&tenant(), run, Duration::from_secs(100_000))
-        .await
-        .expect("readable");
+    let settled = engine.wait(&tenant(), run, Duration::from_secs(100_000)).await.expect("readable");
     settled.expect("the run ends")
 }
 
-pub(crate) async fn accept(
-    engine: &Engine,
-    workflow: &str,
-    input: &impl serde::Serialize,
-) -> Accepted {
-    engine
-        .start(start(workflow, input))
-        .await
-        .expect("accepted")
+pub(crate) async fn accept(engine: &Engine, workflow: &str, input: &impl serde::Serialize) -> Accepted {
+    engine.start(start(workflow, input)).await.expect("accepted")
 }
 
 pub(crate) async fn view(engine: &Engine, run: RunId) -> RunView {
@@ -264,30 +200,18 @@ pub(crate) async fn reach(engine: &Engine, run: RunId, status: Status) -> RunVie
         if view.status == status {
             return view;
         }
-        engine
-            .world()
-            .clock()
-            .sleep(Duration::from_millis(200))
-            .await;
+        engine.world().clock().sleep(Duration::from_millis(200)).await;
     }
-    panic!(
-        "the run never became {status:?}: it is {:?}",
-        view(engine, run).await
-    );
+    panic!("the run never became {status:?}: it is {:?}", view(engine, run).await);
 }
 
 /// Runs a workflow of `steps` notes, one after another, on whatever node accepts it.
 pub(crate) fn notes(registry: &mut Registry) {
-    registry.workflow(
-        "notes",
-        1,
-        WorkflowOptions::default(),
-        |ctx: Ctx, steps: u64| async move {
-            let mut last = 0;
-            for i in 0..steps {
-                last = ctx.step(("note", i), &NOTE, &format!("note {i}")).await?;
-            }
-            Ok(last)
-        },
-    );
+    registry.workflow("notes", 1, WorkflowOptions::default(), |ctx: Ctx, steps: u64| async move {
+        let mut last = 0;
+        for i in 0..steps {
+            last = ctx.step(("note", i), &NOTE, &format!("note {i}")).await?;
+        }
+        Ok(last)
+    });
 }

@@ -18,19 +18,11 @@ use crate::house::{House, NOTE, tenant};
 async fn happen(house: &House, kind: &'static str, n: u64) {
     let event = NewEvent::new(&house.world, kind, 1, n.to_string().into_bytes());
     let stream = StreamId::new(&tenant(), "thing", n);
-    house
-        .log
-        .commit(Commit::append(stream, Expect::Any, vec![event]))
-        .await
-        .expect("written");
+    house.log.commit(Commit::append(stream, Expect::Any, vec![event])).await.expect("written");
 }
 
 async fn letters(engine: &Engine) -> Vec<steadfast_engine::DeadLetterView> {
-    let query = ListQuery {
-        tenant: tenant(),
-        limit: 50,
-        ..ListQuery::default()
-    };
+    let query = ListQuery { tenant: tenant(), limit: 50, ..ListQuery::default() };
     engine.dead_letters(query).await.expect("listed").0
 }
 
@@ -47,12 +39,9 @@ fn starting(name: &str, fails: bool) -> Subscriber {
 }
 
 fn note(registry: &mut steadfast_engine::Registry) {
-    registry.workflow(
-        "note",
-        1,
-        WorkflowOptions::default(),
-        |ctx: Ctx, what: String| async move { ctx.step("note", &NOTE, &what).await },
-    );
+    registry.workflow("note", 1, WorkflowOptions::default(), |ctx: Ctx, what: String| async move {
+        ctx.step("note", &NOTE, &what).await
+    });
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,9 +50,7 @@ async fn g6_every_event_sets_off_every_trigger_once_also_across_crashes() {
         let house = House::new();
         let mut registry = house.registry();
         note(&mut registry);
-        registry
-            .subscriber(starting("left", false))
-            .subscriber(starting("right", false));
+        registry.subscriber(starting("left", false)).subscriber(starting("right", false));
         for n in 0..3 {
             happen(&house, "thing.made", n).await;
         }
@@ -78,21 +65,12 @@ async fn g6_every_event_sets_off_every_trigger_once_also_across_crashes() {
         let mut effects = house.effects();
         effects.sort();
         effects.dedup();
-        let expected: Vec<String> = ["left", "right"]
-            .iter()
-            .flat_map(|side| (0..5).map(move |n| format!("{side} {n}")))
-            .collect();
+        let expected: Vec<String> =
+            ["left", "right"].iter().flat_map(|side| (0..5).map(move |n| format!("{side} {n}"))).collect();
         assert_eq!(effects, expected, "crash at commit {commits}");
-        let runs = house.log.count(ListQuery {
-            tenant: tenant(),
-            category: "run".into(),
-            ..ListQuery::default()
-        });
-        assert_eq!(
-            runs.await.expect("counted"),
-            10,
-            "one run for each event and trigger"
-        );
+        let runs =
+            house.log.count(ListQuery { tenant: tenant(), category: "run".into(), ..ListQuery::default() });
+        assert_eq!(runs.await.expect("counted"), 10, "one run for each event and trigger");
     }
 }
 
@@ -101,9 +79,7 @@ async fn g6_one_failing_trigger_stops_no_other_and_its_events_can_be_replayed() 
     let house = House::new();
     let mut registry = house.registry();
     note(&mut registry);
-    registry
-        .subscriber(starting("broken", true))
-        .subscriber(starting("fine", false));
+    registry.subscriber(starting("broken", true)).subscriber(starting("fine", false));
     let engine = house.engine(registry);
     for n in 0..3 {
         happen(&house, "thing.made", n).await;
@@ -112,23 +88,10 @@ async fn g6_one_failing_trigger_stops_no_other_and_its_events_can_be_replayed() 
     assert_eq!(house.effects(), ["fine 0", "fine 1", "fine 2"]);
     let dead = letters(&engine).await;
     assert_eq!(dead.len(), 3);
-    assert!(
-        dead.iter()
-            .all(|letter| letter.letter.kind == LetterKind::Message)
-    );
-    let still = engine
-        .replay(&tenant(), dead[0].id, "olga")
-        .await
-        .expect_err("still broken");
+    assert!(dead.iter().all(|letter| letter.letter.kind == LetterKind::Message));
+    let still = engine.replay(&tenant(), dead[0].id, "olga").await.expect_err("still broken");
     assert_eq!(still.code, "test.broken");
-    assert_eq!(
-        letters(&engine)
-            .await
-            .iter()
-            .filter(|letter| letter.status == "open")
-            .count(),
-        3
-    );
+    assert_eq!(letters(&engine).await.iter().filter(|letter| letter.status == "open").count(), 3);
 }
 
 struct Outside {
@@ -154,16 +117,9 @@ impl Deliver for Outside {
 #[tokio::test(start_paused = true)]
 async fn a_sink_delivers_in_order_and_lays_aside_what_the_outside_does_not_take() {
     let house = House::new();
-    let outside = Arc::new(Outside {
-        up: AtomicBool::new(true),
-        got: Mutex::default(),
-    });
+    let outside = Arc::new(Outside { up: AtomicBool::new(true), got: Mutex::default() });
     let mut registry = house.registry();
-    registry.subscriber(Subscriber::sink(
-        "hook",
-        vec!["thing.made".into()],
-        outside.clone(),
-    ));
+    registry.subscriber(Subscriber::sink("hook", vec!["thing.made".into()], outside.clone()));
     let engine = house.engine(registry);
     happen(&house, "thing.made", 1).await;
     happen(&house, "thing.lost", 2).await;
@@ -178,12 +134,6 @@ async fn a_sink_delivers_in_order_and_lays_aside_what_the_outside_does_not_take(
     assert_eq!(*outside.got.lock().expect("got"), [line(1), line(4)]);
     let dead = letters(&engine).await;
     assert_eq!(dead.len(), 1);
-    engine
-        .replay(&tenant(), dead[0].id, "olga")
-        .await
-        .expect("delivered");
-    assert_eq!(
-        *outside.got.lock().expect("got"),
-        [line(1), line(4), line(3)]
-    );
+    engine.replay(&tenant(), dead[0].id, "olga").await.expect("delivered");
+    assert_eq!(*outside.got.lock().expect("got"), [line(1), line(4), line(3)]);
 }

@@ -6,15 +6,10 @@ use steadfast_log::{Commit, Expect, Log, NewEvent};
 use crate::house::{House, NOTE, accept, finish, notes, reach, tenant};
 
 fn sleeper(registry: &mut steadfast_engine::Registry) {
-    registry.workflow(
-        "sleeper",
-        1,
-        WorkflowOptions::default(),
-        |ctx: Ctx, seconds: u64| async move {
-            ctx.sleep("nap", Duration::from_secs(seconds)).await?;
-            ctx.step("awake", &NOTE, &format!("awake {seconds}")).await
-        },
-    );
+    registry.workflow("sleeper", 1, WorkflowOptions::default(), |ctx: Ctx, seconds: u64| async move {
+        ctx.sleep("nap", Duration::from_secs(seconds)).await?;
+        ctx.step("awake", &NOTE, &format!("awake {seconds}")).await
+    });
 }
 
 #[tokio::test(start_paused = true)]
@@ -30,10 +25,7 @@ async fn g7_overdue_timers_are_due_at_once_and_in_due_order() {
     doomed.stop(Duration::from_secs(1)).await;
     house.world.clock().sleep(Duration::from_secs(1_000)).await;
     assert!(house.effects().is_empty());
-    let config = steadfast_engine::EngineConfig {
-        recovery_pace: 1,
-        ..Default::default()
-    };
+    let config = steadfast_engine::EngineConfig { recovery_pace: 1, ..Default::default() };
     let engine = steadfast_engine::Engine::new(
         house.log.clone(),
         house.world.clone(),
@@ -73,24 +65,14 @@ async fn g7_a_cancel_survives_a_crash_right_after_it_was_sent() {
     let doomed = house.node(house.mortal(2, true), registry.clone());
     let run = accept(&doomed, "sleeper", &86_400).await.run;
     let cancel = doomed.clone();
-    tokio::spawn(async move {
-        cancel
-            .cancel(&tenant(), run, None, "ana", "changed my mind")
-            .await
-    });
+    tokio::spawn(async move { cancel.cancel(&tenant(), run, None, "ana", "changed my mind").await });
     house.world.clock().sleep(Duration::from_secs(60)).await;
     let engine = house.engine(registry);
     let settled = finish(&engine, run).await;
     assert_eq!(settled.status, Status::Cancelled);
-    assert_eq!(
-        settled.outcome.expect_err("cancelled").code,
-        "run.cancelled"
-    );
+    assert_eq!(settled.outcome.expect_err("cancelled").code, "run.cancelled");
     let waited = house.world.now().since(began);
-    assert!(
-        waited < Duration::from_secs(600),
-        "noticed only when the timer was due: {waited:?}"
-    );
+    assert!(waited < Duration::from_secs(600), "noticed only when the timer was due: {waited:?}");
     assert!(house.effects().is_empty());
 }
 
@@ -112,11 +94,7 @@ async fn g7_one_poisoned_run_becomes_a_dead_letter_and_delays_no_other() {
     let second = house.engine(registry);
     assert_eq!(finish(&second, healthy).await.status, Status::Completed);
     house.world.clock().sleep(Duration::from_secs(5)).await;
-    let query = steadfast_log::ListQuery {
-        tenant: tenant(),
-        limit: 10,
-        ..Default::default()
-    };
+    let query = steadfast_log::ListQuery { tenant: tenant(), limit: 10, ..Default::default() };
     let (letters, _) = second.dead_letters(query).await.expect("listed");
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].letter.run, Some(poisoned));
@@ -127,25 +105,17 @@ async fn g7_one_poisoned_run_becomes_a_dead_letter_and_delays_no_other() {
 async fn a_panic_in_workflow_code_is_a_dead_letter_not_a_dead_node() {
     let house = House::new();
     let mut registry = house.registry();
-    registry.workflow(
-        "panics",
-        1,
-        WorkflowOptions::default(),
-        |ctx: Ctx, (): ()| async move {
-            ctx.step("one", &NOTE, &"one".to_owned()).await?;
-            let numbers: Vec<u64> = Vec::new();
-            Ok(numbers[0])
-        },
-    );
+    registry.workflow("panics", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.step("one", &NOTE, &"one".to_owned()).await?;
+        let numbers: Vec<u64> = Vec::new();
+        Ok(numbers[0])
+    });
     notes(&mut registry);
     let engine = house.engine(registry);
     let run = accept(&engine, "panics", &()).await.run;
     let settled = finish(&engine, run).await;
     assert_eq!(
-        (
-            settled.status,
-            settled.outcome.expect_err("dead").code.as_str()
-        ),
+        (settled.status, settled.outcome.expect_err("dead").code.as_str()),
         (Status::Dead, "workflow.panicked")
     );
     let run = accept(&engine, "notes", &1).await.run;
@@ -171,46 +141,20 @@ async fn a_waiting_run_holds_nothing_in_memory() {
 async fn large_values_are_stored_once_beside_the_log_and_come_back() {
     let house = House::new();
     let mut registry = house.registry();
-    registry.workflow(
-        "large",
-        1,
-        WorkflowOptions::default(),
-        |ctx: Ctx, text: String| async move {
-            ctx.signal::<()>("go", "go").await?;
-            Ok(text)
-        },
-    );
+    registry.workflow("large", 1, WorkflowOptions::default(), |ctx: Ctx, text: String| async move {
+        ctx.signal::<()>("go", "go").await?;
+        Ok(text)
+    });
     let engine = house.engine(registry);
     let text = "x".repeat(300_000);
     let run = accept(&engine, "large", &text).await.run;
     reach(&engine, run, Status::Waiting).await;
     house.world.clock().sleep(Duration::from_secs(5)).await;
     assert_eq!(engine.active(), 0, "read again from the log for the signal");
-    engine
-        .signal(&tenant(), run, None, "ana", "go", Data::null())
-        .await
-        .expect("sent");
-    assert_eq!(
-        finish(&engine, run)
-            .await
-            .outcome
-            .expect("a result")
-            .read::<String>(),
-        Ok(text)
-    );
-    let events = house
-        .log
-        .read_stream(&house.stream(run), 1, 100)
-        .await
-        .expect("reads");
-    let bytes: usize = events
-        .iter()
-        .map(|recorded| recorded.event.body.len())
-        .sum();
+    engine.signal(&tenant(), run, None, "ana", "go", Data::null()).await.expect("sent");
+    assert_eq!(finish(&engine, run).await.outcome.expect("a result").read::<String>(), Ok(text));
+    let events = house.log.read_stream(&house.stream(run), 1, 100).await.expect("reads");
+    let bytes: usize = events.iter().map(|recorded| recorded.event.body.len()).sum();
     assert!(bytes < 5_000, "{bytes} bytes inline");
-    assert_eq!(
-        house.log.derived().payload_refs.len(),
-        1,
-        "input and result are one payload"
-    );
+    assert_eq!(house.log.derived().payload_refs.len(), 1, "input and result are one payload");
 }

@@ -34,10 +34,7 @@ pub(crate) struct Known {
 
 impl Archive {
     pub(crate) fn beside(store: &Path) -> Self {
-        Self {
-            dir: file::beside(store, ".segments"),
-            kept: Mutex::new(LruCache::new(KEPT)),
-        }
+        Self { dir: file::beside(store, ".segments"), kept: Mutex::new(LruCache::new(KEPT)) }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -52,13 +49,11 @@ impl Archive {
         }
         let path = self.dir.join(&known.file);
         let name = path.display().to_string();
-        let bytes = std::fs::read(&path)
-            .map_err(|error| ReadError::Corrupt(format!("segment {name}: {error}")))?;
+        let bytes =
+            std::fs::read(&path).map_err(|error| ReadError::Corrupt(format!("segment {name}: {error}")))?;
         let segment = Segment::unpack(&name, &bytes)?;
         if segment.header.hash != known.hash {
-            return Err(ReadError::Corrupt(format!(
-                "segment {name}: it is not the one that was sealed"
-            )));
+            return Err(ReadError::Corrupt(format!("segment {name}: it is not the one that was sealed")));
         }
         let segment = Arc::new(segment);
         lock().put(known.file.clone(), segment.clone());
@@ -68,11 +63,7 @@ impl Archive {
 
 /// The segments with events after `n`, by their first event.
 pub(crate) fn after(conn: &Connection, n: u64) -> Result<Vec<Known>, ReadError> {
-    known(
-        conn,
-        "SELECT file, first, hash FROM segments WHERE last > ?1 ORDER BY first",
-        n,
-    )
+    known(conn, "SELECT file, first, hash FROM segments WHERE last > ?1 ORDER BY first", n)
 }
 
 /// The segments with events of a stream, by its short number, in order.
@@ -89,11 +80,7 @@ fn known(conn: &Connection, sql: &str, number: u64) -> Result<Vec<Known>, ReadEr
     let read = || {
         conn.prepare_cached(sql)?
             .query_map([number], |row| {
-                Ok(Known {
-                    file: row.get(0)?,
-                    first: row.get(1)?,
-                    hash: Hash(row.get(2)?),
-                })
+                Ok(Known { file: row.get(0)?, first: row.get(1)?, hash: Hash(row.get(2)?) })
             })?
             .collect::<rusqlite::Result<Vec<_>>>()
     };
@@ -114,12 +101,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn new(conn: &Connection, archive: &'a Archive, n: u64) -> Result<Self, ReadError> {
         let mut closed = after(conn, n)?;
         closed.reverse();
-        Ok(Self {
-            archive,
-            after: n,
-            closed,
-            open: Vec::new(),
-        })
+        Ok(Self { archive, after: n, closed, open: Vec::new() })
     }
 
     /// The next event, if it comes before `n`.
@@ -130,9 +112,7 @@ impl<'a> Walk<'a> {
             let bound = first.unwrap_or(n).min(n);
             if let Some(next) = self.closed.pop_if(|known| known.first < bound) {
                 let segment = self.archive.load(&next)?;
-                let start = segment
-                    .events
-                    .partition_point(|event| event.position.n <= self.after);
+                let start = segment.events.partition_point(|event| event.position.n <= self.after);
                 if start < segment.events.len() {
                     self.open.push((segment, start));
                 }

@@ -104,11 +104,7 @@ pub(crate) struct Source {
 
 impl Source {
     fn at(&self, n: u64) -> Position {
-        Position {
-            incarnation: self.about.incarnation(),
-            shard: 0,
-            n,
-        }
+        Position { incarnation: self.about.incarnation(), shard: 0, n }
     }
 
     /// The events of a stream that are in segments, oldest first.
@@ -126,14 +122,9 @@ impl Source {
         let Some(key) = key else { return Ok(events) };
         for known in archive::of_stream(conn, key)? {
             let segment = self.archive.load(&known)?;
-            let found = segment
-                .events
-                .iter()
-                .filter(|event| event.stream == *id && wanted(event.version));
-            events.extend(found.map(|event| Recorded {
-                position: self.at(event.position.n),
-                ..event.clone()
-            }));
+            let found = segment.events.iter().filter(|event| event.stream == *id && wanted(event.version));
+            events
+                .extend(found.map(|event| Recorded { position: self.at(event.position.n), ..event.clone() }));
         }
         Ok(events)
     }
@@ -153,9 +144,7 @@ fn stored(
             "SELECT {COLUMNS} FROM events e
              WHERE e.stream = (SELECT key FROM streams WHERE id = ?1) AND {which} LIMIT ?3"
         ))?
-        .query_map((id.as_str(), int(version), whole(limit)), |row| {
-            recorded(row, source, id.clone())
-        })?
+        .query_map((id.as_str(), int(version), whole(limit)), |row| recorded(row, source, id.clone()))?
         .collect::<rusqlite::Result<Vec<_>>>()
     };
     read().map_err(unreadable)
@@ -189,9 +178,8 @@ pub(crate) fn read_all(
              WHERE e.n > ?1 ORDER BY e.n"
         ))
         .map_err(unreadable)?;
-    let mut stored = statement
-        .query_map([after], |row| recorded(row, source, stream(row, 13)?))
-        .map_err(unreadable)?;
+    let mut stored =
+        statement.query_map([after], |row| recorded(row, source, stream(row, 13)?)).map_err(unreadable)?;
     let mut waiting = None;
     let mut events: Vec<Recorded> = Vec::new();
     let mut bytes = 0;
@@ -199,14 +187,9 @@ pub(crate) fn read_all(
         if waiting.is_none() {
             waiting = stored.next().transpose().map_err(unreadable)?;
         }
-        let before = waiting
-            .as_ref()
-            .map_or(u64::MAX, |event: &Recorded| event.position.n);
+        let before = waiting.as_ref().map_or(u64::MAX, |event: &Recorded| event.position.n);
         let event = match archived.next_before(before)? {
-            Some(event) => Recorded {
-                position: source.at(event.position.n),
-                ..event
-            },
+            Some(event) => Recorded { position: source.at(event.position.n), ..event },
             None => match waiting.take() {
                 Some(event) => event,
                 None => break,
@@ -220,10 +203,7 @@ pub(crate) fn read_all(
         }
     }
     let next = events.last().map_or(last, |event| event.position.n);
-    Ok(Page {
-        events,
-        next: source.at(next),
-    })
+    Ok(Page { events, next: source.at(next) })
 }
 
 /// Where a cursor stands in today's log. One from before a restore may point into a
@@ -240,10 +220,7 @@ fn place(about: &About, after: Position, last: u64) -> Result<u64, ReadError> {
     if after.incarnation > about.incarnation() {
         return bad("it belongs to a later incarnation");
     }
-    let next = about
-        .incarnations
-        .iter()
-        .find(|(incarnation, _)| *incarnation > after.incarnation);
+    let next = about.incarnations.iter().find(|(incarnation, _)| *incarnation > after.incarnation);
     match next {
         Some((_, began)) => Ok(after.n.min(*began)),
         None if after.n > last => bad("it is beyond the last event"),

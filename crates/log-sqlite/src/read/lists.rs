@@ -52,12 +52,7 @@ pub(crate) fn list(conn: &Connection, query: &ListQuery) -> Result<Listings, Rea
         let tx = conn.unchecked_transaction()?;
         let mut rows = Vec::new();
         for filter in filters(&tx, query)? {
-            let Filter {
-                from,
-                created,
-                conditions,
-                mut values,
-            } = filter.after(query);
+            let Filter { from, created, conditions, mut values } = filter.after(query);
             values.push(Box::new(whole(query.limit).saturating_add(1)));
             let mut statement = tx.prepare_cached(&format!(
                 "SELECT s.id, r.kind, r.status, r.principal, r.labels, r.created, r.updated
@@ -85,10 +80,7 @@ pub(crate) fn count(conn: &Connection, query: &ListQuery) -> Result<u64, ReadErr
         let mut count = 0;
         for filter in filters(&tx, query)? {
             count += tx
-                .prepare_cached(&format!(
-                    "SELECT count(*) {} WHERE {}",
-                    filter.from, filter.conditions
-                ))?
+                .prepare_cached(&format!("SELECT count(*) {} WHERE {}", filter.from, filter.conditions))?
                 .query_row(params_from_iter(filter.values), |row| row.get::<_, u64>(0))?;
         }
         Ok(count)
@@ -173,11 +165,7 @@ fn filters(conn: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Filter>
         let filter = start("listings_principal");
         return Ok(vec![narrow(filter, query, &query.statuses, &rest)]);
     }
-    let index = if query.kind.is_some() {
-        "listings_kind"
-    } else {
-        "listings_status"
-    };
+    let index = if query.kind.is_some() { "listings_kind" } else { "listings_status" };
     let statuses = match &query.statuses[..] {
         [] => statuses(conn, list, query.kind.as_deref())?,
         wanted => {
@@ -187,10 +175,7 @@ fn filters(conn: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Filter>
             wanted
         }
     };
-    Ok(statuses
-        .into_iter()
-        .map(|status| narrow(start(index), query, &[status], &rest))
-        .collect())
+    Ok(statuses.into_iter().map(|status| narrow(start(index), query, &[status], &rest)).collect())
 }
 
 /// Adds every condition that is not the leading one.

@@ -55,28 +55,23 @@ impl Readers {
             .await
             .map_err(|_| ReadError::Unavailable("the store is closed".into()))?;
         let (path, idle) = (self.path.clone(), self.idle.clone());
-        let lock = |idle: &Mutex<Vec<Connection>>| {
-            idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
-        };
+        let lock = |idle: &Mutex<Vec<Connection>>| idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let run = move || {
             let conn = match lock(&idle) {
                 Some(conn) => conn,
-                None => file::open_reading(&path)
-                    .map_err(|error| ReadError::Unavailable(error.to_string()))?,
+                None => {
+                    file::open_reading(&path).map_err(|error| ReadError::Unavailable(error.to_string()))?
+                }
             };
             let result = read(&conn);
             // One that failed is not trusted with the next read.
             if !matches!(result, Err(ReadError::Unavailable(_))) {
-                idle.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(conn);
+                idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
             }
             drop(permit);
             result
         };
-        tokio::task::spawn_blocking(run)
-            .await
-            .map_err(|error| ReadError::Unavailable(error.to_string()))?
+        tokio::task::spawn_blocking(run).await.map_err(|error| ReadError::Unavailable(error.to_string()))?
     }
 }
 
@@ -122,15 +117,11 @@ pub(crate) fn labels(row: &Row<'_>, column: usize) -> rusqlite::Result<BTreeMap<
 /// A stream's id.
 pub(crate) fn stream(row: &Row<'_>, column: usize) -> rusqlite::Result<StreamId> {
     let text = row.get_ref(column)?.as_str()?;
-    text.parse()
-        .map_err(|error: String| wrong(column, Type::Text, error))
+    text.parse().map_err(|error: String| wrong(column, Type::Text, error))
 }
 
 /// See [`steadfast_log::Log::snapshot`].
-pub(crate) fn snapshot(
-    conn: &Connection,
-    stream: &StreamId,
-) -> Result<Option<Snapshot>, ReadError> {
+pub(crate) fn snapshot(conn: &Connection, stream: &StreamId) -> Result<Option<Snapshot>, ReadError> {
     let read = || {
         conn.prepare_cached(
             "SELECT version, schema, body, hash FROM snapshots

@@ -23,9 +23,7 @@ impl Session<'_> {
                 ListingChange::Status(stream, status, at) => {
                     let key = self.head(stream)?.key;
                     self.conn
-                        .prepare_cached(
-                            "UPDATE listings SET status = ?2, updated = ?3 WHERE stream = ?1",
-                        )?
+                        .prepare_cached("UPDATE listings SET status = ?2, updated = ?3 WHERE stream = ?1")?
                         .execute(params![key, status, at.micros()])?;
                 }
             }
@@ -41,18 +39,13 @@ impl Session<'_> {
                 .prepare_cached("INSERT OR IGNORE INTO payload_refs VALUES (?1, ?2)")?
                 .execute(params![&payload.id.0.0, key])?;
             self.conn
-                .prepare_cached(
-                    "UPDATE payloads SET lost = NULL WHERE id = ?1 AND lost IS NOT NULL",
-                )?
+                .prepare_cached("UPDATE payloads SET lost = NULL WHERE id = ?1 AND lost IS NOT NULL")?
                 .execute([&payload.id.0.0])?;
         }
         for checkpoint in &commit.checkpoints {
             self.conn
                 .prepare_cached("INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2)")?
-                .execute(params![
-                    checkpoint.subscriber,
-                    checkpoint.position.to_string()
-                ])?;
+                .execute(params![checkpoint.subscriber, checkpoint.position.to_string()])?;
         }
         Ok(())
     }
@@ -78,15 +71,15 @@ impl Session<'_> {
 
     fn set_wake_up(&mut self, wake_up: &WakeUp) -> Result<()> {
         let key = self.key(&wake_up.stream)?;
-        self.conn
-            .prepare_cached("INSERT OR REPLACE INTO wake_ups VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![
+        self.conn.prepare_cached("INSERT OR REPLACE INTO wake_ups VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
+            params![
                 key,
                 &*wake_up.name,
                 wake_up.stream.category(),
                 wake_up.due.micros(),
                 wake_up.owner.as_ref().map(steadfast_core::NodeId::as_bytes)
-            ])?;
+            ],
+        )?;
         Ok(())
     }
 
@@ -104,9 +97,7 @@ impl Session<'_> {
         let had_labels = self
             .conn
             .prepare_cached("SELECT created, labels FROM listings WHERE stream = ?1")?
-            .query_row([key], |row| {
-                Ok((row.get::<_, i64>(0)?, crate::read::labels(row, 1)?))
-            })
+            .query_row([key], |row| Ok((row.get::<_, i64>(0)?, crate::read::labels(row, 1)?)))
             .optional()?;
         if let Some((created, labels)) = had_labels {
             for (name, value) in labels {
@@ -119,16 +110,18 @@ impl Session<'_> {
             }
         }
         for (name, value) in &listing.labels {
-            self.conn
-                .prepare_cached("INSERT INTO labels VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![list, name, value, listing.created.micros(), key])?;
+            self.conn.prepare_cached("INSERT INTO labels VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+                list,
+                name,
+                value,
+                listing.created.micros(),
+                key
+            ])?;
         }
         let labels = serde_json::to_string(&listing.labels)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         self.conn
-            .prepare_cached(
-                "INSERT OR REPLACE INTO listings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
+            .prepare_cached("INSERT OR REPLACE INTO listings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
             .execute(params![
                 key,
                 list,

@@ -82,9 +82,7 @@ impl Checkpointer {
             Ok(false) => pages.saturating_add(self.limit),
             Err(error) => {
                 tracing::error!(%error, "pages could not be moved from the write-ahead log");
-                observer.observe(Signal::StoreError {
-                    code: "store.checkpoint",
-                });
+                observer.observe(Signal::StoreError { code: "store.checkpoint" });
                 pages.saturating_add(self.limit)
             }
         };

@@ -31,15 +31,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub(super) fn new(queue: Receiver<Job>, max_group: usize, world: World) -> Self {
-        Self {
-            queue,
-            waiting: VecDeque::new(),
-            max_group,
-            expected: 1,
-            vain: 0,
-            skip: 0,
-            world,
-        }
+        Self { queue, waiting: VecDeque::new(), max_group, expected: 1, vain: 0, skip: 0, world }
     }
 
     /// Blocks until there is something to do; nothing once the store is closed.

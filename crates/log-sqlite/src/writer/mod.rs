@@ -36,8 +36,7 @@ use steadfast_log::{CommitError, Position, ReadError};
 use tokio::sync::{oneshot, watch};
 
 use self::{
-    checkpointer::Checkpointer, heads::Heads, inbox::Inbox, job::Answer, recover::Unsure,
-    session::Session,
+    checkpointer::Checkpointer, heads::Heads, inbox::Inbox, job::Answer, recover::Unsure, session::Session,
 };
 use crate::{StoreConfig, StoreError, file::Lock};
 
@@ -104,8 +103,7 @@ impl Writer {
         let mut inbox = Inbox::new(queue, self.config.max_group.get(), self.world.clone());
         let mut conn = Some(conn);
         loop {
-            let Some(mut open) = conn.take().or_else(|| self.wait_for_connection(&mut inbox))
-            else {
+            let Some(mut open) = conn.take().or_else(|| self.wait_for_connection(&mut inbox)) else {
                 break;
             };
             if let Err(error) = checkpointer.watch(&mut open) {
@@ -129,12 +127,7 @@ impl Writer {
         drop(self.lock);
     }
 
-    fn serve(
-        &self,
-        conn: &Connection,
-        inbox: &mut Inbox,
-        checkpointer: &mut Checkpointer,
-    ) -> Ended {
+    fn serve(&self, conn: &Connection, inbox: &mut Inbox, checkpointer: &mut Checkpointer) -> Ended {
         let heads = Heads::new(self.config.heads);
         let mut session = match Session::new(conn, heads, self.incarnation) {
             Ok(session) => session,
@@ -144,9 +137,8 @@ impl Writer {
             }
         };
         while let Some(group) = inbox.next_group() {
-            let (tasks, group): (Vec<_>, Vec<_>) = group
-                .into_iter()
-                .partition(|work| matches!(work, Work::Task(_)));
+            let (tasks, group): (Vec<_>, Vec<_>) =
+                group.into_iter().partition(|work| matches!(work, Work::Task(_)));
             if !group.is_empty()
                 && let Err(unsure) = self.write_group(&mut session, inbox, group)
             {
@@ -187,24 +179,18 @@ impl Writer {
             let result = match work {
                 Work::Commit(prepared, reply) => match session.write(&prepared, now) {
                     Ok(answer) => {
-                        members.push(Member {
-                            reply,
-                            answer,
-                            prepared,
-                        });
+                        members.push(Member { reply, answer, prepared });
                         Ok(())
                     }
                     Err(error) => Err((Work::Commit(prepared, reply), error)),
                 },
-                Work::Snapshot(stream, snapshot, reply) => {
-                    match session.put_snapshot(&stream, &snapshot) {
-                        Ok(()) => {
-                            snapshots.push(reply);
-                            Ok(())
-                        }
-                        Err(error) => Err((Work::Snapshot(stream, snapshot, reply), error)),
+                Work::Snapshot(stream, snapshot, reply) => match session.put_snapshot(&stream, &snapshot) {
+                    Ok(()) => {
+                        snapshots.push(reply);
+                        Ok(())
                     }
-                }
+                    Err(error) => Err((Work::Snapshot(stream, snapshot, reply), error)),
+                },
                 Work::Task(_) => Ok(()),
             };
             if let Err((failed, error)) = result {
@@ -222,19 +208,13 @@ impl Writer {
             return Err(recover::unsure(members, before));
         }
         let written = members.iter().filter(|member| member.answer.is_ok());
-        self.counters
-            .commits
-            .fetch_add(written.count() as u64, Relaxed);
-        self.counters
-            .events
-            .fetch_add(session.last - before, Relaxed);
+        self.counters.commits.fetch_add(written.count() as u64, Relaxed);
+        self.counters.events.fetch_add(session.last - before, Relaxed);
         // A group that wrote nothing had nothing to sync.
         let wrote = !snapshots.is_empty() || members.iter().any(|member| member.answer.is_ok());
         self.counters.groups.fetch_add(wrote.into(), Relaxed);
-        self.observer.observe(Signal::Group {
-            commits: members.len(),
-            took: clock.elapsed().saturating_sub(began),
-        });
+        self.observer
+            .observe(Signal::Group { commits: members.len(), took: clock.elapsed().saturating_sub(began) });
         if session.last > before {
             self.tail.send_replace(session.position());
         }
@@ -271,15 +251,12 @@ impl Writer {
     ) -> Result<(), Vec<Unsure>> {
         self.failed(error);
         // SQLite has often rolled back by itself.
-        let rolled_back =
-            session.conn.is_autocommit() || session.conn.execute_batch("ROLLBACK").is_ok();
+        let rolled_back = session.conn.is_autocommit() || session.conn.execute_batch("ROLLBACK").is_ok();
         session.heads.clear();
         session.last = before;
         let reason = error.to_string();
         for member in members {
-            let _ = member
-                .reply
-                .send(Err(CommitError::Unavailable(reason.clone())));
+            let _ = member.reply.send(Err(CommitError::Unavailable(reason.clone())));
         }
         for work in left {
             job::refuse(work, &reason);
@@ -290,11 +267,7 @@ impl Writer {
     fn failed(&self, error: &rusqlite::Error) {
         tracing::error!(%error, "the store could not write a group of commits");
         self.observer.observe(Signal::StoreError {
-            code: if is_full(error) {
-                "store.full"
-            } else {
-                "store.unavailable"
-            },
+            code: if is_full(error) { "store.full" } else { "store.unavailable" },
         });
     }
 }

@@ -42,22 +42,13 @@ pub(super) fn unsure(members: Vec<Member>, before: u64) -> Vec<Unsure> {
         .find_map(|append| append.events.first())
         .map(|event| Proof::Event(before + 1, *event.id.as_bytes()));
     let checkpoint = || {
-        let first = written()
-            .flat_map(|member| &member.prepared.commit.checkpoints)
-            .last()?;
-        Some(Proof::Checkpoint(
-            first.subscriber.clone(),
-            first.position.to_string(),
-        ))
+        let first = written().flat_map(|member| &member.prepared.commit.checkpoints).last()?;
+        Some(Proof::Checkpoint(first.subscriber.clone(), first.position.to_string()))
     };
     let proof = event.or_else(checkpoint).unwrap_or(Proof::Nothing);
     members
         .into_iter()
-        .map(|member| Unsure {
-            reply: member.reply,
-            answer: member.answer,
-            proof: proof.clone(),
-        })
+        .map(|member| Unsure { reply: member.reply, answer: member.answer, proof: proof.clone() })
         .collect()
 }
 
@@ -74,9 +65,9 @@ impl Writer {
         for unsure in unsure {
             let answer = match &opened {
                 Ok((_, true)) => unsure.answer,
-                Ok((_, false)) => Err(CommitError::Unavailable(
-                    "the group of commits was not written".into(),
-                )),
+                Ok((_, false)) => {
+                    Err(CommitError::Unavailable("the group of commits was not written".into()))
+                }
                 Err(error) => Err(CommitError::Unknown(error.clone())),
             };
             // A caller who is gone needs no answer.
@@ -128,9 +119,7 @@ impl Writer {
 fn holds(conn: &Connection, proof: &Proof) -> Result<bool> {
     match proof {
         Proof::Event(n, id) => Ok(conn
-            .query_row("SELECT id FROM events WHERE n = ?1", [n], |row| {
-                row.get::<_, [u8; 16]>(0)
-            })
+            .query_row("SELECT id FROM events WHERE n = ?1", [n], |row| row.get::<_, [u8; 16]>(0))
             .optional()?
             .is_some_and(|found| found == *id)),
         Proof::Checkpoint(subscriber, position) => conn

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Result, Statement, params};
 use steadfast_core::{CorrelationId, EventId, SessionId, Time, canonical::Hash};
 use steadfast_log::{
-    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Expect, NewEvent, Position,
-    Snapshot, StreamId,
+    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Expect, NewEvent, Position, Snapshot,
+    StreamId,
 };
 
 use super::{
@@ -42,17 +42,12 @@ impl<'c> Session<'c> {
                  FROM streams WHERE id = ?1",
             )?,
             insert_stream: conn.prepare("INSERT INTO streams (id) VALUES (?1)")?,
-            find_claim: conn
-                .prepare("SELECT request, answer, expires FROM claims WHERE key = ?1")?,
+            find_claim: conn.prepare("SELECT request, answer, expires FROM claims WHERE key = ?1")?,
         })
     }
 
     pub(super) fn position(&self) -> Position {
-        Position {
-            incarnation: self.incarnation,
-            shard: 0,
-            n: self.last,
-        }
+        Position { incarnation: self.incarnation, shard: 0, n: self.last }
     }
 
     /// Writes one commit into the open transaction. All checks come before the first
@@ -88,10 +83,7 @@ impl<'c> Session<'c> {
         }
         let versions = self.append(prepared, heads)?;
         self.write_beside(prepared)?;
-        Ok(Ok(Committed {
-            position: self.position(),
-            versions,
-        }))
+        Ok(Ok(Committed { position: self.position(), versions }))
     }
 
     fn check_claims(&mut self, commit: &Commit, now: Time) -> Result<Option<CommitError>> {
@@ -113,18 +105,13 @@ impl<'c> Session<'c> {
     }
 
     fn claim(&mut self, key: &ClaimKey) -> Result<Option<Claim>> {
-        self.find_claim
-            .query_row([&key.0.0], crate::read::claim)
-            .optional()
+        self.find_claim.query_row([&key.0.0], crate::read::claim).optional()
     }
 
     fn check_payloads(&self, commit: &Commit) -> Result<Option<CommitError>> {
         for (i, payload) in commit.payloads.iter().enumerate() {
-            let in_commit = || {
-                commit.payloads[..i]
-                    .iter()
-                    .any(|other| other.id == payload.id && other.bytes.is_some())
-            };
+            let in_commit =
+                || commit.payloads[..i].iter().any(|other| other.id == payload.id && other.bytes.is_some());
             if payload.bytes.is_none() && !in_commit() {
                 let stored = self
                     .conn
@@ -152,14 +139,7 @@ impl<'c> Session<'c> {
                 self.last += 1;
                 head.version += 1;
                 let ends = left == 0;
-                insert_event(
-                    &mut self.insert_event,
-                    self.last,
-                    head,
-                    event,
-                    ends,
-                    side.take(),
-                )?;
+                insert_event(&mut self.insert_event, self.last, head, event, ends, side.take())?;
             }
             self.heads.put(&append.stream, head);
             versions.push(head.version);
@@ -173,12 +153,7 @@ impl<'c> Session<'c> {
         }
         let found = self
             .find_stream
-            .query_row([stream.as_str()], |row| {
-                Ok(Head {
-                    key: row.get(0)?,
-                    version: row.get(1)?,
-                })
-            })
+            .query_row([stream.as_str()], |row| Ok(Head { key: row.get(0)?, version: row.get(1)? }))
             .optional()?
             .unwrap_or_default();
         self.heads.put(stream, found);
@@ -200,13 +175,7 @@ impl<'c> Session<'c> {
         let hash = Hash::of_bytes(&snapshot.body);
         self.conn
             .prepare_cached("INSERT OR REPLACE INTO snapshots VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![
-                key,
-                snapshot.version,
-                snapshot.schema,
-                &hash.0,
-                &snapshot.body[..]
-            ])?;
+            .execute(params![key, snapshot.version, snapshot.schema, &hash.0, &snapshot.body[..]])?;
         Ok(())
     }
 }

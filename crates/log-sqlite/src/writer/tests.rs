@@ -25,10 +25,7 @@ impl Store {
     fn with(config: StoreConfig) -> Self {
         let dir = TempDir::new().expect("a directory");
         let world = World::manual(1).0;
-        let options = Options {
-            config,
-            ..Options::new(world.clone())
-        };
+        let options = Options { config, ..Options::new(world.clone()) };
         let log = SqliteLog::open(dir.path().join("log"), options).expect("opens");
         Self { log, world, dir }
     }
@@ -37,15 +34,8 @@ impl Store {
         Commit::append(stream(name), expect, vec![event])
     }
     fn claiming(&self, name: &str) -> Commit {
-        let claim = Claim {
-            request: Hash::of_bytes(b""),
-            answer: name.into(),
-            expires: None,
-        };
-        Commit {
-            claims: vec![ClaimChange::Take(key(), claim)],
-            ..self.one(name, Expect::New)
-        }
+        let claim = Claim { request: Hash::of_bytes(b""), answer: name.into(), expires: None };
+        Commit { claims: vec![ClaimChange::Take(key(), claim)], ..self.one(name, Expect::New) }
     }
     /// Stops the writer between two groups until the returned end is dropped: what is
     /// sent meanwhile is one group.
@@ -80,9 +70,8 @@ fn unavailable<T: std::fmt::Debug>(result: &Result<T, CommitError>) -> bool {
 async fn what_waits_for_a_sync_shares_the_next_one() {
     let store = Store::new();
     let stopped = store.stop().await;
-    let sent: Vec<_> = (0..40)
-        .map(|version| store.log.commit(store.one("a", Expect::Exact(version))))
-        .collect();
+    let sent: Vec<_> =
+        (0..40).map(|version| store.log.commit(store.one("a", Expect::Exact(version)))).collect();
     let before = store.log.stats().syncs;
     drop(stopped);
     assert!(join_all(sent).await.iter().all(Result::is_ok));
@@ -138,13 +127,7 @@ async fn a_commit_that_reported_failure_and_is_there_is_told_so() {
     assert!(matches!(refused, Err(CommitError::Claimed(..))));
     assert_eq!(store.log.tail().borrow().n, 1);
     let checkpoint = |n| Commit {
-        checkpoints: vec![Checkpoint {
-            subscriber: "s".into(),
-            position: Position {
-                n,
-                ..Position::START
-            },
-        }],
+        checkpoints: vec![Checkpoint { subscriber: "s".into(), position: Position { n, ..Position::START } }],
         ..Commit::default()
     };
     store.log.faults.next_commit(NextCommit::SucceedsAndFails);
@@ -163,20 +146,12 @@ async fn an_outcome_that_cannot_be_found_out_is_unknown_and_nothing_is_tried_unt
     assert!(matches!(unknown, Err(CommitError::Unknown(_))));
     let refused = store.log.commit(store.one("b", Expect::New)).await;
     assert!(unavailable(&refused), "{refused:?}");
-    let snapshot = Snapshot {
-        version: 1,
-        schema: 1,
-        body: Bytes::new(),
-    };
+    let snapshot = Snapshot { version: 1, schema: 1, body: Bytes::new() };
     let refused = store.log.put_snapshot(stream("a"), snapshot).await;
     assert!(matches!(refused, Err(ReadError::Unavailable(_))));
 
     store.log.faults.unopenable(false);
-    store
-        .log
-        .commit(store.one("b", Expect::New))
-        .await
-        .expect("it opens again");
+    store.log.commit(store.one("b", Expect::New)).await.expect("it opens again");
     // Asked again, by claim or by event, the answer is there.
     let again = store.log.commit(store.claiming("a")).await;
     assert!(matches!(again, Err(CommitError::Claimed(..))));
@@ -189,9 +164,7 @@ async fn a_full_disk_refuses_the_whole_group_and_loses_nothing() {
     let first = store.log.commit(store.one("a", Expect::New)).await;
     first.expect("free");
     let limit = |pages: u32| {
-        store
-            .log
-            .change(move |tx| tx.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())))
+        store.log.change(move |tx| tx.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())))
     };
     limit(1).await.expect("no page more");
     let stopped = store.stop().await;

@@ -5,8 +5,7 @@ use steadfast_core::NodeId;
 
 use super::{Fixture, claim, key, stream, take};
 use crate::{
-    Checkpoint, ClaimChange, Commit, CommitError, Expect, Lease, Payload, PayloadId, Position,
-    Snapshot,
+    Checkpoint, ClaimChange, Commit, CommitError, Expect, Lease, Payload, PayloadId, Position, Snapshot,
 };
 
 pub(super) async fn a_claim_is_taken_once_until_its_window_ends(f: &Fixture) {
@@ -25,26 +24,19 @@ pub(super) async fn a_claim_is_taken_once_until_its_window_ends(f: &Fixture) {
         "a key without an end never expires"
     );
     let ends = f.world.now().after(Duration::from_secs(60));
-    claimed("a", ClaimChange::Settle(key("k"), ends))
-        .await
-        .expect("settles");
+    claimed("a", ClaimChange::Settle(key("k"), ends)).await.expect("settles");
     f.clock.advance(Duration::from_secs(59));
     let refused = claimed("a", take("k", &claim("second"))).await;
     assert!(matches!(refused, Err(CommitError::Claimed(..))));
     f.clock.advance(Duration::from_secs(1));
-    claimed("a", take("k", &claim("third")))
-        .await
-        .expect("the window has ended");
+    claimed("a", take("k", &claim("third"))).await.expect("the window has ended");
     assert_eq!(f.log.claim(key("k")).await, Ok(Some(claim("third"))));
 }
 
 pub(super) async fn a_key_taken_twice_in_one_commit_is_refused(f: &Fixture) {
     let mut commit = f.one("a", Expect::New);
     commit.claims = vec![take("k", &claim("x")), take("k", &claim("y"))];
-    assert_eq!(
-        f.commit(commit.clone()).await,
-        Err(CommitError::Claimed(key("k"), claim("x")))
-    );
+    assert_eq!(f.commit(commit.clone()).await, Err(CommitError::Claimed(key("k"), claim("x"))));
     // A record that has run out by now holds nothing, within a commit as elsewhere.
     let mut over = claim("x");
     over.expires = Some(f.world.now());
@@ -63,17 +55,10 @@ pub(super) async fn settling_what_nobody_claimed_does_nothing(f: &Fixture) {
 pub(super) async fn a_payload_is_stored_once_and_must_be_there_when_referred_to(f: &Fixture) {
     let bytes = Bytes::from_static(b"a large value");
     let id = PayloadId::of(b"key", "default/ana", &bytes);
-    let refer = |name: &str, bytes: Option<Bytes>| Payload {
-        id,
-        stream: stream(name),
-        bytes,
-    };
+    let refer = |name: &str, bytes: Option<Bytes>| Payload { id, stream: stream(name), bytes };
     let mut commit = f.one("a", Expect::New);
     commit.payloads = vec![refer("a", None)];
-    assert_eq!(
-        f.commit(commit.clone()).await,
-        Err(CommitError::NoPayload(id))
-    );
+    assert_eq!(f.commit(commit.clone()).await, Err(CommitError::NoPayload(id)));
     assert_eq!(f.log.payload(id).await, Ok(None));
     commit.payloads = vec![refer("a", Some(bytes.clone())), refer("b", None)];
     f.write(commit).await;
@@ -85,13 +70,8 @@ pub(super) async fn a_payload_is_stored_once_and_must_be_there_when_referred_to(
     let other = PayloadId::of(b"key", "default/luis", &bytes);
     assert_ne!(id, other);
     let mut commit = f.one("d", Expect::New);
-    commit.payloads = [None, Some(bytes)]
-        .map(|bytes| Payload {
-            id: other,
-            stream: stream("d"),
-            bytes,
-        })
-        .to_vec();
+    commit.payloads =
+        [None, Some(bytes)].map(|bytes| Payload { id: other, stream: stream("d"), bytes }).to_vec();
     assert_eq!(f.commit(commit).await, Err(CommitError::NoPayload(other)));
 }
 
@@ -104,10 +84,7 @@ pub(super) async fn a_snapshot_replaces_the_one_before(f: &Fixture) {
             schema: 3,
             body: Bytes::from(vec![0xFF, u8::try_from(version).expect("small")]),
         };
-        f.log
-            .put_snapshot(stream("a"), snapshot.clone())
-            .await
-            .expect("kept");
+        f.log.put_snapshot(stream("a"), snapshot.clone()).await.expect("kept");
         assert_eq!(f.log.snapshot(&stream("a")).await, Ok(Some(snapshot)));
     }
     assert_eq!(f.log.snapshot(&stream("b")).await, Ok(None));
@@ -118,22 +95,12 @@ pub(super) async fn a_checkpoint_is_what_was_last_written(f: &Fixture) {
     let first = f.write(f.one("a", Expect::New)).await.position;
     for position in [first, Position::START] {
         let mut commit = f.one("a", Expect::Any);
-        commit.checkpoints = vec![Checkpoint {
-            subscriber: "s".into(),
-            position,
-        }];
+        commit.checkpoints = vec![Checkpoint { subscriber: "s".into(), position }];
         f.write(commit).await;
         assert_eq!(f.log.checkpoint("s").await, Ok(Some(position)));
     }
-    let both = ["s", "t"].map(|subscriber| Checkpoint {
-        subscriber: subscriber.into(),
-        position: first,
-    });
-    f.write(Commit {
-        checkpoints: both.to_vec(),
-        ..Commit::default()
-    })
-    .await;
+    let both = ["s", "t"].map(|subscriber| Checkpoint { subscriber: subscriber.into(), position: first });
+    f.write(Commit { checkpoints: both.to_vec(), ..Commit::default() }).await;
     assert_eq!(f.log.checkpoint("t").await, Ok(Some(first)));
 }
 

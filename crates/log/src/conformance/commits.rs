@@ -5,17 +5,15 @@ use futures::future::join_all;
 
 use super::{Fixture, claim, key, stream, take};
 use crate::{
-    Append, Checkpoint, Commit, CommitError, Committed, Expect, Payload, PayloadId, Position,
-    WakeUpChange, limits,
+    Append, Checkpoint, Commit, CommitError, Committed, Expect, Payload, PayloadId, Position, WakeUpChange,
+    limits,
 };
 
 fn too_large(result: Result<Committed, CommitError>, what: &str, limit: usize) {
     match result {
-        Err(CommitError::TooLarge {
-            what: found,
-            limit: stated,
-            ..
-        }) => assert_eq!((found, stated), (what, limit)),
+        Err(CommitError::TooLarge { what: found, limit: stated, .. }) => {
+            assert_eq!((found, stated), (what, limit))
+        }
         other => panic!("{what}: {other:?}"),
     }
 }
@@ -35,9 +33,7 @@ pub(super) async fn a_commit_is_bounded_in_every_dimension(f: &Fixture) {
     let mut inline = f.one("d", Expect::New);
     inline.appends[0].events[0].body = Bytes::from(vec![b'1'; limits::INLINE_BYTES + 1]);
     too_large(f.commit(inline.clone()).await, "inline bytes", 256 * 1024);
-    inline.appends[0].events[0]
-        .body
-        .truncate(limits::INLINE_BYTES);
+    inline.appends[0].events[0].body.truncate(limits::INLINE_BYTES);
     f.write(inline).await;
 
     let mut large = f.one("e", Expect::New);
@@ -57,10 +53,7 @@ pub(super) async fn a_commit_is_bounded_in_every_dimension(f: &Fixture) {
 }
 
 pub(super) async fn a_commit_without_sense_is_refused(f: &Fixture) {
-    let beside_alone = Commit {
-        claims: vec![take("k", &claim("x"))],
-        ..Commit::default()
-    };
+    let beside_alone = Commit { claims: vec![take("k", &claim("x"))], ..Commit::default() };
     let mut twice = f.one("a", Expect::Any);
     twice.appends.push(twice.appends[0].clone());
     let senseless = [
@@ -81,12 +74,7 @@ pub(super) async fn a_commit_without_sense_is_refused(f: &Fixture) {
 }
 
 pub(super) async fn an_append_holds_only_at_the_expected_version(f: &Fixture) {
-    let conflict = |actual| {
-        Err(CommitError::Conflict {
-            stream: stream("a"),
-            actual,
-        })
-    };
+    let conflict = |actual| Err(CommitError::Conflict { stream: stream("a"), actual });
     assert_eq!(f.commit(f.one("a", Expect::Exact(1))).await, conflict(0));
     assert_eq!(f.write(f.one("a", Expect::New)).await.versions, [1]);
     assert_eq!(f.commit(f.one("a", Expect::New)).await, conflict(1));
@@ -107,10 +95,7 @@ pub(super) async fn a_refused_commit_writes_nothing(f: &Fixture) {
     let mut commit = f.one("a", Expect::New);
     commit.appends.extend(f.one("b", Expect::New).appends);
     commit.claims = vec![take("k", &claim("x"))];
-    commit.checkpoints = vec![Checkpoint {
-        subscriber: "s".into(),
-        position: Position::START,
-    }];
+    commit.checkpoints = vec![Checkpoint { subscriber: "s".into(), position: Position::START }];
     commit.payloads = vec![Payload {
         id: PayloadId::of(b"k", "s", b"v"),
         stream: stream("a"),
@@ -124,10 +109,7 @@ pub(super) async fn a_refused_commit_writes_nothing(f: &Fixture) {
     assert_eq!(f.log.checkpoint("s").await, Ok(None));
     assert_eq!(f.log.payload(id).await, Ok(None));
     assert_eq!(f.log.tail().borrow().n, before);
-    assert_eq!(
-        f.write(f.one("a", Expect::New)).await.position.n,
-        before + 1
-    );
+    assert_eq!(f.write(f.one("a", Expect::New)).await.position.n, before + 1);
 }
 
 pub(super) async fn refusals_come_in_the_order_of_the_contract(f: &Fixture) {
@@ -136,46 +118,24 @@ pub(super) async fn refusals_come_in_the_order_of_the_contract(f: &Fixture) {
     f.write(first).await;
     // Everything is wrong with this one; each turn takes away what was complained about.
     let mut commit = f.one("a", Expect::New);
-    commit.claims = (0..90)
-        .map(|_| take("k", &claim("other")))
-        .collect::<Vec<_>>();
-    commit.payloads = vec![Payload {
-        id: PayloadId::of(b"k", "s", b"v"),
-        stream: stream("a"),
-        bytes: None,
-    }];
+    commit.claims = (0..90).map(|_| take("k", &claim("other"))).collect::<Vec<_>>();
+    commit.payloads = vec![Payload { id: PayloadId::of(b"k", "s", b"v"), stream: stream("a"), bytes: None }];
     let id = commit.payloads[0].id;
     let result = f.commit(commit.clone()).await;
     assert!(matches!(result, Err(CommitError::TooLarge { .. })));
     commit.claims.truncate(1);
-    assert_eq!(
-        f.commit(commit.clone()).await,
-        Err(CommitError::Claimed(key("k"), claim("held")))
-    );
+    assert_eq!(f.commit(commit.clone()).await, Err(CommitError::Claimed(key("k"), claim("held"))));
     commit.claims.clear();
     let result = f.commit(commit.clone()).await;
     assert!(matches!(result, Err(CommitError::Conflict { .. })));
     commit.appends[0].expect = Expect::Exact(1);
-    assert_eq!(
-        f.commit(commit.clone()).await,
-        Err(CommitError::NoPayload(id))
-    );
+    assert_eq!(f.commit(commit.clone()).await, Err(CommitError::NoPayload(id)));
     commit.payloads.clear();
     f.write(commit).await;
     // Within a kind, in the commit's order.
     let mut commit = f.one("b", Expect::Exact(7));
-    commit.appends.push(Append {
-        stream: stream("c"),
-        expect: Expect::Exact(8),
-        events: f.events(1),
-    });
-    assert_eq!(
-        f.commit(commit).await,
-        Err(CommitError::Conflict {
-            stream: stream("b"),
-            actual: 0
-        })
-    );
+    commit.appends.push(Append { stream: stream("c"), expect: Expect::Exact(8), events: f.events(1) });
+    assert_eq!(f.commit(commit).await, Err(CommitError::Conflict { stream: stream("b"), actual: 0 }));
 }
 
 pub(super) async fn one_of_many_at_once_wins(f: &Fixture) {
@@ -189,10 +149,7 @@ pub(super) async fn one_of_many_at_once_wins(f: &Fixture) {
     let (won, lost): (Vec<_>, Vec<_>) = claims.into_iter().partition(Result::is_ok);
     assert_eq!((won.len(), lost.len()), (1, 49));
     for refusal in lost {
-        assert_eq!(
-            refusal,
-            Err(CommitError::Claimed(key("same"), winner.clone()))
-        );
+        assert_eq!(refusal, Err(CommitError::Claimed(key("same"), winner.clone())));
     }
     let appends = join_all((0..50).map(|_| f.commit(f.one("s", Expect::New)))).await;
     assert_eq!(appends.iter().filter(|result| result.is_ok()).count(), 1);
@@ -201,9 +158,7 @@ pub(super) async fn one_of_many_at_once_wins(f: &Fixture) {
 
 pub(super) async fn commits_are_applied_in_the_order_they_were_made(f: &Fixture) {
     // Nobody waits for an answer before the next one is sent: each needs the one before.
-    let sent: Vec<_> = (0..40)
-        .map(|version| f.log.commit(f.one("a", Expect::Exact(version))))
-        .collect();
+    let sent: Vec<_> = (0..40).map(|version| f.log.commit(f.one("a", Expect::Exact(version)))).collect();
     let done = join_all(sent).await;
     let mut positions = BTreeSet::new();
     for (i, result) in done.into_iter().enumerate() {
@@ -224,22 +179,14 @@ pub(super) async fn commits_are_applied_in_the_order_they_were_made(f: &Fixture)
 
 pub(super) async fn a_commit_over_several_streams_is_one(f: &Fixture) {
     let mut commit = Commit::append(stream("a"), Expect::New, f.events(2));
-    commit.appends.push(Append {
-        stream: stream("b"),
-        expect: Expect::New,
-        events: f.events(1),
-    });
+    commit.appends.push(Append { stream: stream("b"), expect: Expect::New, events: f.events(1) });
     commit.wake_ups = vec![WakeUpChange::Clear(stream("a"), "none".into())];
     let committed = f.write(commit).await;
     assert_eq!(committed.versions, [2, 1]);
     let page = f.log.read_all(Position::START, 10).await.expect("a page");
     let ends: Vec<_> = page.events.iter().map(|event| event.ends).collect();
     assert_eq!(ends, [false, false, true]);
-    let sides: Vec<_> = page
-        .events
-        .iter()
-        .map(|event| event.side.is_some())
-        .collect();
+    let sides: Vec<_> = page.events.iter().map(|event| event.side.is_some()).collect();
     assert_eq!(sides, [true, false, false]);
     assert_eq!(page.events[2].position, committed.position);
     assert_eq!(page.next, committed.position);
@@ -248,10 +195,7 @@ pub(super) async fn a_commit_over_several_streams_is_one(f: &Fixture) {
 pub(super) async fn a_commit_of_checkpoints_alone_stays_at_the_end(f: &Fixture) {
     let end = f.write(f.one("a", Expect::New)).await.position;
     let checkpoints = Commit {
-        checkpoints: vec![Checkpoint {
-            subscriber: "s".into(),
-            position: end,
-        }],
+        checkpoints: vec![Checkpoint { subscriber: "s".into(), position: end }],
         ..Commit::default()
     };
     let committed = f.write(checkpoints).await;

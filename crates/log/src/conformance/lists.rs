@@ -3,17 +3,10 @@ use std::{collections::BTreeMap, time::Duration};
 use steadfast_core::{NodeId, TenantId, Time};
 
 use super::{Fixture, stream};
-use crate::{
-    Commit, DueQuery, Expect, ListQuery, Listing, ListingChange, StreamId, WakeUp, WakeUpChange,
-};
+use crate::{Commit, DueQuery, Expect, ListQuery, Listing, ListingChange, StreamId, WakeUp, WakeUpChange};
 
 fn due(until: Time, after: Option<WakeUp>, limit: usize) -> DueQuery {
-    DueQuery {
-        category: "test",
-        until,
-        after,
-        limit,
-    }
+    DueQuery { category: "test", until, after, limit }
 }
 
 fn wake_up(name: &str, which: &'static str, seconds: u64) -> WakeUp {
@@ -40,11 +33,7 @@ impl Fixture {
 
     async fn list(&self, query: ListQuery) -> Vec<String> {
         let listings = self.log.list(query).await.expect("a list");
-        listings
-            .rows
-            .iter()
-            .map(|row| row.stream.name().to_owned())
-            .collect()
+        listings.rows.iter().map(|row| row.stream.name().to_owned()).collect()
     }
 }
 
@@ -58,21 +47,14 @@ pub(super) async fn wake_ups_come_in_order_and_page_without_loss(f: &Fixture) {
         wake_up("a", "late", 3),
         wake_up("c", "soon", 2),
     ];
-    f.change_wake_ups(wanted.iter().cloned().map(WakeUpChange::Set).collect())
-        .await;
-    let elsewhere = WakeUp {
-        stream: StreamId::new(&TenantId::default(), "other", "a"),
-        ..wake_up("a", "x", 1)
-    };
+    f.change_wake_ups(wanted.iter().cloned().map(WakeUpChange::Set).collect()).await;
+    let elsewhere =
+        WakeUp { stream: StreamId::new(&TenantId::default(), "other", "a"), ..wake_up("a", "x", 1) };
     let tenant = WakeUp {
         stream: StreamId::new(&"acme".parse().expect("a name"), "test", "a"),
         ..wake_up("a", "x", 2)
     };
-    f.change_wake_ups(vec![
-        WakeUpChange::Set(elsewhere),
-        WakeUpChange::Set(tenant.clone()),
-    ])
-    .await;
+    f.change_wake_ups(vec![WakeUpChange::Set(elsewhere), WakeUpChange::Set(tenant.clone())]).await;
     wanted.push(tenant);
     wanted.sort_by(|a, b| (a.due, &a.stream, &a.name).cmp(&(b.due, &b.stream, &b.name)));
 
@@ -101,14 +83,9 @@ pub(super) async fn a_wake_up_is_replaced_and_cleared_by_its_name(f: &Fixture) {
         f.log.due(query).await.expect("due")
     };
     let (first, other) = (wake_up("a", "one", 5), wake_up("a", "two", 6));
-    f.change_wake_ups(vec![
-        WakeUpChange::Set(first.clone()),
-        WakeUpChange::Set(other.clone()),
-    ])
-    .await;
+    f.change_wake_ups(vec![WakeUpChange::Set(first.clone()), WakeUpChange::Set(other.clone())]).await;
     let moved = wake_up("a", "one", 9);
-    f.change_wake_ups(vec![WakeUpChange::Set(moved.clone())])
-        .await;
+    f.change_wake_ups(vec![WakeUpChange::Set(moved.clone())]).await;
     assert_eq!(all().await, [other, moved.clone()]);
     f.change_wake_ups(vec![
         WakeUpChange::Clear(stream("a"), "two".into()),
@@ -132,11 +109,7 @@ fn listing(name: &str, created: i64) -> Listing {
 }
 
 fn query() -> ListQuery {
-    ListQuery {
-        category: "test".into(),
-        limit: 100,
-        ..ListQuery::default()
-    }
+    ListQuery { category: "test".into(), limit: 100, ..ListQuery::default() }
 }
 
 pub(super) async fn listings_come_newest_first_and_page_without_loss(f: &Fixture) {
@@ -157,15 +130,7 @@ pub(super) async fn listings_come_newest_first_and_page_without_loss(f: &Fixture
     for size in 1..=7 {
         let (mut paged, mut after) = (Vec::new(), None);
         loop {
-            let page = f
-                .log
-                .list(ListQuery {
-                    after,
-                    limit: size,
-                    ..query()
-                })
-                .await
-                .expect("a page");
+            let page = f.log.list(ListQuery { after, limit: size, ..query() }).await.expect("a page");
             assert_eq!(page.more, paged.len() + page.rows.len() < wanted.len());
             paged.extend(page.rows.iter().map(|row| row.stream.name().to_owned()));
             let Some(last) = page.rows.last().filter(|_| page.more) else {
@@ -178,27 +143,16 @@ pub(super) async fn listings_come_newest_first_and_page_without_loss(f: &Fixture
 }
 
 pub(super) async fn every_filter_of_a_list_narrows_it_and_the_count(f: &Fixture) {
-    let mut rows = vec![
-        listing("a", 1),
-        listing("b", 2),
-        listing("c", 3),
-        listing("d", 4),
-    ];
+    let mut rows = vec![listing("a", 1), listing("b", 2), listing("c", 3), listing("d", 4)];
     rows[0].kind = "refund".into();
     rows[1].status = "failed".into();
     rows[2].principal = Some("ana".into());
     rows[3].principal = Some("ana".into());
     rows[3].status = "done".into();
-    for (row, labels) in rows.iter_mut().zip([
-        &[("x", "1")][..],
-        &[("x", "1"), ("y", "2")],
-        &[("x", "2"), ("y", "2")],
-        &[],
-    ]) {
-        row.labels = labels
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+    for (row, labels) in
+        rows.iter_mut().zip([&[("x", "1")][..], &[("x", "1"), ("y", "2")], &[("x", "2"), ("y", "2")], &[]])
+    {
+        row.labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     }
     f.put(rows).await;
     let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
@@ -213,15 +167,9 @@ pub(super) async fn every_filter_of_a_list_narrows_it_and_the_count(f: &Fixture)
     let cases: Vec<(ListQuery, &[&str])> = vec![
         (query(), &["d", "c", "b", "a"]),
         (with(&|q| q.kind = Some("refund".into())), &["a"]),
-        (
-            with(&|q| q.kind = Some("purchase".into())),
-            &["d", "c", "b"],
-        ),
+        (with(&|q| q.kind = Some("purchase".into())), &["d", "c", "b"]),
         (with(&|q| q.statuses = strings(&["failed"])), &["b"]),
-        (
-            with(&|q| q.statuses = strings(&["failed", "done", "failed", "none"])),
-            &["d", "b"],
-        ),
+        (with(&|q| q.statuses = strings(&["failed", "done", "failed", "none"])), &["d", "b"]),
         (with(&|q| q.principal = Some("ana".into())), &["d", "c"]),
         (with(&|q| label(q, "x", "1")), &["b", "a"]),
         (

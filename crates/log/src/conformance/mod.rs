@@ -12,9 +12,7 @@ use std::{future::Future, sync::Arc};
 use bytes::Bytes;
 use steadfast_core::{TenantId, World, canonical::Hash, time::ManualClock};
 
-use crate::{
-    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Expect, Log, NewEvent, StreamId,
-};
+use crate::{Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Expect, Log, NewEvent, StreamId};
 
 pub use random::{Differential, Seen, differential};
 
@@ -57,11 +55,7 @@ fn take(name: &str, claim: &Claim) -> ClaimChange {
 }
 
 fn claim(answer: &str) -> Claim {
-    Claim {
-        request: Hash::of_bytes(answer.as_bytes()),
-        answer: answer.into(),
-        expires: None,
-    }
+    Claim { request: Hash::of_bytes(answer.as_bytes()), answer: answer.into(), expires: None }
 }
 
 /// Runs every check, each on a store of its own made by `make`. Panics with the check's
@@ -125,11 +119,7 @@ mod tests {
     async fn the_model_equals_itself() {
         let (world, clock) = World::manual(1);
         let (one, other) = (MemoryLog::new(world.clone()), MemoryLog::new(world.clone()));
-        let run = Differential {
-            seed: 1,
-            sequences: 20,
-            length: 20,
-        };
+        let run = Differential { seed: 1, sequences: 20, length: 20 };
         let seen = differential(&one, &other, &world, &clock, run).await;
         assert!(seen.accepted > 20 && seen.refused > 20, "{seen:?}");
     }

@@ -11,9 +11,9 @@ use steadfast_core::{
 };
 
 use crate::{
-    Append, Checkpoint, Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, DueQuery,
-    Expect, ListQuery, Listing, ListingChange, Log, NewEvent, Payload, PayloadId, Position,
-    Snapshot, StreamId, WakeUp, WakeUpChange,
+    Append, Checkpoint, Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, DueQuery, Expect,
+    ListQuery, Listing, ListingChange, Log, NewEvent, Payload, PayloadId, Position, Snapshot, StreamId,
+    WakeUp, WakeUpChange,
 };
 
 /// How much to try.
@@ -69,11 +69,7 @@ pub async fn differential(
     let mut seen = Seen::default();
     for number in 0..run.sequences {
         let tenant = format!("t{number}").parse().unwrap_or_default();
-        let pick = Pick {
-            chance: &chance,
-            world,
-            tenant,
-        };
+        let pick = Pick { chance: &chance, world, tenant };
         let mut history = Vec::new();
         for _ in 0..run.length {
             let operation = pick.operation();
@@ -93,20 +89,13 @@ pub async fn differential(
 }
 
 /// The answer as text, which keeps the comparison to one place.
-async fn perform(
-    log: &dyn Log,
-    operation: Operation,
-    second: Option<(&ManualClock, &mut Seen)>,
-) -> String {
+async fn perform(log: &dyn Log, operation: Operation, second: Option<(&ManualClock, &mut Seen)>) -> String {
     fn show(answer: impl Debug) -> String {
         format!("{answer:?}")
     }
     match operation {
         Operation::Commits(commits) => {
-            let sent: Vec<_> = commits
-                .into_iter()
-                .map(|commit| log.commit(commit))
-                .collect();
+            let sent: Vec<_> = commits.into_iter().map(|commit| log.commit(commit)).collect();
             let answers: Vec<Result<Committed, CommitError>> = join_all(sent).await;
             if let Some((_, seen)) = second {
                 let accepted = answers.iter().filter(|answer| answer.is_ok()).count();
@@ -171,11 +160,7 @@ impl Pick<'_> {
         choices[self.length(choices.len() as u64)]
     }
     fn some<T>(&self, bound: u64, make: impl Fn() -> T) -> Vec<T> {
-        if self.seldom() {
-            (0..=self.below(bound)).map(|_| make()).collect()
-        } else {
-            Vec::new()
-        }
+        if self.seldom() { (0..=self.below(bound)).map(|_| make()).collect() } else { Vec::new() }
     }
     fn stream(&self) -> StreamId {
         let name = self.one_of(&["a", "b", "b/c", "b-c", "d"]);
@@ -243,11 +228,7 @@ impl Pick<'_> {
             1..4 => Expect::Exact(self.below(4)),
             _ => Expect::Any,
         };
-        Append {
-            stream: self.stream(),
-            expect,
-            events: (0..=self.below(3)).map(|_| self.event()).collect(),
-        }
+        Append { stream: self.stream(), expect, events: (0..=self.below(3)).map(|_| self.event()).collect() }
     }
 
     fn event(&self) -> NewEvent {
@@ -344,11 +325,7 @@ impl Pick<'_> {
     fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
             subscriber: format!("{}/{}", self.tenant, self.below(2)),
-            position: Position {
-                incarnation: 1,
-                shard: 0,
-                n: self.below(100),
-            },
+            position: Position { incarnation: 1, shard: 0, n: self.below(100) },
         }
     }
 }

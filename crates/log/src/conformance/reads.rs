@@ -16,21 +16,12 @@ pub(super) async fn an_event_comes_back_as_it_was_written(f: &Fixture) {
     let mut empty = f.event();
     empty.body = Bytes::new();
     let events = vec![full, empty];
-    let committed = f
-        .write(Commit::append(stream("a/b"), Expect::New, events.clone()))
-        .await;
-    let read = f
-        .log
-        .read_stream(&stream("a/b"), 0, 10)
-        .await
-        .expect("read");
+    let committed = f.write(Commit::append(stream("a/b"), Expect::New, events.clone())).await;
+    let read = f.log.read_stream(&stream("a/b"), 0, 10).await.expect("read");
     let wanted: Vec<Recorded> = (1..)
         .zip(events)
         .map(|(version, event)| Recorded {
-            position: Position {
-                n: committed.position.n - 2 + version,
-                ..committed.position
-            },
+            position: Position { n: committed.position.n - 2 + version, ..committed.position },
             stream: stream("a/b"),
             version,
             event,
@@ -85,15 +76,10 @@ pub(super) async fn a_page_of_the_log_never_cuts_a_commit(f: &Fixture) {
     assert!(empty.events.is_empty());
     for (i, size) in [3, 1, 5].into_iter().enumerate() {
         let events = f.events(size);
-        f.write(Commit::append(stream(&i.to_string()), Expect::New, events))
-            .await;
+        f.write(Commit::append(stream(&i.to_string()), Expect::New, events)).await;
     }
     for (limit, wanted) in [(0, 3), (1, 3), (3, 3), (4, 4), (5, 9), (9, 9), (100, 9)] {
-        let page = f
-            .log
-            .read_all(Position::START, limit)
-            .await
-            .expect("a page");
+        let page = f.log.read_all(Position::START, limit).await.expect("a page");
         assert_eq!(page.events.len(), wanted, "limit {limit}");
         assert!(page.events.last().is_some_and(|last| last.ends));
         assert_eq!(page.next, page.events[wanted - 1].position);
@@ -106,19 +92,11 @@ pub(super) async fn a_page_of_the_log_never_cuts_a_commit(f: &Fixture) {
 pub(super) async fn reading_on_from_every_page_gives_the_whole_log(f: &Fixture) {
     for i in 0..30 {
         let mut commit = Commit::append(stream(&i.to_string()), Expect::New, f.events(i % 4 + 1));
-        commit.appends.push(Append {
-            stream: stream("shared"),
-            expect: Expect::Any,
-            events: f.events(1),
-        });
+        commit.appends.push(Append { stream: stream("shared"), expect: Expect::Any, events: f.events(1) });
         f.write(commit).await;
     }
     let whole = f.log.read_all(Position::START, 1_000).await.expect("all");
-    assert!(
-        whole
-            .events
-            .is_sorted_by(|a, b| a.position.n < b.position.n)
-    );
+    assert!(whole.events.is_sorted_by(|a, b| a.position.n < b.position.n));
     for limit in [1, 2, 7] {
         let (mut events, mut at) = (Vec::new(), Position::START);
         loop {
@@ -141,10 +119,7 @@ pub(super) async fn the_tail_moves_with_every_commit_and_never_with_a_refusal(f:
     f.commit(f.one("a", Expect::New)).await.expect_err("taken");
     assert_eq!(*tail.borrow_and_update(), committed.position);
     let read = f.log.read_all(Position::START, 10).await.expect("a page");
-    assert_eq!(
-        read.next, committed.position,
-        "what the tail shows is there"
-    );
+    assert_eq!(read.next, committed.position, "what the tail shows is there");
 }
 
 pub(super) async fn a_subscription_goes_on_where_it_stopped(f: &Fixture) {

@@ -32,10 +32,7 @@ fn failures_in_a_row_open_it_and_a_success_starts_the_row_anew() {
     assert_eq!(phase(&breaker), "closed");
     call(&breaker, false);
     assert_eq!(phase(&breaker), "open");
-    let refused = Error::Open {
-        name: "model".into(),
-        retry_after: Some(defaults::BREAKER_OPEN),
-    };
+    let refused = Error::Open { name: "model".into(), retry_after: Some(defaults::BREAKER_OPEN) };
     assert_eq!(breaker.admit().err(), Some(refused));
 }
 
@@ -53,18 +50,10 @@ fn a_rate_of_failures_opens_it_once_the_window_holds_enough_calls() {
         call(&breaker, true);
     }
     call(&breaker, false);
-    assert_eq!(
-        phase(&breaker),
-        "closed",
-        "the old failures are out of the window: one of twenty"
-    );
+    assert_eq!(phase(&breaker), "closed", "the old failures are out of the window: one of twenty");
     call(&breaker, true);
     call(&breaker, false);
-    assert_eq!(
-        phase(&breaker),
-        "closed",
-        "two of twenty-two are less than a tenth"
-    );
+    assert_eq!(phase(&breaker), "closed", "two of twenty-two are less than a tenth");
     call(&breaker, false);
     assert_eq!(phase(&breaker), "open", "three of twenty-three");
 }
@@ -80,11 +69,7 @@ fn one_probe_at_a_time_decides_and_two_successes_close_it() {
     let probe = breaker.admit().expect("a probe");
     assert!(breaker.admit().is_err(), "one at a time");
     early.unwell();
-    assert_eq!(
-        phase(&breaker),
-        "probing",
-        "a call from before says nothing about now"
-    );
+    assert_eq!(phase(&breaker), "probing", "a call from before says nothing about now");
     drop(probe);
     call(&breaker, true);
     assert_eq!(phase(&breaker), "probing");
@@ -115,10 +100,7 @@ fn a_reset_closes_it_by_hand() {
     }
     breaker.reset();
     call(&breaker, false);
-    assert_eq!(
-        (breaker.state().failures_in_a_row, &*phase(&breaker)),
-        (1, "closed")
-    );
+    assert_eq!((breaker.state().failures_in_a_row, &*phase(&breaker)), (1, "closed"));
 }
 
 proptest! {

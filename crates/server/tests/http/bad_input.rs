@@ -25,13 +25,7 @@ fn body(
     body: &'static str,
     expect: (u16, &'static str, &'static str),
 ) -> Case {
-    Case {
-        what,
-        ask,
-        headers: &[JSON],
-        body,
-        expect,
-    }
+    Case { what, ask, headers: &[JSON], body, expect }
 }
 
 fn head(
@@ -40,13 +34,7 @@ fn head(
     headers: &'static [(&'static str, &'static str)],
     expect: (u16, &'static str, &'static str),
 ) -> Case {
-    Case {
-        what,
-        ask,
-        headers,
-        body: "{}",
-        expect,
-    }
+    Case { what, ask, headers, body: "{}", expect }
 }
 
 fn bodies() -> Vec<Case> {
@@ -58,27 +46,12 @@ fn bodies() -> Vec<Case> {
         body("cut off", RUNS, r#"{"workflow":"echo""#, json),
         body("two values", RUNS, r#"{"workflow":"echo"} {}"#, json),
         body("not UTF-8 escapes", RUNS, r#"{"workflow":"\ud800"}"#, json),
-        body(
-            "a number beyond all",
-            RUNS,
-            r#"{"workflow":"echo","input":1e999}"#,
-            json,
-        ),
+        body("a number beyond all", RUNS, r#"{"workflow":"echo","input":1e999}"#, json),
         body("an array", RUNS, r#" ["echo"]"#, shape("")),
         body("a string", RUNS, "\"echo\"", shape("")),
-        body(
-            "an unknown field",
-            RUNS,
-            r#"{"workflow":"echo","inptu":1}"#,
-            shape("inptu"),
-        ),
+        body("an unknown field", RUNS, r#"{"workflow":"echo","inptu":1}"#, shape("inptu")),
         body("a missing field", RUNS, r#"{"input":1}"#, shape("workflow")),
-        body(
-            "a field twice",
-            RUNS,
-            r#"{"workflow":"echo","workflow":"x"}"#,
-            shape("workflow"),
-        ),
+        body("a field twice", RUNS, r#"{"workflow":"echo","workflow":"x"}"#, shape("workflow")),
         body(
             "a field twice inside the input",
             RUNS,
@@ -86,12 +59,7 @@ fn bodies() -> Vec<Case> {
             shape("a"),
         ),
         body("another type", RUNS, r#"{"workflow":7}"#, shape("workflow")),
-        body(
-            "an unknown workflow",
-            RUNS,
-            r#"{"workflow":"ecko"}"#,
-            (422, "workflow.unknown", ""),
-        ),
+        body("an unknown workflow", RUNS, r#"{"workflow":"ecko"}"#, (422, "workflow.unknown", "")),
         body(
             "input of another shape",
             RUNS,
@@ -104,66 +72,21 @@ fn bodies() -> Vec<Case> {
             r#"{"workflow":"echo","labels":{"a b":"c"}}"#,
             (400, "run.invalid_label", ""),
         ),
-        body(
-            "a label that is no text",
-            RUNS,
-            r#"{"workflow":"echo","labels":{"a":1}}"#,
-            shape("labels.a"),
-        ),
-        body(
-            "a deadline without unit",
-            RUNS,
-            r#"{"workflow":"echo","deadline":"5"}"#,
-            shape("deadline"),
-        ),
-        body(
-            "a priority",
-            RUNS,
-            r#"{"workflow":"echo","priority":"urgent"}"#,
-            shape("priority"),
-        ),
-        body(
-            "a closed workflow",
-            RUNS,
-            r#"{"workflow":"inner"}"#,
-            (403, "workflow.not_open", ""),
-        ),
+        body("a label that is no text", RUNS, r#"{"workflow":"echo","labels":{"a":1}}"#, shape("labels.a")),
+        body("a deadline without unit", RUNS, r#"{"workflow":"echo","deadline":"5"}"#, shape("deadline")),
+        body("a priority", RUNS, r#"{"workflow":"echo","priority":"urgent"}"#, shape("priority")),
+        body("a closed workflow", RUNS, r#"{"workflow":"inner"}"#, (403, "workflow.not_open", "")),
         body(
             "a priority above others",
             RUNS,
             r#"{"workflow":"echo","priority":"high"}"#,
             (403, "auth.forbidden", "priority"),
         ),
-        body(
-            "a fraction",
-            AMOUNT,
-            r#"{"amount":{"minor":1.5}}"#,
-            shape("amount.minor"),
-        ),
-        body(
-            "a number as text",
-            AMOUNT,
-            r#"{"amount":{"minor":"1"}}"#,
-            shape("amount.minor"),
-        ),
-        body(
-            "a number beyond 64 bits",
-            AMOUNT,
-            r#"{"amount":{"minor":1e30}}"#,
-            shape("amount.minor"),
-        ),
-        body(
-            "a field too deep",
-            AMOUNT,
-            r#"{"amount":{"minor":1,"cents":2}}"#,
-            shape("amount.cents"),
-        ),
-        body(
-            "a missing one deep down",
-            AMOUNT,
-            r#"{"amount":{}}"#,
-            shape("amount.minor"),
-        ),
+        body("a fraction", AMOUNT, r#"{"amount":{"minor":1.5}}"#, shape("amount.minor")),
+        body("a number as text", AMOUNT, r#"{"amount":{"minor":"1"}}"#, shape("amount.minor")),
+        body("a number beyond 64 bits", AMOUNT, r#"{"amount":{"minor":1e30}}"#, shape("amount.minor")),
+        body("a field too deep", AMOUNT, r#"{"amount":{"minor":1,"cents":2}}"#, shape("amount.cents")),
+        body("a missing one deep down", AMOUNT, r#"{"amount":{}}"#, shape("amount.minor")),
     ]
 }
 
@@ -174,18 +97,8 @@ fn heads() -> Vec<Case> {
     let missing = (404, "run.not_found", "");
     vec![
         head("no content type", RUNS, &[], media),
-        head(
-            "a form",
-            RUNS,
-            &[("content-type", "application/x-www-form-urlencoded")],
-            media,
-        ),
-        head(
-            "a compressed body",
-            RUNS,
-            &[JSON, ("content-encoding", "gzip")],
-            media,
-        ),
+        head("a form", RUNS, &[("content-type", "application/x-www-form-urlencoded")], media),
+        head("a compressed body", RUNS, &[JSON, ("content-encoding", "gzip")], media),
         head(
             "a body said to be huge",
             RUNS,
@@ -194,108 +107,38 @@ fn heads() -> Vec<Case> {
         ),
         head("a long key", RUNS, &[JSON, ("idempotency-key", LONG)], key),
         head("an empty key", RUNS, &[JSON, ("idempotency-key", "")], key),
-        head(
-            "a key with blanks",
-            RUNS,
-            &[JSON, ("idempotency-key", "a b")],
-            key,
-        ),
-        head(
-            "two keys",
-            RUNS,
-            &[JSON, ("idempotency-key", "a"), ("idempotency-key", "b")],
-            key,
-        ),
+        head("a key with blanks", RUNS, &[JSON, ("idempotency-key", "a b")], key),
+        head("two keys", RUNS, &[JSON, ("idempotency-key", "a"), ("idempotency-key", "b")], key),
         head(
             "no key where money moves",
             ("POST", "/api/v1/desk/pay"),
             &[JSON],
             (400, "idempotency_key_required", "Idempotency-Key"),
         ),
-        head(
-            "no such path",
-            ("GET", "/api/v1/rums"),
-            &[],
-            (404, "request.no_such_path", ""),
-        ),
-        head(
-            "no such application",
-            ("GET", "/api/v1/shop/pay"),
-            &[],
-            (404, "request.no_such_path", ""),
-        ),
-        head(
-            "another method",
-            ("DELETE", LIST),
-            &[],
-            (405, "request.method_not_allowed", ""),
-        ),
+        head("no such path", ("GET", "/api/v1/rums"), &[], (404, "request.no_such_path", "")),
+        head("no such application", ("GET", "/api/v1/shop/pay"), &[], (404, "request.no_such_path", "")),
+        head("another method", ("DELETE", LIST), &[], (405, "request.method_not_allowed", "")),
         head(
             "another method of an application",
             ("GET", "/api/v1/desk/pay"),
             &[],
             (405, "request.method_not_allowed", ""),
         ),
-        head(
-            "an unknown filter",
-            ("GET", "/api/v1/runs?stauts=waiting"),
-            &[],
-            query("stauts"),
-        ),
-        head(
-            "an unknown status",
-            ("GET", "/api/v1/runs?status=gone"),
-            &[],
-            query("status"),
-        ),
-        head(
-            "a label without value",
-            ("GET", "/api/v1/runs?label=a"),
-            &[],
-            query("label"),
-        ),
-        head(
-            "a limit of nothing",
-            ("GET", "/api/v1/runs?limit=0"),
-            &[],
-            query("limit"),
-        ),
-        head(
-            "a limit too high",
-            ("GET", "/api/v1/runs?limit=201"),
-            &[],
-            query("limit"),
-        ),
-        head(
-            "a limit twice",
-            ("GET", "/api/v1/runs?limit=1&limit=2"),
-            &[],
-            query("limit"),
-        ),
-        head(
-            "a cursor of one's own",
-            ("GET", "/api/v1/runs?cursor=abc"),
-            &[],
-            query("cursor"),
-        ),
-        head(
-            "a query that is not UTF-8",
-            ("GET", "/api/v1/runs?limit=%ff"),
-            &[],
-            query("limit"),
-        ),
+        head("an unknown filter", ("GET", "/api/v1/runs?stauts=waiting"), &[], query("stauts")),
+        head("an unknown status", ("GET", "/api/v1/runs?status=gone"), &[], query("status")),
+        head("a label without value", ("GET", "/api/v1/runs?label=a"), &[], query("label")),
+        head("a limit of nothing", ("GET", "/api/v1/runs?limit=0"), &[], query("limit")),
+        head("a limit too high", ("GET", "/api/v1/runs?limit=201"), &[], query("limit")),
+        head("a limit twice", ("GET", "/api/v1/runs?limit=1&limit=2"), &[], query("limit")),
+        head("a cursor of one's own", ("GET", "/api/v1/runs?cursor=abc"), &[], query("cursor")),
+        head("a query that is not UTF-8", ("GET", "/api/v1/runs?limit=%ff"), &[], query("limit")),
         head(
             "somebody else's runs",
             ("GET", "/api/v1/runs?principal=luis"),
             &[],
             (403, "auth.forbidden", ""),
         ),
-        head(
-            "an id that is none",
-            ("GET", "/api/v1/runs/seven"),
-            &[],
-            (400, "request.invalid_path", "id"),
-        ),
+        head("an id that is none", ("GET", "/api/v1/runs/seven"), &[], (400, "request.invalid_path", "id")),
         head(
             "a path that is not UTF-8",
             ("GET", "/api/v1/runs/%ff"),
@@ -303,39 +146,17 @@ fn heads() -> Vec<Case> {
             (400, "request.invalid_path", "id"),
         ),
         head("a run that is not there", ("GET", NOBODY), &[], missing),
-        head(
-            "its events",
-            (
-                "GET",
-                "/api/v1/runs/0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e/events",
-            ),
-            &[],
-            missing,
-        ),
-        head(
-            "its story",
-            (
-                "GET",
-                "/api/v1/runs/0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e/explain",
-            ),
-            &[],
-            missing,
-        ),
+        head("its events", ("GET", "/api/v1/runs/0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e/events"), &[], missing),
+        head("its story", ("GET", "/api/v1/runs/0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e/explain"), &[], missing),
         head(
             "a signal to it",
-            (
-                "POST",
-                "/api/v1/runs/0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e/signals/go",
-            ),
+            ("POST", "/api/v1/runs/0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e/signals/go"),
             &[JSON],
             missing,
         ),
         head(
             "its cancellation",
-            (
-                "POST",
-                "/api/v1/runs/0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e/cancel",
-            ),
+            ("POST", "/api/v1/runs/0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e/cancel"),
             &[JSON],
             missing,
         ),
@@ -347,19 +168,11 @@ fn heads() -> Vec<Case> {
         ),
         head(
             "a dead letter that is not there",
-            (
-                "GET",
-                "/api/v1/dead-letters/0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e",
-            ),
+            ("GET", "/api/v1/dead-letters/0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e"),
             &[],
             (404, "dead_letter.not_found", ""),
         ),
-        head(
-            "a kind of dead letters",
-            ("GET", "/api/v1/dead-letters?status=alive"),
-            &[],
-            query("status"),
-        ),
+        head("a kind of dead letters", ("GET", "/api/v1/dead-letters?status=alive"), &[], query("status")),
     ]
 }
 

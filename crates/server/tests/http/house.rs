@@ -49,9 +49,7 @@ impl Answer {
         self.json()["code"].as_str().unwrap_or_default().into()
     }
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().expect("text"))
+        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
     }
 }
 
@@ -76,8 +74,7 @@ impl Ask<'_> {
         self
     }
     pub(crate) fn json(self, body: &Value) -> Self {
-        self.header("content-type", "application/json")
-            .body(&body.to_string())
+        self.header("content-type", "application/json").body(&body.to_string())
     }
     pub(crate) async fn send(self) -> Answer {
         let request = self.request.body(Body::from(self.body)).expect("a request");
@@ -101,13 +98,7 @@ impl House {
         let log = Arc::new(MemoryLog::new(world.clone()));
         let metrics = Arc::new(Metrics::new());
         let observer: Arc<dyn Observer> = metrics.clone();
-        let engine = Engine::new(
-            log,
-            world.clone(),
-            workflows(),
-            EngineConfig::default(),
-            observer.clone(),
-        );
+        let engine = Engine::new(log, world.clone(), workflows(), EngineConfig::default(), observer.clone());
         let running = engine.clone();
         tokio::spawn(async move { running.run().await });
         let policies = Policies::from([("mail".to_owned(), PolicyConfig::default())]);
@@ -121,41 +112,23 @@ impl House {
             breakers: breakers.clone(),
             apps: vec![Box::new(Desk)],
         });
-        Self {
-            world,
-            engine,
-            key,
-            breakers,
-            server,
-        }
+        Self { world, engine, key, breakers, server }
     }
 
     pub(crate) fn token(&self, user: &str, role: Role) -> String {
         self.token_of("default", user, role)
     }
     pub(crate) fn token_of(&self, tenant: &str, user: &str, role: Role) -> String {
-        let principal = Principal {
-            tenant: tenant.parse().expect("a tenant"),
-            user: user.into(),
-            role,
-        };
+        let principal = Principal { tenant: tenant.parse().expect("a tenant"), user: user.into(), role };
         let ttl = Duration::from_secs(1_800);
         self.key.mint(&principal, ttl, &self.world).expect("a name")
     }
     pub(crate) fn ask(&self, method: &str, path: &str) -> Ask<'_> {
-        Ask {
-            house: self,
-            request: Request::builder().method(method).uri(path),
-            body: String::new(),
-        }
+        Ask { house: self, request: Request::builder().method(method).uri(path), body: String::new() }
     }
     /// GET as an operator.
     pub(crate) async fn look(&self, path: &str) -> Value {
-        let answer = self
-            .ask("GET", path)
-            .by("olga", Role::Operator)
-            .send()
-            .await;
+        let answer = self.ask("GET", path).by("olga", Role::Operator).send().await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
         answer.json()
     }
@@ -191,9 +164,7 @@ impl House {
 fn workflows() -> Registry {
     let mut registry = Registry::default();
     let open = WorkflowOptions::default;
-    registry.workflow("echo", 1, open(), |_: Ctx, input: Value| async move {
-        Ok(input)
-    });
+    registry.workflow("echo", 1, open(), |_: Ctx, input: Value| async move { Ok(input) });
     registry.workflow("refuse", 1, open(), |_: Ctx, _: Value| async move {
         let failure = Failure::refused("test.no", "the answer is no");
         Err::<(), _>(failure.with_data(serde_json::json!({ "available": 5 })))
@@ -205,10 +176,7 @@ fn workflows() -> Registry {
         let answer: Value = ctx.signal("answer", "answer").await?;
         Ok(answer)
     });
-    let closed = WorkflowOptions {
-        open_to_users: false,
-        ..open()
-    };
+    let closed = WorkflowOptions { open_to_users: false, ..open() };
     registry.workflow("inner", 1, closed, |_: Ctx, (): ()| async move { Ok(()) });
     registry
 }
@@ -223,11 +191,7 @@ impl App for Desk {
     fn routes(&self, edge: Edge) -> Router {
         let patient = edge.clone();
         let slow = async move |_: Caller| {
-            patient
-                .world()
-                .clock()
-                .sleep(Duration::from_secs(3_600))
-                .await;
+            patient.world().clock().sleep(Duration::from_secs(3_600)).await;
         };
         let late = edge.clone();
         let start_late = async move |_: Caller| {
@@ -241,14 +205,8 @@ impl App for Desk {
             .route("/panic", get(broken).post(broken))
             .route("/start-late", post(start_late))
             .route("/slow", get(slow))
-            .route(
-                "/pay",
-                post(async |RequiredKey(key): RequiredKey| mask(&key)),
-            )
-            .route(
-                "/amount",
-                post(async |Json(paid): Json<Paid>| paid.amount.minor.to_string()),
-            )
+            .route("/pay", post(async |RequiredKey(key): RequiredKey| mask(&key)))
+            .route("/amount", post(async |Json(paid): Json<Paid>| paid.amount.minor.to_string()))
             .with_state(edge)
     }
 }

@@ -23,22 +23,13 @@ async fn problem_documents_are_as_they_were() {
     let run = json!({ "workflow": "echo", "input": 1, "inptu": 2 });
     let answers = [
         ("no token", ask("GET", "/api/v1/runs")),
-        (
-            "not an operator",
-            ask("GET", "/api/v1/events").by("ana", Role::User),
-        ),
-        (
-            "unknown field",
-            ask("POST", "/api/v1/runs").by("ana", Role::User).json(&run),
-        ),
+        ("not an operator", ask("GET", "/api/v1/events").by("ana", Role::User)),
+        ("unknown field", ask("POST", "/api/v1/runs").by("ana", Role::User).json(&run)),
         ("no such path", ask("GET", "/nothing")),
         ("another method", ask("PUT", "/api/v1/runs")),
         ("no key", ask("POST", "/api/v1/desk/pay")),
         ("a panic", ask("GET", "/api/v1/desk/panic")),
-        (
-            "too slow",
-            ask("GET", "/api/v1/desk/slow").by("ana", Role::User),
-        ),
+        ("too slow", ask("GET", "/api/v1/desk/slow").by("ana", Role::User)),
     ];
     let mut documents = serde_json::Map::new();
     for (name, ask) in answers {
@@ -56,8 +47,5 @@ async fn a_handler_that_panics_takes_down_nothing_and_tells_nothing() {
         assert_eq!(answer.code(), "node.panicked");
         assert!(!answer.text.contains("secret"));
     }
-    assert_eq!(
-        house.ask("GET", "/healthz").send().await.status,
-        StatusCode::OK
-    );
+    assert_eq!(house.ask("GET", "/healthz").send().await.status, StatusCode::OK);
 }

@@ -31,15 +31,7 @@ async fn serve(config: ServerConfig) -> (steadfast_engine::Engine, Serving) {
         // Dropping the sender stops it too.
         let _ = stopped.await;
     }));
-    (
-        engine,
-        Serving {
-            address,
-            token,
-            stop,
-            ended,
-        },
-    )
+    (engine, Serving { address, token, stop, ended })
 }
 
 impl Serving {
@@ -68,12 +60,7 @@ async fn stopping_answers_what_is_under_way_and_takes_nothing_more() {
     let request = serving.post("wait=20", r#"{"workflow":"ask"}"#);
     waiting.write_all(request.as_bytes()).await.expect("sent");
     let tenant = steadfast_core::TenantId::default();
-    let list = || {
-        engine.list_runs(steadfast_log::ListQuery {
-            limit: 1,
-            ..Default::default()
-        })
-    };
+    let list = || engine.list_runs(steadfast_log::ListQuery { limit: 1, ..Default::default() });
     let run = loop {
         let rows = list().await.expect("listed").rows;
         match rows.first() {
@@ -86,50 +73,32 @@ async fn stopping_answers_what_is_under_way_and_takes_nothing_more() {
         tokio::task::yield_now().await;
     }
     let value = steadfast_engine::Data::of("done").expect("json");
-    engine
-        .signal(&tenant, run, None, "test", "answer", value)
-        .await
-        .expect("sent");
+    engine.signal(&tenant, run, None, "test", "answer", value).await.expect("sent");
     let answer = read(waiting).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    assert!(
-        answer.ends_with(r#""status":"completed","output":"done"}"#),
-        "{answer}"
-    );
+    assert!(answer.ends_with(r#""status":"completed","output":"done"}"#), "{answer}");
     serving.ended.await.expect("ends");
 }
 
 #[tokio::test]
 async fn a_request_that_does_not_arrive_is_given_up() {
-    let config = ServerConfig {
-        read_timeout: Duration::from_millis(50).into(),
-        ..ServerConfig::default()
-    };
+    let config = ServerConfig { read_timeout: Duration::from_millis(50).into(), ..ServerConfig::default() };
     let (_, serving) = serve(config).await;
     let mut slow_head = serving.connect().await;
-    slow_head
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost:")
-        .await
-        .expect("sent");
+    slow_head.write_all(b"GET /healthz HTTP/1.1\r\nhost:").await.expect("sent");
     let mut slow_body = serving.connect().await;
     let request = serving.post("wait=0", r#"{"workflow":"ask"}"#);
     let cut = &request.as_bytes()[..request.len() - 5];
     slow_body.write_all(cut).await.expect("sent");
     assert!(!read(slow_head).await.contains("200 OK"));
     let answer = read(slow_body).await;
-    assert!(
-        answer.starts_with("HTTP/1.1 408 Request Timeout"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout"), "{answer}");
     assert!(answer.contains("application/problem+json") && answer.contains("request.timeout"));
 }
 
 #[tokio::test]
 async fn connections_over_the_limit_wait_for_their_turn() {
-    let config = ServerConfig {
-        connections_max: NonZeroU32::MIN,
-        ..ServerConfig::default()
-    };
+    let config = ServerConfig { connections_max: NonZeroU32::MIN, ..ServerConfig::default() };
     let (_, serving) = serve(config).await;
     let get = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let mut first = serving.connect().await;

@@ -22,10 +22,7 @@ fn config(url: &str, secret: &str) -> (WebhookConfig, BTreeMap<String, String>) 
         events: vec!["*".into()],
         timeout: std::time::Duration::from_secs(10).into(),
     };
-    (
-        config,
-        BTreeMap::from([("HOOK".to_owned(), secret.to_owned())]),
-    )
+    (config, BTreeMap::from([("HOOK".to_owned(), secret.to_owned())]))
 }
 
 fn webhook(url: &str, secret: &str) -> Result<Webhook, &'static str> {
@@ -75,9 +72,7 @@ async fn a_delivery_is_a_cloud_event_signed_so_that_the_receiver_can_tell() {
     assert_eq!(delivered, Ok(()));
     let (head, body) = request.split_once("\r\n\r\n").expect("a body");
     let header = |name: &str| {
-        let line = head
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        let line = head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
         line.expect(name).to_owned()
     };
     assert!(head.starts_with("POST /hook HTTP/1.1"));
@@ -87,11 +82,7 @@ async fn a_delivery_is_a_cloud_event_signed_so_that_the_receiver_can_tell() {
     assert_eq!(event["type"], "account.posted");
     assert_eq!(event["subject"], "default/account/ana");
     assert_eq!(event["data"]["amount"], 5);
-    let signed = format!(
-        "{}.{}.{body}",
-        header("webhook-id"),
-        header("webhook-timestamp")
-    );
+    let signed = format!("{}.{}.{body}", header("webhook-id"), header("webhook-timestamp"));
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
     let expected = STANDARD.encode(hmac::sign(&key, signed.as_bytes()));
     assert_eq!(header("webhook-signature"), format!("v1,{expected}"));
@@ -109,61 +100,30 @@ async fn only_success_is_a_delivery_and_only_a_refusal_is_final() {
     ] {
         let (_, delivered) = deliver(answer).await;
         let failure = delivered.expect_err(answer);
-        assert_eq!(
-            (failure.code.as_str(), failure.retryable),
-            ("sink.refused", retryable),
-            "{answer}"
-        );
+        assert_eq!((failure.code.as_str(), failure.retryable), ("sink.refused", retryable), "{answer}");
     }
 }
 
 #[tokio::test]
 async fn a_receiver_that_is_not_there_may_be_tried_again_and_its_address_is_not_told() {
     let hook = webhook("http://127.0.0.1:1/token-in-the-path", SECRET).expect("configured");
-    let failure = hook
-        .deliver(&event().await)
-        .await
-        .expect_err("nobody there");
-    assert_eq!(
-        (failure.code.as_str(), failure.retryable),
-        ("sink.unreachable", true)
-    );
+    let failure = hook.deliver(&event().await).await.expect_err("nobody there");
+    assert_eq!((failure.code.as_str(), failure.retryable), ("sink.unreachable", true));
     assert!(!failure.message.contains("token-in-the-path"));
     assert!(!format!("{hook:?}").contains("token-in-the-path"));
 }
 
 #[test]
 fn a_sink_needs_a_web_address_and_a_secret_worth_the_name() {
-    for url in [
-        "",
-        "example.com",
-        "ftp://example.com/",
-        "file:///etc/passwd",
-        "http://",
-        "https://a:b@example.com/",
-    ] {
+    for url in
+        ["", "example.com", "ftp://example.com/", "file:///etc/passwd", "http://", "https://a:b@example.com/"]
+    {
         assert_eq!(webhook(url, SECRET).expect_err(url), "sink.invalid_url");
     }
     assert!(webhook("https://example.com/hook", SECRET).is_ok());
-    assert!(
-        webhook(
-            "https://example.com/hook",
-            &format!("whsec_{}", STANDARD.encode([7; 24]))
-        )
-        .is_ok()
-    );
-    for weak in [
-        "short",
-        "whsec_????",
-        &format!("whsec_{}", STANDARD.encode([7; 23])),
-    ] {
-        assert_eq!(
-            webhook("https://example.com/hook", weak).expect_err(weak),
-            "sink.weak_secret"
-        );
+    assert!(webhook("https://example.com/hook", &format!("whsec_{}", STANDARD.encode([7; 24]))).is_ok());
+    for weak in ["short", "whsec_????", &format!("whsec_{}", STANDARD.encode([7; 23]))] {
+        assert_eq!(webhook("https://example.com/hook", weak).expect_err(weak), "sink.weak_secret");
     }
-    assert_eq!(
-        webhook("https://example.com/hook", "").expect_err("empty"),
-        "sink.secret"
-    );
+    assert_eq!(webhook("https://example.com/hook", "").expect_err("empty"), "sink.secret");
 }
