@@ -27,21 +27,10 @@ pub(crate) struct Connection {
     )]
     url: String,
     /// A token for it. Without one, a token is made with the node's key if that is here.
-    #[arg(
-        long,
-        global = true,
-        env = "STEADFAST_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, env = "STEADFAST_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Act as this user, with a token made with the node's key.
-    #[arg(
-        long = "as",
-        global = true,
-        value_name = "USER",
-        conflicts_with = "token"
-    )]
+    #[arg(long = "as", global = true, value_name = "USER", conflicts_with = "token")]
     act_as: Option<String>,
 }
 
@@ -86,11 +75,7 @@ impl Connection {
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(120))
             .build()?;
-        Ok(Client {
-            http,
-            url: self.url.trim_end_matches('/').to_owned(),
-            token,
-        })
+        Ok(Client { http, url: self.url.trim_end_matches('/').to_owned(), token })
     }
 }
 
@@ -116,9 +101,7 @@ impl Client {
     /// Reads what is meant for people.
     pub(crate) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
         let request = self.request(Method::GET, path);
-        let (text, _) = self
-            .exchange(request.header(header::ACCEPT, "text/plain"))
-            .await?;
+        let (text, _) = self.exchange(request.header(header::ACCEPT, "text/plain")).await?;
         Ok(text)
     }
 
@@ -141,9 +124,7 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http
-            .request(method, format!("{}/api/v1{path}", self.url))
-            .bearer_auth(&self.token)
+        self.http.request(method, format!("{}/api/v1{path}", self.url)).bearer_auth(&self.token)
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
@@ -169,21 +150,13 @@ impl Client {
             }
         })?;
         let status = response.status();
-        let replayed = response
-            .headers()
-            .get("Idempotency-Replayed")
-            .is_some_and(|value| value == "true");
+        let replayed = response.headers().get("Idempotency-Replayed").is_some_and(|value| value == "true");
         let text = response.text().await.context("the answer broke off")?;
         if status.is_success() {
             return Ok((text, replayed));
         }
-        let problem: Problem =
-            serde_json::from_str(&text).map_err(|_| not_ours(status, &self.url))?;
-        Err(Refusal {
-            status: status.as_u16(),
-            problem,
-        }
-        .into())
+        let problem: Problem = serde_json::from_str(&text).map_err(|_| not_ours(status, &self.url))?;
+        Err(Refusal { status: status.as_u16(), problem }.into())
     }
 }
 

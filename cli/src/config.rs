@@ -66,10 +66,7 @@ pub(crate) struct StoreSection {
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self {
-            url: "sqlite:data/steadfast.db".into(),
-            sqlite: StoreConfig::default(),
-        }
+        Self { url: "sqlite:data/steadfast.db".into(), sqlite: StoreConfig::default() }
     }
 }
 
@@ -82,9 +79,7 @@ pub(crate) fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
         anyhow::Ok((name, text))
     });
     let file = file.transpose()?;
-    let source = file
-        .as_ref()
-        .map(|(name, text)| (name.as_str(), text.as_str()));
+    let source = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
     Ok(load_checked(source, &environment(), check)?)
 }
 

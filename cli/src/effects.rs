@@ -31,10 +31,7 @@ pub(crate) struct StepsInput {
 }
 
 /// Five steps that do nothing: what the bench runs.
-pub(crate) const FIVE: StepsInput = StepsInput {
-    steps: 5,
-    millis: 0,
-};
+pub(crate) const FIVE: StepsInput = StepsInput { steps: 5, millis: 0 };
 
 #[derive(Debug, Serialize, Deserialize)]
 struct StepInput {
@@ -56,20 +53,13 @@ impl Recorder {
         let millis = self.world.now().micros() / 1_000;
         let line = format!("{} {} {mark} {millis}\n", task.run, task.step);
         file.write_all(line.as_bytes()).map_err(|error| {
-            Failure::upstream(
-                "bench.effects",
-                format!("the file of effects cannot be written: {error}"),
-            )
+            Failure::upstream("bench.effects", format!("the file of effects cannot be written: {error}"))
         })
     }
 }
 
 /// Registers [`WORKFLOW`]; `effects` is the file that its steps write to.
-pub(crate) fn register(
-    registry: &mut Registry,
-    world: &World,
-    effects: Option<&Path>,
-) -> anyhow::Result<()> {
+pub(crate) fn register(registry: &mut Registry, world: &World, effects: Option<&Path>) -> anyhow::Result<()> {
     let open = |path: &Path| {
         OpenOptions::new()
             .create(true)
@@ -77,14 +67,9 @@ pub(crate) fn register(
             .open(path)
             .with_context(|| format!("--bench-effects {}: cannot be opened", path.display()))
     };
-    let recorder = Arc::new(Recorder {
-        file: effects.map(open).transpose()?,
-        world: world.clone(),
-    });
-    let options = ActionOptions {
-        timeout: Duration::from_millis(2 * MILLIS_MAX),
-        ..ActionOptions::default()
-    };
+    let recorder = Arc::new(Recorder { file: effects.map(open).transpose()?, world: world.clone() });
+    let options =
+        ActionOptions { timeout: Duration::from_millis(2 * MILLIS_MAX), ..ActionOptions::default() };
     registry.action(&STEP, options, move |task, input: StepInput| {
         let recorder = recorder.clone();
         async move {
@@ -109,8 +94,7 @@ async fn steps(ctx: Ctx, input: StepsInput) -> Result<u32, Failure> {
     }
     for number in 1..=input.steps {
         let millis = input.millis;
-        ctx.step(("step", number), &STEP, &StepInput { millis })
-            .await?;
+        ctx.step(("step", number), &STEP, &StepInput { millis }).await?;
     }
     Ok(input.steps)
 }

@@ -43,11 +43,7 @@ pub(crate) async fn open_store(
 }
 
 /// The bank and the task that decides for it, which ends after the bank's last clone.
-pub(crate) fn open_bank(
-    log: &Arc<SqliteLog>,
-    world: &World,
-    config: BankConfig,
-) -> (Bank, JoinHandle<()>) {
+pub(crate) fn open_bank(log: &Arc<SqliteLog>, world: &World, config: BankConfig) -> (Bank, JoinHandle<()>) {
     let log: Arc<dyn Log> = log.clone();
     let (bank, decider) = Bank::open(log, world.clone(), NodeId::next(world), config);
     (bank, tokio::spawn(decider))
@@ -71,11 +67,7 @@ pub(crate) fn add_sinks(
         let webhook = Webhook::new(config, &environment(), identity, world.clone())
             .with_context(|| format!("sinks.{name}"))?;
         let sink = Arc::new(Sink(webhook));
-        registry.subscriber(Subscriber::sink(
-            format!("sink.{name}"),
-            config.events.clone(),
-            sink,
-        ));
+        registry.subscriber(Subscriber::sink(format!("sink.{name}"), config.events.clone(), sink));
     }
     Ok(())
 }

@@ -55,10 +55,8 @@ pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) {
     };
     let widths: Vec<usize> = (0..headers.len()).map(width).collect();
     let print = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> = cells
-            .zip(&widths)
-            .map(|(cell, &width)| format!("{cell:<width$}"))
-            .collect();
+        let padded: Vec<String> =
+            cells.zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
         line(padded.join("  ").trim_end());
     };
     print(&mut headers.iter().copied());
@@ -122,14 +120,8 @@ pub(crate) fn progress(length: u64, what: &'static str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
     }
-    let template = if length == 0 {
-        "{msg} {pos} {elapsed_precise}"
-    } else {
-        "{msg} {wide_bar} {pos}/{len} {eta}"
-    };
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length)
-        .with_style(style)
-        .with_message(what)
+    let template =
+        if length == 0 { "{msg} {pos} {elapsed_precise}" } else { "{msg} {wide_bar} {pos}/{len} {eta}" };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style).with_message(what)
 }

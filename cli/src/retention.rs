@@ -10,13 +10,8 @@ use steadfast_log_sqlite::{SealRule, SqliteLog, StoreConfig, StoreError};
 
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(3_600);
-const ENDED: [Status; 5] = [
-    Status::Completed,
-    Status::Failed,
-    Status::Cancelled,
-    Status::Killed,
-    Status::Dead,
-];
+const ENDED: [Status; 5] =
+    [Status::Completed, Status::Failed, Status::Cancelled, Status::Killed, Status::Dead];
 
 /// Lets go, now and then, for as long as it is polled. A held store is left alone.
 pub(crate) async fn run(log: Arc<SqliteLog>, world: World, config: StoreConfig) {
@@ -25,10 +20,7 @@ pub(crate) async fn run(log: Arc<SqliteLog>, world: World, config: StoreConfig) 
         if !log.identity().held
             && let Err(error) = once(&log, &world, &config).await
         {
-            tracing::warn!(
-                code = error.code(),
-                "nothing could be let go of; it is tried again"
-            );
+            tracing::warn!(code = error.code(), "nothing could be let go of; it is tried again");
         }
     }
 }

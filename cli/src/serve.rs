@@ -79,12 +79,7 @@ struct Node {
 
 impl Node {
     /// Everything but the socket. Nothing runs yet except the bank's decider.
-    async fn start(
-        args: &ServeArgs,
-        config: &Config,
-        url: &StoreUrl,
-        world: &World,
-    ) -> anyhow::Result<Self> {
+    async fn start(args: &ServeArgs, config: &Config, url: &StoreUrl, world: &World) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new());
         let observer: Arc<dyn Observer> = metrics.clone();
         let store = config.store.sqlite.clone();
@@ -92,9 +87,7 @@ impl Node {
         let key = NodeKey::load_or_create(&url.key_path(), world)?;
         let (bank, decider) = node::open_bank(&log, world, config.bank.clone());
         if args.demo && !log.identity().held {
-            demo::seed(&bank, &TenantId::default())
-                .await
-                .context("the demo could not be seeded")?;
+            demo::seed(&bank, &TenantId::default()).await.context("the demo could not be seeded")?;
         }
         let mut registry = node::registry(&bank);
         if args.bench {
@@ -103,30 +96,15 @@ impl Node {
         node::add_sinks(&mut registry, &config.sinks, log.identity(), world)?;
         let breakers = Arc::new(Policies::new(&config.resilience, world, &observer));
         registry.guarded_by(breakers.clone());
-        let engine = Engine::new(
-            log.clone(),
-            world.clone(),
-            registry,
-            config.engine.clone(),
-            observer,
-        );
-        Ok(Self {
-            log,
-            bank,
-            decider,
-            engine,
-            metrics,
-            breakers,
-            key,
-            world: world.clone(),
-        })
+        let engine = Engine::new(log.clone(), world.clone(), registry, config.engine.clone(), observer);
+        Ok(Self { log, bank, decider, engine, metrics, breakers, key, world: world.clone() })
     }
 
     async fn serve(self, args: &ServeArgs, config: &Config, url: &StoreUrl) -> anyhow::Result<()> {
         let wanted = config.server.listen;
-        let listener = TcpListener::bind(wanted).await.with_context(|| {
-            format!("cannot listen on {wanted}: choose another address with --listen")
-        })?;
+        let listener = TcpListener::bind(wanted)
+            .await
+            .with_context(|| format!("cannot listen on {wanted}: choose another address with --listen"))?;
         let listen = listener.local_addr()?;
         let server = Server::new(ServerParts {
             engine: self.engine.clone(),
@@ -144,9 +122,7 @@ impl Node {
         let keeping = retention::run(self.log.clone(), self.world, config.store.sqlite.clone());
         let keeping = tokio::spawn(keeping);
         if self.log.identity().held {
-            output::note(
-                "the store was restored and is held: stop, check it, run `steadfast resume`",
-            );
+            output::note("the store was restored and is held: stop, check it, run `steadfast resume`");
         }
         greet(args, listen, url);
         tracing::info!(%listen, version = env!("CARGO_PKG_VERSION"), "the node serves");
@@ -169,10 +145,7 @@ impl Node {
 
 /// Ends when the process is asked to.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let (mut term, mut int) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
             _ = term.recv() => {}
@@ -188,21 +161,13 @@ fn greet(args: &ServeArgs, listen: SocketAddr, url: &StoreUrl) {
     if !args.demo {
         return;
     }
-    let program = std::env::args()
-        .next()
-        .unwrap_or_else(|| "steadfast".into());
-    let place = if listen.port() == 7400 {
-        String::new()
-    } else {
-        format!(" --url http://{listen}")
-    };
+    let program = std::env::args().next().unwrap_or_else(|| "steadfast".into());
+    let place = if listen.port() == 7400 { String::new() } else { format!(" --url http://{listen}") };
     output::line("");
     output::line("Try, in another terminal:");
-    for try_this in [
-        "bank accounts --as ana",
-        "bank transfer luis 1750.50 --as ana",
-        "bank buy cafe-chiapas --as marta",
-    ] {
+    for try_this in
+        ["bank accounts --as ana", "bank transfer luis 1750.50 --as ana", "bank buy cafe-chiapas --as marta"]
+    {
         output::line(format!("  {program} {try_this}{place}"));
     }
     output::line("");

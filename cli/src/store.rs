@@ -31,13 +31,7 @@ impl StoreArgs {
     /// Opens the store for reading alone: beside a running server, or without one.
     pub(crate) async fn read_only(&self) -> anyhow::Result<SqliteLog> {
         let url = self.url()?;
-        blocking(move || {
-            Ok(SqliteLog::open_read_only(
-                url.path(),
-                Options::new(World::system()),
-            )?)
-        })
-        .await
+        blocking(move || Ok(SqliteLog::open_read_only(url.path(), Options::new(World::system()))?)).await
     }
 }
 
@@ -61,9 +55,7 @@ impl std::str::FromStr for StoreUrl {
     fn from_str(text: &str) -> anyhow::Result<Self> {
         match text.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => Ok(Self(path.into())),
-            _ => bail!(
-                "{text:?} is not a store: write sqlite:PATH, such as sqlite:data/steadfast.db"
-            ),
+            _ => bail!("{text:?} is not a store: write sqlite:PATH, such as sqlite:data/steadfast.db"),
         }
     }
 }

@@ -34,16 +34,8 @@ impl Verdict {
     /// In one line.
     pub(crate) fn summary(&self) -> String {
         let bank = &self.bank;
-        let verdict = if self.passed {
-            "verified"
-        } else {
-            "NOT VERIFIED"
-        };
-        let rebuilt = if self.rebuilt {
-            ", derived tables equal the fold"
-        } else {
-            ""
-        };
+        let verdict = if self.passed { "verified" } else { "NOT VERIFIED" };
+        let rebuilt = if self.rebuilt { ", derived tables equal the fold" } else { "" };
         format!(
             "{verdict}: {} events in {} commits, {} accounts, {} movements, {} runs ({} open){rebuilt}",
             bank.events, bank.commits, bank.accounts, bank.transfers, self.runs, self.open_runs
@@ -52,11 +44,7 @@ impl Verdict {
 }
 
 /// Folds the log and checks it; with `rebuild`, every derived table too.
-pub(crate) async fn verify(
-    log: &SqliteLog,
-    world: &World,
-    rebuild: bool,
-) -> anyhow::Result<Verdict> {
+pub(crate) async fn verify(log: &SqliteLog, world: &World, rebuild: bool) -> anyhow::Result<Verdict> {
     let bank = steadfast_bank::verify::verify(log).await?;
     let (audit, derived) = fold(log).await?;
     let (runs, open_runs) = audit.runs();
@@ -119,9 +107,7 @@ fn differ<K: Ord + std::fmt::Debug, V: PartialEq>(
     stored: &BTreeMap<K, V>,
     fold: &BTreeMap<K, V>,
 ) {
-    let wrong = fold
-        .iter()
-        .filter(|(key, value)| stored.get(key) != Some(value));
+    let wrong = fold.iter().filter(|(key, value)| stored.get(key) != Some(value));
     let extra = stored.iter().filter(|(key, _)| !fold.contains_key(key));
     let keys = wrong.chain(extra).map(|(key, _)| key);
     problems.extend(keys.map(|key| format!("the {what} of {key:?} differs from the log")));

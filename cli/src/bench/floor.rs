@@ -26,11 +26,7 @@ pub(super) async fn measure(folder: &Path, world: &World) -> anyhow::Result<Floo
         let floor = steadfast_log_sqlite::bench::floor;
         let one = floor(&place.path().join("one"), &world, ONE_ROW, 1)?;
         let group = floor(&place.path().join("group"), &world, GROUPS, GROUP)?;
-        Ok(Floor {
-            one: one.rate(),
-            one_p50: one.p50(),
-            group: group.rate(),
-        })
+        Ok(Floor { one: one.rate(), one_p50: one.p50(), group: group.rate() })
     })
     .await
 }

@@ -51,8 +51,7 @@ impl Load {
             let answer = sender.send_request(request).await?;
             let status = answer.status();
             let text = answer.into_body().collect().await?.to_bytes();
-            let answer: serde_json::Value =
-                serde_json::from_slice(&text).context("an answer is not JSON")?;
+            let answer: serde_json::Value = serde_json::from_slice(&text).context("an answer is not JSON")?;
             ensure!(
                 status == StatusCode::OK && answer["status"] == "completed",
                 "a run was answered with HTTP {status} and status {}",

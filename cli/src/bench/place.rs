@@ -28,11 +28,7 @@ impl Place {
             .with_context(|| format!("--folder {}: cannot be written", folder.display()))?;
         let (path, options) = (folder.path().join("bench.db"), Options::new(world.clone()));
         let log = blocking(move || Ok(SqliteLog::open(path, options)?)).await?;
-        Ok(Self {
-            folder,
-            log: Arc::new(log),
-            world,
-        })
+        Ok(Self { folder, log: Arc::new(log), world })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -47,13 +43,7 @@ impl Place {
     pub(super) fn engine(&self) -> anyhow::Result<Engine> {
         let mut registry = Registry::default();
         effects::register(&mut registry, &self.world, None)?;
-        Ok(Engine::new(
-            self.log.clone(),
-            self.world.clone(),
-            registry,
-            EngineConfig::default(),
-            silent(),
-        ))
+        Ok(Engine::new(self.log.clone(), self.world.clone(), registry, EngineConfig::default(), silent()))
     }
 
     pub(super) fn node(&self) -> NodeId {

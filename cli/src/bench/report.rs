@@ -27,13 +27,7 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) const fn new(name: &'static str, unit: &'static str, bar: Bar) -> Self {
-        Self {
-            name,
-            unit,
-            bar,
-            values: Vec::new(),
-            ratios: Vec::new(),
-        }
+        Self { name, unit, bar, values: Vec::new(), ratios: Vec::new() }
     }
     /// A round's figure, and the floor that it is held against.
     pub(super) fn push(&mut self, value: f64, floor: f64) {
@@ -223,11 +217,7 @@ mod tests {
     use super::*;
 
     fn floor(one: f64) -> Floor {
-        Floor {
-            one,
-            one_p50: Duration::from_micros(140),
-            group: 100_000.0,
-        }
+        Floor { one, one_p50: Duration::from_micros(140), group: 100_000.0 }
     }
 
     #[test]
@@ -246,10 +236,7 @@ mod tests {
     fn figures_over_a_floor_that_wavers_or_over_wrong_books_are_void() {
         let stats = steadfast_log_sqlite::Stats::default();
         let report = |floors: &[Floor], verify| Report::new("x", floors, vec![], stats, verify);
-        let passed = Verdict {
-            passed: true,
-            ..Verdict::default()
-        };
+        let passed = Verdict { passed: true, ..Verdict::default() };
         assert!(report(&[floor(100.0), floor(199.0)], passed.clone()).counts());
         assert!(!report(&[floor(100.0), floor(201.0)], passed).counts());
         assert!(!report(&[floor(100.0)], Verdict::default()).counts());

@@ -60,13 +60,7 @@ pub(crate) async fn runs(plan: &Plan) -> anyhow::Result<Report> {
     running.await?;
     let (stats, verdict) = (place.stats(), place.verify().await?);
     let lines = vec![inside, over_http, p50, p99];
-    Ok(Report::new(
-        "bench runs (5 steps)",
-        &floors,
-        lines,
-        stats,
-        verdict,
-    ))
+    Ok(Report::new("bench runs (5 steps)", &floors, lines, stats, verdict))
 }
 
 /// The node's own server on a free port of this machine.
@@ -74,11 +68,7 @@ async fn serve(place: &Place, engine: &Engine) -> anyhow::Result<(Arc<Load>, Joi
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let key = NodeKey::load_or_create(&place.folder().join("node.key"), &place.world)?;
-    let caller = Principal {
-        tenant: TenantId::default(),
-        user: "bench".into(),
-        role: Role::User,
-    };
+    let caller = Principal { tenant: TenantId::default(), user: "bench".into(), role: Role::User };
     let token = key.mint(&caller, ACCESS_TOKEN, &place.world)?;
     let server = Server::new(ServerParts {
         engine: engine.clone(),
@@ -90,29 +80,16 @@ async fn serve(place: &Place, engine: &Engine) -> anyhow::Result<(Arc<Load>, Joi
     });
     let serving = tokio::spawn(server.serve(listener, std::future::pending()));
     let world = place.world.clone();
-    let load = Load {
-        address,
-        token,
-        world,
-    };
+    let load = Load { address, token, world };
     Ok((Arc::new(load), serving))
 }
 
 async fn one_run(engine: &Engine) -> anyhow::Result<()> {
     let tenant = TenantId::default();
-    let start = Start::new(
-        tenant,
-        "bench",
-        effects::WORKFLOW,
-        Data::of(&effects::FIVE)?,
-    );
+    let start = Start::new(tenant, "bench", effects::WORKFLOW, Data::of(&effects::FIVE)?);
     let (_, settled) = engine.start_and_wait(start, WITHIN).await?;
     let settled = settled.context("a run did not end within a minute")?;
-    ensure!(
-        settled.status == Status::Completed,
-        "a run ended as {}",
-        settled.status.as_str()
-    );
+    ensure!(settled.status == Status::Completed, "a run ended as {}", settled.status.as_str());
     Ok(())
 }
 

@@ -5,9 +5,7 @@ use std::sync::{
 
 use anyhow::ensure;
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
-use steadfast_bank::{
-    AccountId, Bank, BankConfig, Key, Limits, Status, TransferRequest, op::OpenAccount,
-};
+use steadfast_bank::{AccountId, Bank, BankConfig, Key, Limits, Status, TransferRequest, op::OpenAccount};
 use steadfast_core::{Currency, Money, Principal, TenantId, World};
 
 use super::{
@@ -27,29 +25,13 @@ const OPENING: i64 = 100_000_000;
 /// How fast money moves, each transfer under an idempotency key of its own.
 pub(crate) async fn transfers(plan: &Plan) -> anyhow::Result<Report> {
     let place = Place::make(&plan.folder).await?;
-    let (bank, decider) = Bank::open(
-        place.log.clone(),
-        place.world.clone(),
-        place.node(),
-        BankConfig::default(),
-    );
+    let (bank, decider) =
+        Bank::open(place.log.clone(), place.world.clone(), place.node(), BankConfig::default());
     let deciding = tokio::spawn(decider);
-    let load = Arc::new(Load {
-        bank,
-        world: place.world.clone(),
-        sent: AtomicU64::new(0),
-    });
+    let load = Arc::new(Load { bank, world: place.world.clone(), sent: AtomicU64::new(0) });
     load.open_accounts().await?;
-    let mut uniform = Line::new(
-        "256 at once, among 10 000 accounts",
-        "transfers/s",
-        Bar::AtLeast(8_000.0),
-    );
-    let mut one = Line::new(
-        "256 at once, all into one account",
-        "transfers/s",
-        Bar::AtLeast(5_000.0),
-    );
+    let mut uniform = Line::new("256 at once, among 10 000 accounts", "transfers/s", Bar::AtLeast(8_000.0));
+    let mut one = Line::new("256 at once, all into one account", "transfers/s", Bar::AtLeast(5_000.0));
     let mut floors = Vec::new();
     let bar = output::progress(plan.rounds as u64, "rounds");
     for _ in 0..plan.rounds {
@@ -67,13 +49,7 @@ pub(crate) async fn transfers(plan: &Plan) -> anyhow::Result<Report> {
     deciding.await?;
     let (stats, verdict) = (place.stats(), place.verify().await?);
     let lines = vec![uniform, one];
-    Ok(Report::new(
-        "bench transfers",
-        &floors,
-        lines,
-        stats,
-        verdict,
-    ))
+    Ok(Report::new("bench transfers", &floors, lines, stats, verdict))
 }
 
 #[derive(Clone, Copy)]
@@ -114,10 +90,7 @@ impl Load {
             floor: 0,
             limits: Limits::default(),
         };
-        let reply = self
-            .bank
-            .open_account(admin, Key::Import(owner), op)
-            .await?;
+        let reply = self.bank.open_account(admin, Key::Import(owner), op).await?;
         ensure!(reply.answer.status == Status::Settled, "no account");
         Ok(())
     }
@@ -160,10 +133,7 @@ impl Load {
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
         let key = Key::Client(format!("transfer-{number}"));
         let reply = self.bank.transfer(&payer, key, request).await?;
-        ensure!(
-            reply.answer.status == Status::Settled,
-            "a transfer was refused"
-        );
+        ensure!(reply.answer.status == Status::Settled, "a transfer was refused");
         Ok(())
     }
 }

@@ -59,12 +59,7 @@ pub(crate) async fn restore(args: RestoreArgs, global: &Global) -> anyhow::Resul
         if let Some(folder) = url.path().parent() {
             std::fs::create_dir_all(folder)?;
         }
-        Ok(store::restore(
-            &from,
-            url.path(),
-            &World::system(),
-            watch(),
-        )?)
+        Ok(store::restore(&from, url.path(), &World::system(), watch())?)
     })
     .await?;
     if global.json {

@@ -133,11 +133,7 @@ pub(crate) async fn run(command: BankCommand, global: &Global) -> anyhow::Result
             ];
             output::list(&answer, global.json, &columns)
         }
-        BankCommand::Transactions {
-            account,
-            limit,
-            cursor,
-        } => {
+        BankCommand::Transactions { account, limit, cursor } => {
             let path = format!("/bank/accounts/{}/transactions", segment(&account));
             let answer = client.get(&path, &page(limit, cursor)).await?;
             let columns = [
@@ -151,15 +147,8 @@ pub(crate) async fn run(command: BankCommand, global: &Global) -> anyhow::Result
             output::list(&answer, global.json, &columns)
         }
         BankCommand::Products { limit, cursor } => {
-            let answer = client
-                .get("/bank/products", &page(Some(limit), cursor))
-                .await?;
-            let columns = [
-                ("PRODUCT", "id"),
-                ("NAME", "name"),
-                ("PRICE", "price"),
-                ("STOCK", "stock"),
-            ];
+            let answer = client.get("/bank/products", &page(Some(limit), cursor)).await?;
+            let columns = [("PRODUCT", "id"), ("NAME", "name"), ("PRICE", "price"), ("STOCK", "stock")];
             output::list(&answer, global.json, &columns)
         }
         BankCommand::Transfer(args) => transfer(&client, args, global).await,
@@ -180,9 +169,7 @@ async fn transfer(client: &Client, args: TransferArgs, global: &Global) -> anyho
     set(&mut body, "from", args.from);
     set(&mut body, "memo", args.memo);
     let key = key_or_new(args.key);
-    let answer = client
-        .post("/bank/transfers", Some(&key), None, &body)
-        .await?;
+    let answer = client.post("/bank/transfers", Some(&key), None, &body).await?;
     told(&answer, global)
 }
 
@@ -190,9 +177,7 @@ async fn buy(client: &Client, args: BuyArgs, global: &Global) -> anyhow::Result<
     let mut body = json!({ "product": args.product, "quantity": args.quantity });
     set(&mut body, "from", args.from);
     let key = key_or_new(args.key);
-    let answer = client
-        .post("/bank/purchases", Some(&key), Some(args.wait), &body)
-        .await?;
+    let answer = client.post("/bank/purchases", Some(&key), Some(args.wait), &body).await?;
     told(&answer, global)?;
     if let Some(failure) = answer.body.get("failure") {
         let (message, code) = (cell(failure, "message"), cell(failure, "code"));
@@ -242,11 +227,7 @@ async fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
     if let Some(failure) = report.stopped {
         anyhow::bail!("stopped half-way, import the file again to go on: {failure}");
     }
-    anyhow::ensure!(
-        report.problems.is_empty(),
-        "{} has lines that were not imported",
-        args.file.display()
-    );
+    anyhow::ensure!(report.problems.is_empty(), "{} has lines that were not imported", args.file.display());
     Ok(())
 }
 

@@ -34,11 +34,7 @@ pub(crate) struct PlanArgs {
 }
 
 pub(crate) async fn run(command: BenchCommand, global: &Global) -> anyhow::Result<ExitCode> {
-    let plan = |args: PlanArgs| Plan {
-        rounds: args.rounds.into(),
-        scale: args.scale,
-        folder: args.folder,
-    };
+    let plan = |args: PlanArgs| Plan { rounds: args.rounds.into(), scale: args.scale, folder: args.folder };
     if cfg!(debug_assertions) {
         output::note("this is a debug build: its figures say nothing");
     }
@@ -52,9 +48,5 @@ pub(crate) async fn run(command: BenchCommand, global: &Global) -> anyhow::Resul
     } else {
         report.print();
     }
-    Ok(if report.counts() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.counts() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -44,10 +44,7 @@ pub(crate) async fn run(command: DeadLettersCommand, global: &Global) -> anyhow:
                 ("limit", args.limit.map(|limit| limit.to_string())),
                 ("cursor", args.cursor),
             ];
-            let query: Vec<_> = query
-                .into_iter()
-                .filter_map(|(name, value)| Some((name, value?)))
-                .collect();
+            let query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             let answer = client.get("/dead-letters", &query).await?;
             let columns = [
                 ("ID", "id"),
@@ -61,9 +58,7 @@ pub(crate) async fn run(command: DeadLettersCommand, global: &Global) -> anyhow:
             output::list(&answer, global.json, &columns)
         }
         DeadLettersCommand::Show { id } => {
-            let answer = client
-                .get(&format!("/dead-letters/{}", segment(&id)), &[])
-                .await?;
+            let answer = client.get(&format!("/dead-letters/{}", segment(&id)), &[]).await?;
             output::thing(&answer, global.json)
         }
         DeadLettersCommand::Replay { id } => {

@@ -15,11 +15,7 @@ pub(crate) struct ResumeArgs {
 
 pub(crate) async fn run(args: ResumeArgs, global: &Global) -> anyhow::Result<()> {
     let url = args.store.url()?;
-    anyhow::ensure!(
-        url.path().exists(),
-        "{} does not exist: check --store",
-        url.path().display()
-    );
+    anyhow::ensure!(url.path().exists(), "{} does not exist: check --store", url.path().display());
     let config = crate::config::load(&args.store.config)?;
     let log = node::open_store(&url, config.store.sqlite, &World::system(), silent()).await?;
     let held = log.identity().held;
@@ -27,10 +23,6 @@ pub(crate) async fn run(args: ResumeArgs, global: &Global) -> anyhow::Result<()>
     if global.json {
         return output::json(&json!({ "held": false, "was_held": held }));
     }
-    output::line(if held {
-        "the store may run: start the server"
-    } else {
-        "the store was not held"
-    });
+    output::line(if held { "the store may run: start the server" } else { "the store was not held" });
     Ok(())
 }

@@ -127,11 +127,8 @@ pub(crate) async fn run(command: RunsCommand, global: &Global) -> anyhow::Result
             output::thing(&answer, global.json)?;
         }
         RunsCommand::Start(args) => {
-            let labels: serde_json::Map<String, Value> = args
-                .labels
-                .into_iter()
-                .map(|(name, value)| (name, value.into()))
-                .collect();
+            let labels: serde_json::Map<String, Value> =
+                args.labels.into_iter().map(|(name, value)| (name, value.into())).collect();
             let body = json!({ "workflow": args.workflow, "input": args.input, "labels": labels });
             let key = key_or_new(args.key);
             let answer = client.post("/runs", Some(&key), args.wait, &body).await?;
@@ -157,9 +154,7 @@ fn query(args: ListArgs) -> Vec<(&'static str, String)> {
         ("limit", args.limit.map(|limit| limit.to_string())),
         ("cursor", args.cursor),
     ];
-    let single = single
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)));
+    let single = single.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let labels = args.labels.into_iter().map(|label| ("label", label));
     single.chain(labels).collect()
 }

@@ -26,11 +26,7 @@ pub(crate) struct TokenArgs {
 }
 
 pub(crate) fn run(args: &TokenArgs, global: &Global) -> anyhow::Result<()> {
-    let principal = Principal {
-        tenant: args.tenant.clone(),
-        user: args.user.clone(),
-        role: args.role,
-    };
+    let principal = Principal { tenant: args.tenant.clone(), user: args.user.clone(), role: args.role };
     let token = sign(&args.store.url()?.key_path(), &principal)?;
     if global.json {
         let seconds = ACCESS_TOKEN.as_secs();
@@ -46,11 +42,7 @@ pub(crate) fn mint(key: &Path, user: Option<&str>) -> anyhow::Result<String> {
         Some(user) => (user, Role::User),
         None => ("operator", Role::Admin),
     };
-    let principal = Principal {
-        tenant: TenantId::default(),
-        user: user.to_owned(),
-        role,
-    };
+    let principal = Principal { tenant: TenantId::default(), user: user.to_owned(), role };
     sign(key, &principal)
 }
 

@@ -27,11 +27,7 @@ pub(crate) async fn run(args: VerifyArgs, global: &Global) -> anyhow::Result<Exi
             output::line(format!("  {problem}"));
         }
     }
-    Ok(if verdict.passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if verdict.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// See [`super::runs::RunsCommand::Check`].
@@ -45,9 +41,7 @@ pub(crate) struct CheckArgs {
 pub(crate) async fn check(args: CheckArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let engine = node::reading(&args.store).await?;
     let bar = output::progress(0, "runs");
-    let report = engine
-        .check(|checked| bar.set_position(checked as u64))
-        .await?;
+    let report = engine.check(|checked| bar.set_position(checked as u64)).await?;
     bar.finish_and_clear();
     if global.json {
         output::json(&report)?;
@@ -69,9 +63,5 @@ pub(crate) async fn check(args: CheckArgs, global: &Global) -> anyhow::Result<Ex
             output::line(format!("  {run}: {failure}"));
         }
     }
-    Ok(if report.passed() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

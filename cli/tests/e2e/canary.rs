@@ -28,19 +28,14 @@ async fn planted_values_never_appear_in_the_log_at_any_level() {
     for third_party in ["false", "true"] {
         let place = Place::new();
         let mut command = place.command(SERVE);
-        command
-            .env("STEADFAST_LOG__LEVEL", "trace")
-            .env("STEADFAST_LOG__THIRD_PARTY", third_party);
+        command.env("STEADFAST_LOG__LEVEL", "trace").env("STEADFAST_LOG__THIRD_PARTY", third_party);
         let node = Node::start(command);
         let client = Client::new(&node.url);
         let token = place.token("ana", "user");
         plant(&client, &token).await;
         node.stop();
         let log = std::fs::read_to_string(place.path("log.txt")).expect("a log");
-        assert!(
-            log.lines().count() > 10,
-            "there is something to look at: {log}"
-        );
+        assert!(log.lines().count() > 10, "there is something to look at: {log}");
         for line in log.lines() {
             let value: serde_json::Value = serde_json::from_str(line).expect("JSON lines");
             assert!(value["message"].is_string() && value["level"].is_string());
@@ -93,12 +88,8 @@ async fn plant(client: &Client, token: &str) {
         "/api/v1/runs?label=mail=zorro.canary@example.com&status=5512349876",
         "/canarytoken/525512349876",
     ] {
-        send(client.raw(Method::GET, path).bearer_auth(token))
-            .await
-            .expect("an answer");
-        let wrong = client
-            .raw(Method::GET, path)
-            .bearer_auth("canarytoken.eyJhbGciOi.x");
+        send(client.raw(Method::GET, path).bearer_auth(token)).await.expect("an answer");
+        let wrong = client.raw(Method::GET, path).bearer_auth("canarytoken.eyJhbGciOi.x");
         send(wrong).await.expect("an answer");
     }
 }

@@ -5,10 +5,7 @@ use crate::node::{Place, root};
 #[test]
 fn the_configuration_reference_and_example_are_what_the_code_prints() {
     let place = Place::new();
-    for (verb, file) in [
-        ("reference", "docs/configuration.md"),
-        ("init", "docs/steadfast.example.toml"),
-    ] {
+    for (verb, file) in [("reference", "docs/configuration.md"), ("init", "docs/steadfast.example.toml")] {
         let printed = place.ok(&["config", verb]);
         let written = std::fs::read_to_string(root().join(file)).unwrap_or_default();
         assert!(printed == written, "{file} is stale: run `make docs`");

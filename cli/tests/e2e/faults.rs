@@ -15,11 +15,7 @@ fn a_typo_in_the_configuration_stops_the_start_with_file_line_and_suggestion() {
     let path = place.path("typo.toml");
     std::fs::write(&path, "[engine]\n\nmax_active_rums = 5\n").expect("written");
     for verb in [&["serve"][..], &["config", "check"]] {
-        let args: Vec<&str> = verb
-            .iter()
-            .chain(&["--config", "typo.toml"])
-            .copied()
-            .collect();
+        let args: Vec<&str> = verb.iter().chain(&["--config", "typo.toml"]).copied().collect();
         let said = place.refused(&args);
         assert!(said.contains("typo.toml:3"), "{said}");
         assert!(said.contains("did you mean `max_active_runs`?"), "{said}");
@@ -36,15 +32,10 @@ async fn a_second_process_on_the_same_store_and_a_taken_port_are_refused() {
     assert!(said.contains("in use by another process"), "{said}");
     let address = node.url.trim_start_matches("http://");
     let said = place.refused(&["serve", "--listen", address, "--store", "sqlite:other.db"]);
-    assert!(
-        said.contains(address) && said.contains("--listen"),
-        "{said}"
-    );
+    assert!(said.contains(address) && said.contains("--listen"), "{said}");
     let client = Client::new(&node.url);
     let token = place.token("ana", "user");
-    let reply = client
-        .post(&token, &transfer("ana", "still", "luis", 1))
-        .await;
+    let reply = client.post(&token, &transfer("ana", "still", "luis", 1)).await;
     assert!(reply.expect("the first one goes on").status < 300);
 }
 
@@ -54,12 +45,8 @@ fn a_store_of_a_newer_schema_and_a_file_of_somebody_else_are_refused_untouched()
     place.serve().stop();
     let path = place.path("data/steadfast.db");
     let store = rusqlite::Connection::open(&path).expect("opens");
-    store
-        .pragma_update(None, "user_version", 9_999)
-        .expect("written");
-    store
-        .pragma_update(None, "journal_mode", "DELETE")
-        .expect("no log beside it");
+    store.pragma_update(None, "user_version", 9_999).expect("written");
+    store.pragma_update(None, "journal_mode", "DELETE").expect("no log beside it");
     drop(store);
     let before = std::fs::read(&path).expect("read");
     let said = place.refused(&["serve"]);
@@ -85,23 +72,13 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_keeps_what_it_accepted() {
     let full = |reply: &Reply| reply.status >= 500;
     while replies.len() < 5_000 && !replies.last().is_some_and(full) {
         let ask = transfer("ana", &format!("full-{}", replies.len()), "luis", 1);
-        replies.push(
-            client
-                .post(&token, &ask)
-                .await
-                .expect("the process survives"),
-        );
+        replies.push(client.post(&token, &ask).await.expect("the process survives"));
     }
     let last = replies.last().expect("some");
     assert!(full(last), "the disk never filled up: {last:?}");
     assert_eq!(last.body["retryable"], true, "{last:?}");
-    assert!(
-        last.text("code").starts_with("store.") || last.text("code").starts_with("ledger."),
-        "{last:?}"
-    );
-    let health = send(client.raw(Method::GET, "/healthz"))
-        .await
-        .expect("an answer");
+    assert!(last.text("code").starts_with("store.") || last.text("code").starts_with("ledger."), "{last:?}");
+    let health = send(client.raw(Method::GET, "/healthz")).await.expect("an answer");
     assert_eq!(health.status, 200);
     assert!(node.alive());
     node.kill();
@@ -120,13 +97,8 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_keeps_what_it_accepted() {
     let accounts = client.get(&token, "/bank/accounts").await;
     let moved = i64::try_from(replies.len()).expect("few");
     let checking = accounts["items"].as_array().expect("a list").iter();
-    let checking = checking
-        .clone()
-        .find(|account| account["id"] == "ana-checking");
-    assert_eq!(
-        checking.expect("ana's")["balance"]["minor"],
-        2_500_000 - moved
-    );
+    let checking = checking.clone().find(|account| account["id"] == "ana-checking");
+    assert_eq!(checking.expect("ana's")["balance"]["minor"], 2_500_000 - moved);
     node.stop();
     place.verify(&["--rebuild"]);
 }
@@ -143,19 +115,10 @@ async fn a_backup_of_a_running_store_restores_held_and_goes_on_when_resumed() {
     node.stop();
     place.ok(&["restore", "copy.db", "--store", "sqlite:data/again.db"]);
     place.ok(&["verify", "--rebuild", "--store", "sqlite:data/again.db"]);
-    let serve = [
-        "serve",
-        "--bench",
-        "--listen",
-        "127.0.0.1:0",
-        "--store",
-        "sqlite:data/again.db",
-    ];
+    let serve = ["serve", "--bench", "--listen", "127.0.0.1:0", "--store", "sqlite:data/again.db"];
     let held = crate::node::Node::start(place.command(&serve));
     let client = Client::new(&held.url);
-    let ready = send(client.raw(Method::GET, "/readyz"))
-        .await
-        .expect("an answer");
+    let ready = send(client.raw(Method::GET, "/readyz")).await.expect("an answer");
     assert_eq!(ready.status, 503, "held: {ready:?}");
     held.stop();
     place.ok(&["resume", "--store", "sqlite:data/again.db"]);
@@ -164,7 +127,5 @@ async fn a_backup_of_a_running_store_restores_held_and_goes_on_when_resumed() {
     let again = client.post(&token, &ask).await.expect("an answer");
     assert!(again.replayed, "{again:?}");
     assert_eq!(again.outcome(), first.outcome());
-    tokio::time::timeout(Duration::from_secs(10), async { node.stop() })
-        .await
-        .expect("it stops");
+    tokio::time::timeout(Duration::from_secs(10), async { node.stop() }).await.expect("it stops");
 }

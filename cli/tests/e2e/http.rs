@@ -46,18 +46,10 @@ impl Client {
     pub(crate) fn new(url: &str) -> Self {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
-            rustls::crypto::aws_lc_rs::default_provider()
-                .install_default()
-                .expect("the first one");
+            rustls::crypto::aws_lc_rs::default_provider().install_default().expect("the first one");
         });
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(60))
-            .build()
-            .expect("a client");
-        Self {
-            http,
-            url: url.to_owned(),
-        }
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().expect("a client");
+        Self { http, url: url.to_owned() }
     }
     /// Waits up to ten seconds for the outcome of a run. `None` when the server was gone.
     pub(crate) async fn post(&self, token: &str, ask: &Ask) -> Option<Reply> {
@@ -88,11 +80,7 @@ pub(crate) async fn send(request: reqwest::RequestBuilder) -> Option<Reply> {
     let replayed = response.headers().contains_key("Idempotency-Replayed");
     let text = response.text().await.ok()?;
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Some(Reply {
-        status,
-        replayed,
-        body,
-    })
+    Some(Reply { status, replayed, body })
 }
 
 pub(crate) fn mxn(minor: i64) -> Value {

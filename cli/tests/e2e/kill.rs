@@ -83,10 +83,7 @@ async fn killing_it_at_any_moment_loses_and_doubles_nothing() {
 }
 
 fn tokens(place: &Place) -> BTreeMap<&'static str, String> {
-    USERS
-        .iter()
-        .map(|user| (*user, place.token(user, "user")))
-        .collect()
+    USERS.iter().map(|user| (*user, place.token(user, "user"))).collect()
 }
 
 /// A transfer, a purchase or a run of five steps.
@@ -103,11 +100,7 @@ fn any(chance: &Seeded, key: String) -> Ask {
             let to = USERS[pick(4)];
             let to = if to == user { "ana-savings" } else { to };
             // Now and then more than anyone has.
-            let below = if chance.below(20) == 0 {
-                1 << 40
-            } else {
-                3_000
-            };
+            let below = if chance.below(20) == 0 { 1 << 40 } else { 3_000 };
             transfer(user, &key, to, amount(below))
         }
         6..8 => purchase(user, &key, PRODUCTS[pick(4)].0, 1),
@@ -121,12 +114,7 @@ fn any(chance: &Seeded, key: String) -> Ask {
 }
 
 /// Sends and remembers. False when the server is gone.
-async fn send(
-    client: &Client,
-    tokens: &BTreeMap<&'static str, String>,
-    asked: &Asked,
-    ask: Ask,
-) -> bool {
+async fn send(client: &Client, tokens: &BTreeMap<&'static str, String>, asked: &Asked, ask: Ask) -> bool {
     let reply = client.post(&tokens[ask.user], &ask).await;
     let gone = reply.is_none();
     // Told to come again: not an outcome.
@@ -182,10 +170,7 @@ async fn judge(place: &Place, asked: &Asked) {
     let verdict = place.verify(&["--rebuild"]);
     assert_eq!(verdict["open_runs"], 0, "{verdict}");
     let summary = recompute(place, &accounts);
-    eprintln!(
-        "{} effects, {} of them repeated",
-        summary["effects"], summary["repeated_effects"]
-    );
+    eprintln!("{} effects, {} of them repeated", summary["effects"], summary["repeated_effects"]);
 }
 
 /// The outcome, waited for.
@@ -206,11 +191,7 @@ fn book(balances: &mut BTreeMap<String, i64>, ask: &Ask, reply: &Reply) {
     let (to, minor) = match ask.path {
         "/bank/transfers" if reply.status < 300 => {
             let to = ask.body["to"].as_str().expect("a payee");
-            let to = if to.contains('-') {
-                to.to_owned()
-            } else {
-                format!("{to}-checking")
-            };
+            let to = if to.contains('-') { to.to_owned() } else { format!("{to}-checking") };
             (to, ask.body["amount"]["minor"].as_i64().expect("centavos"))
         }
         "/bank/purchases" if reply.text("status") == "completed" => {

@@ -1,9 +1,6 @@
 //! The real binary, on a free port and in a folder of its own: killed, raced, misused.
 
-#![allow(
-    clippy::print_stderr,
-    reason = "long tests say how far they are, and their seed"
-)]
+#![allow(clippy::print_stderr, reason = "long tests say how far they are, and their seed")]
 
 mod books;
 mod canary;

@@ -18,10 +18,7 @@ async fn one_key_fifty_times_at_once_is_one_transfer_and_one_answer() {
     let token = place.token("ana", "user");
     let ask = transfer("ana", "rent", "luis", 175_050);
     let replies = join_all((0..50).map(|_| client.post(&token, &ask))).await;
-    let replies: Vec<_> = replies
-        .into_iter()
-        .map(|reply| reply.expect("an answer"))
-        .collect();
+    let replies: Vec<_> = replies.into_iter().map(|reply| reply.expect("an answer")).collect();
     let first = &replies[0];
     assert!(first.status < 300, "{first:?}");
     for reply in &replies {
@@ -35,10 +32,7 @@ async fn one_key_fifty_times_at_once_is_one_transfer_and_one_answer() {
 
     let other = transfer("ana", "rent", "luis", 175_051);
     let reply = client.post(&token, &other).await.expect("an answer");
-    assert_eq!(
-        (reply.status, reply.text("code")),
-        (422, "idempotency_key_reused")
-    );
+    assert_eq!((reply.status, reply.text("code")), (422, "idempotency_key_reused"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,10 +41,7 @@ async fn the_last_item_is_bought_once_and_who_cannot_pay_gives_the_stock_back() 
     let node = place.serve();
     let client = Client::new(&node.url);
     let (ana, luis) = (place.token("ana", "user"), place.token("luis", "user"));
-    let asks = [
-        purchase("ana", "last", "alebrije-unico", 1),
-        purchase("luis", "last", "alebrije-unico", 1),
-    ];
+    let asks = [purchase("ana", "last", "alebrije-unico", 1), purchase("luis", "last", "alebrije-unico", 1)];
     let (one, other) = tokio::join!(client.post(&ana, &asks[0]), client.post(&luis, &asks[1]));
     let mut replies = [one.expect("an answer"), other.expect("an answer")];
     replies.sort_by_key(|reply| reply.text("status") != "completed");
@@ -62,10 +53,7 @@ async fn the_last_item_is_bought_once_and_who_cannot_pay_gives_the_stock_back() 
     let marta = place.token("marta", "user");
     let dear = purchase("marta", "dear", "telescopio-luna", 1);
     let reply = client.post(&marta, &dear).await.expect("an answer");
-    assert!(
-        reply.body.to_string().contains("insufficient_funds"),
-        "{reply:?}"
-    );
+    assert!(reply.body.to_string().contains("insufficient_funds"), "{reply:?}");
     let products = client.get(&marta, "/bank/products?limit=100").await;
     let products = products["items"].as_array().expect("a list").clone();
     let stock = |id: &str| {
@@ -89,9 +77,7 @@ async fn a_wrong_request_is_told_what_is_wrong_and_moves_nothing() {
     let mut node = place.serve();
     let client = Client::new(&node.url);
     let (ana, luis) = (place.token("ana", "user"), place.token("luis", "user"));
-    let mine = client
-        .post(&ana, &transfer("ana", "first", "luis", 100))
-        .await;
+    let mine = client.post(&ana, &transfer("ana", "first", "luis", 100)).await;
     assert!(mine.expect("an answer").status < 300);
     let before = listed(&place, &client).await;
     let post = |body: &str, key: Option<&str>| {
@@ -109,34 +95,20 @@ async fn a_wrong_request_is_told_what_is_wrong_and_moves_nothing() {
     let cases = [
         ("not json".to_owned(), 400),
         (String::new(), 400),
-        (
-            json!({ "to": "luis", "amount": mxn(1), "tip": 1 }).to_string(),
-            400,
-        ),
-        (
-            to_luis(json!({ "minor": 9_007_199_254_740_992_i64, "currency": "MXN" })),
-            400,
-        ),
+        (json!({ "to": "luis", "amount": mxn(1), "tip": 1 }).to_string(), 400),
+        (to_luis(json!({ "minor": 9_007_199_254_740_992_i64, "currency": "MXN" })), 400),
         (to_luis(mxn(-5)), 400),
         (to_luis(mxn(0)), 400),
         (to_luis(json!({ "minor": 1.5, "currency": "MXN" })), 400),
         (to_luis(json!({ "minor": 1, "currency": "XXX" })), 400),
         (json!({ "to": "ana", "amount": mxn(1) }).to_string(), 422),
         (json!({ "to": "nobody", "amount": mxn(1) }).to_string(), 404),
-        (
-            json!({ "to": "luis", "from": "luis-checking", "amount": mxn(1) }).to_string(),
-            404,
-        ),
+        (json!({ "to": "luis", "from": "luis-checking", "amount": mxn(1) }).to_string(), 404),
     ];
     for (number, (body, status)) in cases.iter().enumerate() {
-        let reply = post(body, Some(&format!("wrong-{number}")))
-            .await
-            .expect("an answer");
+        let reply = post(body, Some(&format!("wrong-{number}"))).await.expect("an answer");
         let problem = &reply.body;
-        assert!(
-            problem["code"].is_string() && problem["detail"].is_string(),
-            "{body}: {problem}"
-        );
+        assert!(problem["code"].is_string() && problem["detail"].is_string(), "{body}: {problem}");
         assert!(
             reply.status == *status || (400..=422).contains(&reply.status) && *status != 404,
             "{body}: {} instead of {status}, {problem}",
@@ -145,18 +117,9 @@ async fn a_wrong_request_is_told_what_is_wrong_and_moves_nothing() {
         assert!(reply.status < 500, "{body}: {problem}");
     }
     let keyless = post(&to_luis(mxn(1)), None).await.expect("an answer");
-    assert_eq!(
-        (keyless.status, keyless.text("code")),
-        (400, "idempotency_key_required")
-    );
-    let theirs = send(
-        client
-            .raw(
-                Method::GET,
-                "/api/v1/bank/accounts/ana-checking/transactions",
-            )
-            .bearer_auth(&luis),
-    );
+    assert_eq!((keyless.status, keyless.text("code")), (400, "idempotency_key_required"));
+    let theirs =
+        send(client.raw(Method::GET, "/api/v1/bank/accounts/ana-checking/transactions").bearer_auth(&luis));
     assert_eq!(theirs.await.expect("an answer").status, 404);
     let nobody = send(client.raw(Method::GET, "/api/v1/bank/accounts"));
     assert_eq!(nobody.await.expect("an answer").status, 401);

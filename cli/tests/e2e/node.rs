@@ -12,10 +12,8 @@ use tempfile::TempDir;
 
 /// The binary under test.
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("STEADFAST_BIN").map_or_else(
-        || PathBuf::from(env!("CARGO_BIN_EXE_steadfast")),
-        PathBuf::from,
-    )
+    std::env::var_os("STEADFAST_BIN")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_steadfast")), PathBuf::from)
 }
 
 /// The repository.
@@ -93,15 +91,8 @@ impl Place {
 }
 
 /// How every server here is started.
-pub(crate) const SERVE: &[&str] = &[
-    "serve",
-    "--demo",
-    "--bench",
-    "--bench-effects",
-    "effects.txt",
-    "--listen",
-    "127.0.0.1:0",
-];
+pub(crate) const SERVE: &[&str] =
+    &["serve", "--demo", "--bench", "--bench-effects", "effects.txt", "--listen", "127.0.0.1:0"];
 
 /// A running server; killed when dropped.
 pub(crate) struct Node {
@@ -113,24 +104,13 @@ impl Node {
     /// Starts it and waits for its address. Its log goes to the folder's `log.txt`.
     pub(crate) fn start(mut command: Command) -> Self {
         let folder = command.get_current_dir().expect("a folder").to_owned();
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(folder.join("log.txt"))
-            .expect("a log file");
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the binary starts");
+        let log = File::options().create(true).append(true).open(folder.join("log.txt")).expect("a log file");
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");
         let mut out = BufReader::new(child.stdout.take().expect("stdout"));
         let mut url = None;
         let mut line = String::new();
         while url.is_none() && out.read_line(&mut line).unwrap_or(0) > 0 {
-            url = line
-                .split_whitespace()
-                .find(|word| word.starts_with("http://"))
-                .map(str::to_owned);
+            url = line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned);
             line.clear();
         }
         let Some(url) = url else {

@@ -18,16 +18,7 @@ fn a_run_is_started_watched_cancelled_killed_and_explained() {
     let node = place.serve();
     let slow = r#"{"steps":3,"millis":20000}"#;
     let start = |key: &str| {
-        let args = [
-            "runs",
-            "start",
-            "bench.steps",
-            slow,
-            "--key",
-            key,
-            "--label",
-            "day=monday",
-        ];
+        let args = ["runs", "start", "bench.steps", slow, "--key", key, "--label", "day=monday"];
         let run = ask(&place, &node, &args);
         run["id"].as_str().expect("an id").to_owned()
     };
@@ -38,38 +29,19 @@ fn a_run_is_started_watched_cancelled_killed_and_explained() {
     ask(&place, &node, &["runs", "kill", &one, "--reason", "enough"]);
     ask(&place, &node, &["runs", "cancel", &other]);
     ask(&place, &node, &["runs", "check"]);
-    assert_eq!(
-        ask(&place, &node, &["runs", "show", &one])["status"],
-        "killed"
-    );
+    assert_eq!(ask(&place, &node, &["runs", "show", &one])["status"], "killed");
     let said = place.refused(&["--url", &node.url, "runs", "signal", &one, "go", "1"]);
     assert!(said.contains("run.ended"), "{said}");
     let story = ask(&place, &node, &["explain", &one]);
     assert_eq!(story["run"]["id"], one.as_str());
     let store = ["explain", &one, "--store", "sqlite:data/steadfast.db"];
-    assert_eq!(
-        ask(&place, &node, &store),
-        story,
-        "with and without a server"
-    );
+    assert_eq!(ask(&place, &node, &store), story, "with and without a server");
     let told = place.ok(&["--url", &node.url, "explain", &one]);
-    assert!(
-        told.contains("killed by operator") && told.contains("enough"),
-        "{told}"
-    );
+    assert!(told.contains("killed by operator") && told.contains("enough"), "{told}");
     let none = ask(&place, &node, &["dead-letters", "list"]);
     assert_eq!(none["items"], Value::Array(Vec::new()));
     ask(&place, &node, &["breakers", "list"]);
-    let tail = [
-        "--url",
-        &node.url,
-        "events",
-        "tail",
-        "--stream",
-        "default/run",
-        "-n",
-        "3",
-    ];
+    let tail = ["--url", &node.url, "events", "tail", "--stream", "default/run", "-n", "3"];
     assert!(place.ok(&tail).lines().count() == 3);
     let said = place.refused(&["--url", &node.url, "--as", "ana", "runs", "show", &one]);
     assert!(said.contains("run.not_found"), "{said}");
@@ -80,30 +52,19 @@ fn a_file_is_imported_once_through_the_server_and_a_wrong_line_stops_it_before_i
     let place = Place::new();
     let node = place.serve();
     let write = |name: &str, text: &str| std::fs::write(place.path(name), text).expect("written");
-    write(
-        "people.csv",
-        "user,name,currency,balance\nzoe,checking,MXN,\"1,250.50\"\nmax,checking,MXN,0\n",
-    );
+    write("people.csv", "user,name,currency,balance\nzoe,checking,MXN,\"1,250.50\"\nmax,checking,MXN,0\n");
     let movement = |id: &str, amount: &str| {
         format!(
             "{{\"id\":\"{id}\",\"from\":\"zoe-checking\",\"to\":\"max-checking\",\"amount\":\"{amount}\",\"currency\":\"MXN\"}}\n"
         )
     };
-    let movements: String = (0..150)
-        .map(|n| movement(&format!("t{n}"), "1.00"))
-        .collect();
+    let movements: String = (0..150).map(|n| movement(&format!("t{n}"), "1.00")).collect();
     write("movements.jsonl", &movements);
-    write(
-        "wrong.jsonl",
-        &(movement("good", "1.00") + &movement("bad", "1.005")),
-    );
+    write("wrong.jsonl", &(movement("good", "1.00") + &movement("bad", "1.005")));
     let import = |file: &str| ask(&place, &node, &["bank", "import", file]);
     assert_eq!(import("people.csv")["imported"], 2);
     let report = import("movements.jsonl");
-    assert_eq!(
-        (&report["imported"], &report["repeated"]),
-        (&150.into(), &0.into())
-    );
+    assert_eq!((&report["imported"], &report["repeated"]), (&150.into(), &0.into()));
     assert_eq!(import("movements.jsonl")["repeated"], 150);
     let output = place.run(&["--url", &node.url, "bank", "import", "wrong.jsonl"]);
     assert_eq!(output.status.code(), Some(1));

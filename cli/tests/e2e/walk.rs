@@ -16,11 +16,7 @@ fn shell(place: &Place, node: &Node, script: &str) -> Output {
     if !link.exists() {
         std::os::unix::fs::symlink(binary(), &link).expect("a link");
     }
-    let path = format!(
-        "{}:{}",
-        bin.display(),
-        std::env::var("PATH").expect("a path")
-    );
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
     Command::new("sh")
         .args(["-eu", "-c", script])
         .current_dir(place.path(""))
@@ -44,18 +40,13 @@ fn shell_ok(place: &Place, node: &Node, script: &str) -> String {
 /// The shell blocks of the README's walk, with what only a person can do left out.
 fn readme() -> Vec<String> {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
-    let walk = readme
-        .split("## The first ten minutes")
-        .nth(1)
-        .expect("the walk");
+    let walk = readme.split("## The first ten minutes").nth(1).expect("the walk");
     let walk = walk.split("\n## ").next().expect("its end");
     let mut blocks = Vec::new();
     for block in walk.split("```sh\n").skip(1) {
         let block = block.split("```").next().expect("closed");
         let leave = ["alias ", "make run", "kill -9"];
-        let lines = block
-            .lines()
-            .filter(|line| !leave.iter().any(|left| line.starts_with(left)));
+        let lines = block.lines().filter(|line| !leave.iter().any(|left| line.starts_with(left)));
         blocks.push(lines.collect::<Vec<_>>().join("\n"));
     }
     blocks
@@ -72,11 +63,7 @@ async fn the_readmes_commands_do_what_it_says() {
     let out = shell_ok(&place, &node, &walk);
     assert!(out.contains("1,750.50 MXN"), "{out}");
     assert!(out.contains("verified"), "{out}");
-    let answer = shell_ok(
-        &place,
-        &node,
-        &blocks[1].replace("http://127.0.0.1:7400", &node.url),
-    );
+    let answer = shell_ok(&place, &node, &blocks[1].replace("http://127.0.0.1:7400", &node.url));
     let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
     assert!(answer["id"].is_string(), "{answer}");
     let client = Client::new(&node.url);

@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use crate::{
     Data, Engine, Status, StepId,
+    accept::key_reused,
     dead_letter::{DeadLetter, DeadLetterId, LetterKind, REPLAYED, stream as letter_stream},
-    engine::{Inner, key_reused, run_stream},
+    engine::{Inner, run_stream},
     history::History,
     record::{Ended, Message, Replayed, Sent, kind},
     store::{commit_patiently, load},

@@ -157,7 +157,7 @@ impl Teller {
                 }
             }
             kind::NOTED => {
-                self.line(recorded, "noted", "something came after the end and was laid aside".into())
+                self.line(recorded, "noted", "something came after the end and was laid aside".into());
             }
             other => self.line(recorded, "unknown", format!("an event of type {other}")),
         }

@@ -5,6 +5,7 @@
 //! registered actions. `machine` decides, `live` performs, `history` remembers,
 //! `recovery` brings back.
 
+mod accept;
 mod action;
 mod audit;
 mod check;
@@ -14,6 +15,7 @@ mod context;
 mod control;
 mod data;
 mod dead_letter;
+mod ending;
 mod engine;
 mod execute;
 mod explain;
@@ -32,6 +34,7 @@ mod update;
 mod view;
 mod workflow;
 
+pub use accept::{Accepted, Start, key_reused};
 pub use action::{Action, ActionOptions, Record, Recording};
 pub use audit::Audit;
 pub use check::{CheckReport, Diverged};
@@ -39,7 +42,7 @@ pub use config::EngineConfig;
 pub use context::{Ctx, Either, Request, RunInfo, StepRequest};
 pub use data::Data;
 pub use dead_letter::{DEAD_LETTER, DeadLetter, DeadLetterId, DeadLetterView, LetterKind};
-pub use engine::{Accepted, Engine, Start, key_reused};
+pub use engine::Engine;
 pub use explain::{Explanation, Line};
 pub use react::{Deliver, Reaction, Subscriber};
 pub use record::{Priority, Status};

@@ -12,7 +12,7 @@ use crate::{
 fn too_large(result: Result<Committed, CommitError>, what: &str, limit: usize) {
     match result {
         Err(CommitError::TooLarge { what: found, limit: stated, .. }) => {
-            assert_eq!((found, stated), (what, limit))
+            assert_eq!((found, stated), (what, limit));
         }
         other => panic!("{what}: {other:?}"),
     }

@@ -1,0 +1,329 @@
+//! Drives one run: gathers what arrived, lets the machine take a turn, writes it, and
+//! only then does what the turn asked for.
+
+mod turn;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use steadfast_core::{Failure, RunId, Time};
+use steadfast_log::{Commit, Recorded};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::{
+    StepId, StepOutcome,
+    action::result_message,
+    engine::Inner,
+    execute::Performed,
+    history::{Facts, History},
+    machine::Machine,
+    record::{Ask, Claimed, Delivery, Message, Outcome, Status, kind},
+    store::{Writer, commit_patiently, message_append},
+};
+
+/// What is told to the driver of a run.
+pub(crate) enum Input {
+    /// A message of the run is on the log, at this version.
+    Message(u64, Message),
+    /// Something is on the log: read it.
+    Refresh,
+}
+
+/// What came of driving a run.
+pub(crate) enum Drove {
+    /// Its last event is written, or another node owns it now.
+    Over,
+    /// Nothing is going on; it was put out of memory and is due again at this time.
+    Evicted(Time),
+    /// Somebody else wrote to it: read it again.
+    Again,
+    /// It failed: undo from the record.
+    Undo,
+    /// The store is away; the wake-up will bring it back.
+    StoreAway,
+}
+
+/// Stops the driver.
+enum Stop {
+    Lost,
+    Ended,
+    StoreAway,
+}
+
+/// What a finished piece of work was.
+enum Done {
+    Step(StepId, Performed),
+    Child(StepId, Option<Failure>),
+}
+
+pub(crate) struct Live {
+    engine: Arc<Inner>,
+    facts: Arc<Facts>,
+    machine: Machine,
+    generation: u32,
+    epoch: u32,
+    head: u64,
+    seen: HashSet<Uuid>,
+    /// Messages that no turn has delivered.
+    pending: VecDeque<(u64, Message)>,
+    /// Results and timers that no turn has delivered.
+    ready: VecDeque<Delivery>,
+    known: HashMap<StepId, StepOutcome>,
+    timers: BTreeSet<(Time, StepId)>,
+    children: HashMap<StepId, RunId>,
+    working: FuturesUnordered<BoxFuture<'static, Done>>,
+    undoes: bool,
+    /// Steps of this generation whose effect is on our own log.
+    on_log: Vec<StepId>,
+    deadline: Option<Time>,
+    /// The status in the list and the due time of the wake-up, as last written.
+    listed: Status,
+    due: Time,
+    first: bool,
+}
+
+impl Live {
+    /// A run about to be accepted: nothing of it is written yet.
+    pub(crate) fn new(engine: Arc<Inner>, facts: Arc<Facts>, machine: Machine, now: Time) -> Self {
+        let deadline = facts.started.deadline;
+        Self {
+            engine,
+            facts,
+            machine,
+            generation: 1,
+            epoch: 1,
+            head: 0,
+            seen: HashSet::new(),
+            pending: VecDeque::new(),
+            ready: VecDeque::new(),
+            known: HashMap::new(),
+            timers: BTreeSet::new(),
+            children: HashMap::new(),
+            working: FuturesUnordered::new(),
+            undoes: false,
+            on_log: Vec::new(),
+            deadline,
+            listed: Status::Running,
+            due: now,
+            first: true,
+        }
+    }
+
+    /// A run taken up from its record: its machine has repeated all its turns.
+    pub(crate) fn resume(engine: Arc<Inner>, history: &History, machine: Machine) -> Self {
+        let mut live = Self::new(engine, history.facts.clone(), machine, Time::NEVER);
+        live.generation = history.generation;
+        live.epoch = history.epoch;
+        live.head = history.head;
+        live.seen.clone_from(&history.seen);
+        live.pending = history.pending().map(|(version, message)| (version, message.clone())).collect();
+        live.known.clone_from(&history.known);
+        live.undoes = history.intents.iter().any(|intent| intent.ask.undo.is_some());
+        live.on_log = history.on_log();
+        live.first = history.turns.is_empty();
+        live.listed = Status::Parked; // Unknown: the next turn writes it.
+        if history.turns.iter().any(|(_, turn)| turn.delivered.contains(&Delivery::Deadline)) {
+            live.deadline = None;
+        }
+        let asks: Vec<Ask> = history.outstanding().into_iter().map(|intent| intent.ask).collect();
+        live.begin(&asks);
+        live
+    }
+
+    pub(crate) fn facts(&self) -> &Arc<Facts> {
+        &self.facts
+    }
+
+    /// Until nothing is left to do here and now.
+    pub(crate) async fn drive(mut self, mut inbox: mpsc::UnboundedReceiver<Input>) -> Drove {
+        loop {
+            match self.turns().await {
+                Ok(None) => {}
+                Ok(Some(Outcome::Failed(_) | Outcome::Cancelled(_))) if self.undoes => {
+                    return self.settle_steps().await;
+                }
+                // Abandoned steps may still be going on; their results are recorded too.
+                Ok(Some(_)) => {
+                    self.settle_steps().await;
+                    return Drove::Over;
+                }
+                Err(Stop::Ended | Stop::Lost) => return Drove::Over,
+                Err(Stop::StoreAway) => return Drove::StoreAway,
+            }
+            match self.wait(&mut inbox).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    if self.engine.evict(self.facts.run, &mut inbox) {
+                        return Drove::Evicted(self.due);
+                    }
+                }
+                Err(Stop::StoreAway) => return Drove::StoreAway,
+                Err(_) => return Drove::Over,
+            }
+        }
+    }
+
+    /// Takes turns while there is something to deliver. `Some` is the run's end.
+    async fn turns(&mut self) -> Result<Option<Outcome>, Stop> {
+        loop {
+            let now = self.engine.world.now();
+            let delivered = self.gather(now);
+            if delivered.is_empty() && !self.first {
+                return Ok(None);
+            }
+            if let Some(outcome) = self.turn(now, delivered).await? {
+                return Ok(Some(outcome));
+            }
+        }
+    }
+
+    /// Waits for the next thing to deliver. `false`: nothing came for a while, and nothing
+    /// is going on.
+    async fn wait(&mut self, inbox: &mut mpsc::UnboundedReceiver<Input>) -> Result<bool, Stop> {
+        let now = self.engine.world.now();
+        let next = self.timers.first().map(|(due, _)| *due).into_iter().chain(self.deadline).min();
+        let warm = self.engine.config.keep_warm.get();
+        let timer = next.map(|due| due.since(now));
+        let idle = self.working.is_empty();
+        let pause = match timer {
+            Some(timer) if !idle || timer <= warm => timer,
+            _ if idle => warm,
+            _ => std::time::Duration::from_hours(1),
+        };
+        let sleep = self.engine.world.clock().sleep(pause);
+        let mut stopping = self.engine.stopping.subscribe();
+        let stopped = async { drop(stopping.wait_for(|stopping| *stopping).await) };
+        tokio::select! {
+            biased;
+            Some(done) = self.working.next(), if !idle => self.finish(done).await?,
+            Some(input) = inbox.recv() => self.take(input).await?,
+            () = stopped, if idle => return Ok(false),
+            () = sleep => return Ok(!idle || timer.is_some_and(|timer| timer <= warm)),
+        }
+        // Whatever else is there already shares the turn.
+        while let Some(Some(done)) = self.working.next().now_or_never() {
+            self.finish(done).await?;
+        }
+        while let Ok(input) = inbox.try_recv() {
+            self.take(input).await?;
+        }
+        Ok(true)
+    }
+
+    async fn finish(&mut self, done: Done) -> Result<(), Stop> {
+        match done {
+            Done::Step(step, Performed::Result { outcome, failed_attempts }) => {
+                self.ready.push_back(Delivery::Result { step, outcome, failed_attempts });
+                Ok(())
+            }
+            Done::Step(_, Performed::Recorded(recording)) => match (recording.version, recording.message) {
+                (Some(version), Some(message)) => self.take(Input::Message(version, message)).await,
+                _ => self.refresh(None).await.map(drop),
+            },
+            Done::Child(_, None) => Ok(()),
+            Done::Child(step, Some(failure)) => {
+                self.children.remove(&step);
+                self.ready.push_back(Delivery::Result {
+                    step,
+                    outcome: Err(failure),
+                    failed_attempts: Vec::new(),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    async fn take(&mut self, input: Input) -> Result<(), Stop> {
+        match input {
+            Input::Message(version, message) if version == self.head + 1 => {
+                self.head = version;
+                if self.seen.insert(message.id) {
+                    self.pending.push_back((version, message));
+                }
+                Ok(())
+            }
+            Input::Message(version, _) if version <= self.head => Ok(()),
+            Input::Message(..) | Input::Refresh => self.refresh(None).await.map(drop),
+        }
+    }
+
+    /// Reads what others appended. `true`: the event `own` is among it.
+    async fn refresh(&mut self, own: Option<steadfast_core::EventId>) -> Result<bool, Stop> {
+        let mut found = false;
+        loop {
+            let page = self.engine.log.read_stream(&self.facts.stream, self.head + 1, 200).await;
+            let page = page.map_err(|_| Stop::StoreAway)?;
+            let Some(last) = page.last() else {
+                return Ok(found);
+            };
+            let head = last.version;
+            for recorded in &page {
+                if Some(recorded.event.id) == own {
+                    found = true;
+                    continue;
+                }
+                self.read_one(recorded)?;
+            }
+            self.head = head;
+        }
+    }
+
+    fn read_one(&mut self, recorded: &Recorded) -> Result<(), Stop> {
+        let body = &recorded.event.body;
+        match recorded.event.kind.as_ref() {
+            kind::MESSAGE => {
+                if let Ok(message) = serde_json::from_slice::<Message>(body)
+                    && self.seen.insert(message.id)
+                {
+                    self.pending.push_back((recorded.version, message));
+                }
+                Ok(())
+            }
+            kind::CLAIMED => {
+                let newer =
+                    serde_json::from_slice::<Claimed>(body).is_ok_and(|claimed| claimed.epoch > self.epoch);
+                if newer { Err(Stop::Lost) } else { Ok(()) }
+            }
+            kind::ENDED => Err(Stop::Ended),
+            // Anything else is a turn or an end that is not ours: the run has another owner.
+            _ => Err(Stop::Lost),
+        }
+    }
+
+    /// The workflow has failed while steps were going on: their results are recorded
+    /// before anything is undone.
+    async fn settle_steps(mut self) -> Drove {
+        while let Some(done) = self.working.next().await {
+            let Done::Step(step, Performed::Result { outcome, .. }) = done else {
+                continue;
+            };
+            let message = result_message(self.facts.run, self.generation, &step, outcome);
+            let append = message_append(&self.engine.world, &self.facts.stream, &message);
+            let commit = Commit { appends: vec![append], ..Commit::default() };
+            // A repeat of this message counts once: it has the step's own id.
+            if commit_patiently(&self.engine.log, &self.engine.world, commit).await.is_err() {
+                return Drove::StoreAway;
+            }
+        }
+        Drove::Undo
+    }
+
+    pub(crate) fn undoes(&self) -> bool {
+        self.undoes
+    }
+
+    pub(crate) fn listed(&self) -> Status {
+        self.listed
+    }
+}
+
+impl Writer<'_> {
+    /// Nothing but what was put in.
+    pub(crate) fn finish(self) -> Commit {
+        self.commit
+    }
+}

@@ -1,0 +1,298 @@
+//! One turn: what is delivered, the commit that makes it durable, and what follows.
+
+use futures::{FutureExt, stream::FuturesUnordered};
+use steadfast_core::{Coded, Time, defaults};
+use steadfast_log::{Commit, CommitError, Expect};
+
+use super::{Done, Live, Stop};
+use crate::{
+    Data, StepOutcome, Update,
+    context::Halt,
+    execute::{perform, task},
+    history::{deadline_exceeded, final_status, message_delivers},
+    machine::{Delivered, Machine},
+    record::{Ask, Delivery, Message, Outcome, Parked, Sent, Status, Turn, What, kind},
+    store::commit_patiently,
+};
+
+impl Live {
+    /// What this turn delivers, in the order that will be recorded.
+    pub(super) fn gather(&mut self, now: Time) -> Vec<Delivery> {
+        if self.first {
+            return Vec::new();
+        }
+        while let Some((due, step)) = self.timers.first().cloned() {
+            if due > now {
+                break;
+            }
+            self.timers.pop_first();
+            self.ready.push_back(Delivery::Timer(step));
+        }
+        let mut delivered: Vec<Delivery> = self.ready.drain(..).collect();
+        let messages = self.pending.iter().take(defaults::MESSAGES_PER_TURN);
+        delivered.extend(messages.map(|(version, _)| Delivery::Message(*version)));
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.deadline = None;
+            delivered.push(Delivery::Deadline);
+        }
+        delivered
+    }
+
+    pub(super) async fn turn(
+        &mut self,
+        now: Time,
+        delivered: Vec<Delivery>,
+    ) -> Result<Option<Outcome>, Stop> {
+        let turn = match self.decide(now, delivered) {
+            Ok(turn) => turn,
+            Err(parked) => return Err(self.park(parked).await),
+        };
+        let commit = self.turn_commit(&turn);
+        self.write(commit).await?;
+        Ok(self.after(turn))
+    }
+
+    /// Lets the machine take the turn. Also used for the first turn, before acceptance.
+    pub(crate) fn decide(&mut self, now: Time, delivered: Vec<Delivery>) -> Result<Turn, Parked> {
+        self.first = false;
+        let items: Vec<Delivered> = delivered.iter().map(|delivery| self.bring(delivery)).collect();
+        let number = self.machine.next_turn();
+        let mut turn = Turn { turn: number, epoch: self.epoch, delivered, ..Turn::default() };
+        match self.machine.advance(now, items) {
+            Ok(advance) => {
+                turn.asked = advance.asked;
+                turn.patches = advance.patches;
+                turn.outcome = advance.outcome;
+                for value in advance.progress {
+                    self.engine.tell(self.facts.run, || Update::Progress(value));
+                }
+            }
+            Err(Halt::Fail(failure)) => turn.outcome = Some(Outcome::Failed(failure)),
+            Err(Halt::Park(parked)) => return Err(parked),
+        }
+        Ok(turn)
+    }
+
+    pub(super) fn bring(&mut self, delivery: &Delivery) -> Delivered {
+        match delivery {
+            Delivery::Result { step, outcome, .. } => Delivered::Result(step.clone(), outcome.clone()),
+            Delivery::Timer(step) => Delivered::Timer(step.clone()),
+            Delivery::Deadline => Delivered::Cancel(deadline_exceeded()),
+            Delivery::Message(version) => {
+                let Some(place) = self.pending.iter().position(|(at, _)| at == version) else {
+                    return Delivered::Nothing;
+                };
+                let message = self.pending.remove(place).map(|(_, message)| message);
+                if let Some(Message { what: Sent::Result { step, .. }, .. }) = &message {
+                    self.children.remove(step);
+                }
+                message.map_or(Delivered::Nothing, |message| message_delivers(&message, self.generation))
+            }
+        }
+    }
+
+    /// The commit that makes a turn durable, with all that must change with it.
+    pub(crate) fn turn_commit(&mut self, turn: &Turn) -> Commit {
+        let engine = self.engine.clone();
+        self.undoes |= turn.asked.iter().any(|ask| ask.undo.is_some());
+        self.on_log.extend(turn.asked.iter().filter(|ask| ask.on_log()).map(|ask| ask.step.clone()));
+        let status = self.status_after(turn);
+        let due = self.due_after(turn, status);
+        let mut writer = engine.writer(&self.facts);
+        writer.record(kind::TURN, turn);
+        writer.expect(Expect::Exact(self.head));
+        if status.ended() {
+            let outcome = match &turn.outcome {
+                Some(Outcome::Failed(failure) | Outcome::Cancelled(failure)) => Err(failure.clone()),
+                Some(Outcome::Completed(value)) => Ok(value.clone()),
+                _ => Ok(Data::null()),
+            };
+            engine.end(&mut writer, &self.facts, self.generation, status, &outcome);
+            engine.settle_effects(&mut writer, &self.facts, self.generation, status, &self.on_log);
+            for child in self.children.values().take(20) {
+                let (append, wake_up) = engine.cancel_child(&self.facts, *child);
+                writer.commit.appends.push(append);
+                writer.commit.wake_ups.push(wake_up);
+            }
+        } else {
+            if status != self.listed {
+                writer.status(status);
+            }
+            if due != self.due {
+                writer.wake(due, engine.node);
+            }
+        }
+        self.listed = status;
+        self.due = due;
+        writer.commit
+    }
+
+    pub(super) fn status_after(&self, turn: &Turn) -> Status {
+        match &turn.outcome {
+            Some(Outcome::Continued(_)) => Status::Running,
+            Some(outcome @ (Outcome::Failed(_) | Outcome::Cancelled(_))) if !self.undoes => {
+                final_status(outcome)
+            }
+            Some(Outcome::Failed(_) | Outcome::Cancelled(_)) => Status::Compensating,
+            Some(outcome) => final_status(outcome),
+            None => {
+                let acts = turn.asked.iter().any(|ask| matches!(ask.what, What::Action { .. }));
+                if acts || !self.working.is_empty() { Status::Running } else { Status::Waiting }
+            }
+        }
+    }
+
+    /// A run that does something has a wake-up that is due, so that a crash is noticed;
+    /// one that waits has the time it waits for.
+    pub(super) fn due_after(&self, turn: &Turn, status: Status) -> Time {
+        if status != Status::Waiting {
+            let now = self.engine.world.now();
+            return if self.due <= now { self.due } else { now };
+        }
+        let asked = turn.asked.iter().filter_map(|ask| match ask.what {
+            What::Timer(due) => Some(due),
+            _ => None,
+        });
+        let timers = self.timers.iter().map(|(due, _)| *due).chain(asked).chain(self.deadline);
+        timers.min().unwrap_or(Time::NEVER)
+    }
+
+    /// The turn is durable: now its effects may leave.
+    pub(super) fn after(&mut self, turn: Turn) -> Option<Outcome> {
+        for delivery in &turn.delivered {
+            if let Delivery::Result { step, outcome, .. } = delivery {
+                let ok = outcome.is_ok();
+                self.engine.tell(self.facts.run, || Update::StepEnded { step: step.clone(), ok });
+            }
+        }
+        match turn.outcome {
+            None => {
+                self.begin(&turn.asked);
+                None
+            }
+            Some(Outcome::Continued(input)) => {
+                self.continue_as_new(input);
+                None
+            }
+            Some(outcome) => {
+                for child in self.children.values().skip(20) {
+                    self.engine.cancel_later(&self.facts, *child);
+                }
+                for child in self.children.values().take(20) {
+                    self.engine.refresh(&self.facts.stream.tenant(), *child);
+                }
+                if !self.undoes || matches!(outcome, Outcome::Completed(_)) {
+                    self.engine.ended(&self.facts, final_status(&outcome), outcome_result(&outcome));
+                }
+                Some(outcome)
+            }
+        }
+    }
+
+    pub(super) fn continue_as_new(&mut self, input: Data) {
+        self.generation += 1;
+        self.first = true;
+        self.undoes = false;
+        self.on_log.clear();
+        self.timers.clear();
+        self.ready.clear();
+        self.known.clear();
+        self.children.clear();
+        self.working = FuturesUnordered::new();
+        self.pending.retain(|(_, message)| !matches!(message.what, Sent::Result { .. }));
+        let info = self.facts.info(self.generation);
+        if let Some(workflow) = self.engine.workflow(&self.facts.started) {
+            self.machine = Machine::new(workflow, self.engine.registry.clone(), info, input);
+        }
+    }
+
+    /// Starts what was asked for.
+    pub(crate) fn begin(&mut self, asked: &[Ask]) {
+        for Ask { step, what, .. } in asked {
+            if let Some(outcome) = self.known.remove(step) {
+                self.ready.push_back(Delivery::Result {
+                    step: step.clone(),
+                    outcome,
+                    failed_attempts: Vec::new(),
+                });
+                continue;
+            }
+            match what {
+                What::Timer(due) => {
+                    self.timers.insert((*due, step.clone()));
+                }
+                What::Signal(_) => {}
+                What::Action { action, input, .. } => {
+                    let recorded = |message: &Message| matches!(&message.what, Sent::Result { step: of, generation, .. } if of == step && *generation == self.generation);
+                    if self.pending.iter().any(|(_, message)| recorded(message)) {
+                        continue;
+                    }
+                    let task = task(&self.facts, self.generation, step, false, action, input);
+                    let (engine, step) = (self.engine.clone(), step.clone());
+                    self.working.push(async move { Done::Step(step, perform(engine, task).await) }.boxed());
+                }
+                What::Child { run, workflow, input } => {
+                    self.children.insert(step.clone(), *run);
+                    let child = self.engine.clone().start_child(
+                        self.facts.clone(),
+                        self.generation,
+                        step.clone(),
+                        *run,
+                        workflow.clone(),
+                        input.clone(),
+                    );
+                    let step = step.clone();
+                    self.working.push(async move { Done::Child(step, child.await) }.boxed());
+                }
+            }
+        }
+    }
+
+    /// Writes a turn. Where only messages came in between, the turn stands as decided and
+    /// goes after them: it says which messages it delivered, and those are not among them.
+    pub(super) async fn write(&mut self, mut commit: Commit) -> Result<(), Stop> {
+        let own = commit.appends.first().and_then(|append| append.events.first()).map(|event| event.id);
+        let events = commit.appends.first().map_or(0, |append| append.events.len() as u64);
+        loop {
+            match commit_patiently(&self.engine.log, &self.engine.world, commit.clone()).await {
+                Ok(committed) => {
+                    self.head = committed.versions.first().copied().unwrap_or(self.head + events);
+                    return Ok(());
+                }
+                Err(CommitError::Conflict { .. }) => {
+                    if self.refresh(own).await? {
+                        return Ok(());
+                    }
+                    if let Some(append) = commit.appends.first_mut() {
+                        append.expect = Expect::Exact(self.head);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(run_id = %self.facts.run, code = error.code(), "a turn could not be written");
+                    return Err(Stop::StoreAway);
+                }
+            }
+        }
+    }
+
+    pub(super) async fn park(&mut self, parked: Parked) -> Stop {
+        let commit = self.engine.park_commit(&self.facts, self.head, &parked);
+        match self.write(commit).await {
+            Ok(()) => Stop::Ended,
+            Err(stop) => stop,
+        }
+    }
+
+    /// The run is accepted: its first events are durable, up to this version.
+    pub(crate) fn accepted(&mut self, head: u64, turn: Turn) -> Option<Outcome> {
+        self.head = head;
+        self.after(turn)
+    }
+}
+
+fn outcome_result(outcome: &Outcome) -> StepOutcome {
+    match outcome {
+        Outcome::Completed(value) | Outcome::Continued(value) => Ok(value.clone()),
+        Outcome::Failed(failure) | Outcome::Cancelled(failure) => Err(failure.clone()),
+    }
+}
