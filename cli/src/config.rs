@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_bank::BankConfig;
 use steadfast_core::{
-    config::{Problem, environment, load_checked},
+    config::{Problem, SecretSource, environment, load_checked},
     logging::LogConfig,
 };
 use steadfast_engine::EngineConfig;
@@ -60,13 +60,23 @@ pub(crate) struct Config {
 pub(crate) struct StoreSection {
     /// Where it is: `sqlite:PATH`. The node's key, `node.key`, lies beside it.
     pub(crate) url: String,
+    /// Encrypts large values at rest (AES-256-GCM): 64 hex digits, as `openssl rand -hex 32`
+    /// makes. What was stored without a key stays readable; without one nothing is encrypted.
+    pub(crate) key: Option<SecretSource>,
+    /// Keys of earlier times: they open what they sealed, and seal nothing any more.
+    pub(crate) old_keys: Vec<SecretSource>,
     /// How the store on SQLite works.
     pub(crate) sqlite: StoreConfig,
 }
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { url: "sqlite:data/steadfast.db".into(), sqlite: StoreConfig::default() }
+        Self {
+            url: "sqlite:data/steadfast.db".into(),
+            key: None,
+            old_keys: Vec::new(),
+            sqlite: StoreConfig::default(),
+        }
     }
 }
 

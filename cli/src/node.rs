@@ -3,20 +3,22 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use futures::future::BoxFuture;
 use steadfast_bank::{Bank, BankConfig};
 use steadfast_core::{
-    Failure, NodeId, World,
-    config::environment,
+    NodeId, World,
+    canonical::Hash,
+    config::{SecretSource, environment},
     observe::{Observer, silent},
+    secret::{Keyring, Secret},
 };
-use steadfast_engine::{Deliver, Engine, EngineConfig, Registry, Subscriber};
-use steadfast_log::{Identity, Log, Recorded};
-use steadfast_log_sqlite::{Options, SqliteLog, StoreConfig};
+use steadfast_engine::{Engine, EngineConfig, Registry, Subscriber};
+use steadfast_log::{Identity, Log};
+use steadfast_log_sqlite::{Options, SqliteLog};
 use steadfast_server::{Webhook, WebhookConfig};
 use tokio::task::JoinHandle;
 
 use crate::{
+    config::StoreSection,
     effects,
     store::{StoreArgs, StoreUrl, blocking},
 };
@@ -24,13 +26,12 @@ use crate::{
 /// Opens the store for reading and writing; folders on the way are made.
 pub(crate) async fn open_store(
     url: &StoreUrl,
-    config: StoreConfig,
+    section: &StoreSection,
     world: &World,
     observer: Arc<dyn Observer>,
 ) -> anyhow::Result<Arc<SqliteLog>> {
     let path = url.path().to_owned();
-    let mut options = Options::new(world.clone());
-    options.config = config;
+    let mut options = options(section, world)?;
     options.observer = observer;
     blocking(move || {
         if let Some(folder) = path.parent() {
@@ -40,6 +41,38 @@ pub(crate) async fn open_store(
         Ok(Arc::new(SqliteLog::open(path, options)?))
     })
     .await
+}
+
+/// How the store is opened, with the keys that its large values are encrypted with.
+pub(crate) fn options(section: &StoreSection, world: &World) -> anyhow::Result<Options> {
+    let mut options = Options::new(world.clone());
+    options.config = section.sqlite.clone();
+    let Some(source) = &section.key else {
+        anyhow::ensure!(
+            section.old_keys.is_empty(),
+            "store.old_keys is set without store.key: name today's key"
+        );
+        return Ok(options);
+    };
+    let (id, key) = read_key("store.key", source)?;
+    let mut ring = Keyring::new(id, &key, world.clone());
+    for source in &section.old_keys {
+        let (id, key) = read_key("store.old_keys", source)?;
+        ring.add(id, &key);
+    }
+    options.cipher = Arc::new(ring);
+    Ok(options)
+}
+
+/// A key and its id, which is a hash of it: the same key has the same id wherever it stands.
+fn read_key(name: &str, source: &SecretSource) -> anyhow::Result<(String, Secret<[u8; 32]>)> {
+    let text = source.read(&environment()).with_context(|| name.to_owned())?;
+    let mut key = [0; 32];
+    hex::decode_to_slice(text.reveal().trim(), &mut key).map_err(|_| {
+        anyhow::anyhow!("{name}: expected 64 hex digits; make them with `openssl rand -hex 32`")
+    })?;
+    let id = Hash::of_parts(&[b"key id", &key]).to_string();
+    Ok((id[..16].to_owned(), Secret::new(key)))
 }
 
 /// The bank and the task that decides for it, which ends after the bank's last clone.
@@ -66,18 +99,10 @@ pub(crate) fn add_sinks(
     for (name, config) in sinks {
         let webhook = Webhook::new(config, &environment(), identity, world.clone())
             .with_context(|| format!("sinks.{name}"))?;
-        let sink = Arc::new(Sink(webhook));
-        registry.subscriber(Subscriber::sink(format!("sink.{name}"), config.events.clone(), sink));
+        let events = config.events.clone();
+        registry.subscriber(Subscriber::sink(format!("sink.{name}"), events, Arc::new(webhook)));
     }
     Ok(())
-}
-
-struct Sink(Webhook);
-
-impl Deliver for Sink {
-    fn deliver<'a>(&'a self, event: &'a Recorded) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(self.0.deliver(event))
-    }
 }
 
 /// An engine that only reads, beside a running server or without one.

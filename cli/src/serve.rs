@@ -82,8 +82,7 @@ impl Node {
     async fn start(args: &ServeArgs, config: &Config, url: &StoreUrl, world: &World) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new());
         let observer: Arc<dyn Observer> = metrics.clone();
-        let store = config.store.sqlite.clone();
-        let log = node::open_store(url, store, world, observer.clone()).await?;
+        let log = node::open_store(url, &config.store, world, observer.clone()).await?;
         let key = NodeKey::load_or_create(&url.key_path(), world)?;
         let (bank, decider) = node::open_bank(&log, world, config.bank.clone());
         if args.demo && !log.identity().held {
@@ -182,8 +181,7 @@ pub(crate) async fn import(
 ) -> anyhow::Result<import::Report> {
     let config = config::load(&store.config)?;
     let world = World::system();
-    let sqlite = config.store.sqlite.clone();
-    let log = node::open_store(&store.url()?, sqlite, &world, silent()).await?;
+    let log = node::open_store(&store.url()?, &config.store, &world, silent()).await?;
     let (bank, decider) = node::open_bank(&log, &world, config.bank);
     let admin = Principal::system(TenantId::default());
     let bar = output::progress(1, "lines");

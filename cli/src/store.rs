@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use steadfast_core::World;
-use steadfast_log_sqlite::{Options, SqliteLog};
+use steadfast_log_sqlite::SqliteLog;
 
-use crate::config::{self, ConfigArgs};
+use crate::{
+    config::{self, ConfigArgs},
+    node,
+};
 
 /// Which store a command works on.
 #[derive(Debug, Clone, Args)]
@@ -31,7 +34,8 @@ impl StoreArgs {
     /// Opens the store for reading alone: beside a running server, or without one.
     pub(crate) async fn read_only(&self) -> anyhow::Result<SqliteLog> {
         let url = self.url()?;
-        blocking(move || Ok(SqliteLog::open_read_only(url.path(), Options::new(World::system()))?)).await
+        let options = node::options(&config::load(&self.config)?.store, &World::system())?;
+        blocking(move || Ok(SqliteLog::open_read_only(url.path(), options)?)).await
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) async fn run(args: ResumeArgs, global: &Global) -> anyhow::Result<()>
     let url = args.store.url()?;
     anyhow::ensure!(url.path().exists(), "{} does not exist: check --store", url.path().display());
     let config = crate::config::load(&args.store.config)?;
-    let log = node::open_store(&url, config.store.sqlite, &World::system(), silent()).await?;
+    let log = node::open_store(&url, &config.store, &World::system(), silent()).await?;
     let held = log.identity().held;
     log.resume().await?;
     if global.json {

@@ -7,6 +7,7 @@ mod canary;
 mod docs;
 mod faults;
 mod http;
+mod keys;
 mod kill;
 mod money;
 mod node;

@@ -12,7 +12,11 @@ use std::{
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, ready};
 use rusqlite::{Connection, OptionalExtension};
-use steadfast_core::{NodeId, World, observe::Observer, secret::Secret};
+use steadfast_core::{
+    NodeId, World,
+    observe::Observer,
+    secret::{SealError, Secret},
+};
 use steadfast_log::{
     Cipher, Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Identity, Lease, Leases, ListQuery,
     Listings, Log, Page, PayloadId, Plain, Position, ReadError, Reading, Recorded, Side, Snapshot, StreamId,
@@ -322,7 +326,11 @@ impl Log for SqliteLog {
                 .and_then(|mut find| find.query_row([&id.0.0], |row| row.get(0)).optional())
                 .map_err(unreadable)?;
             let open = |stored: Vec<u8>| cipher.decrypt(&id.0.0, &stored).map(Bytes::from);
-            stored.map(open).transpose().map_err(|error| ReadError::Corrupt(format!("payload {id}: {error}")))
+            stored.map(open).transpose().map_err(|error| match error {
+                // The right key may come back with the next start; nothing is broken.
+                SealError::UnknownKey(_) => ReadError::Unavailable(format!("payload {id}: {error}")),
+                _ => ReadError::Corrupt(format!("payload {id}: {error}")),
+            })
         })
     }
 
