@@ -162,6 +162,7 @@ impl Inner {
         }
         match self.log.commit(writer.finish()).await {
             Ok(_) => {
+                self.count_open(&facts.stream.tenant(), 1);
                 self.refresh(&facts.stream.tenant(), facts.run);
                 Ok(())
             }

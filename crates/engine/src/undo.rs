@@ -129,8 +129,11 @@ async fn end(engine: &Arc<Inner>, history: &History) -> Drove {
 }
 
 fn tell_end(engine: &Arc<Inner>, history: &History) {
-    let status = history.outcome.as_ref().map_or(Status::Failed, final_status);
-    engine.ended(&history.facts, status, outcome(history));
+    let status = match history.status() {
+        ended if ended.ended() => ended,
+        _ => history.outcome.as_ref().map_or(Status::Failed, final_status),
+    };
+    engine.ended(&history.facts, status, history.result().unwrap_or_else(|| outcome(history)));
 }
 
 fn outcome(history: &History) -> crate::StepOutcome {
