@@ -36,7 +36,10 @@ pub(crate) async fn compensate(engine: &Arc<Inner>, mut history: History) -> Dro
             Err(_) => return Drove::StoreAway,
         }
         history = match load(&*engine.log, &history.facts.stream, true).await {
-            Ok(newer) if newer.epoch != history.epoch || newer.status().ended() => {
+            Ok(newer) if newer.epoch != history.epoch => return Drove::Over,
+            Ok(newer) if newer.status().ended() => {
+                // Killed meanwhile, or our own last write whose answer was lost.
+                tell_end(engine, &newer);
                 return Drove::Over;
             }
             Ok(newer) => newer,
