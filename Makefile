@@ -35,10 +35,10 @@ lint: tools
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 test: lint ## everything that must hold: format, lints, tests, documentation, six rounds of kill -9
+	$(CARGO) test --workspace --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	  then $(CARGO) nextest run --workspace --locked; \
 	  else $(CARGO) test --workspace --locked --lib --bins --tests; fi
-	$(CARGO) test --workspace --locked --doc
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
 	  else echo "cargo-deny is not installed: licences and advisories are not checked (see make deny)"; fi
 
