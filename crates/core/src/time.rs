@@ -1,6 +1,16 @@
 //! Time comes in from outside: a [`Clock`] is handed to whoever needs one.
 
-use std::{fmt, future::Future, pin::Pin, str::FromStr, sync::Mutex, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    str::FromStr,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -131,23 +141,26 @@ impl Clock for SystemClock {
     }
 }
 
-/// A wall clock that moves with tokio's time, and so stands still with a paused runtime.
+/// A wall clock that moves with tokio's time, and so stands still with a paused runtime,
+/// but for a microsecond at each look: no two looks agree, as with a real one.
 #[derive(Debug)]
 pub struct PausedClock {
     base: Time,
+    looks: AtomicU64,
     inner: SystemClock,
 }
 
 impl PausedClock {
     /// Stands at `base` now.
     pub fn at(base: Time) -> Self {
-        Self { base, inner: SystemClock::new() }
+        Self { base, looks: AtomicU64::new(0), inner: SystemClock::new() }
     }
 }
 
 impl Clock for PausedClock {
     fn now(&self) -> Time {
-        self.base.after(self.inner.elapsed())
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        self.base.after(self.inner.elapsed() + Duration::from_micros(looks))
     }
     fn elapsed(&self) -> Duration {
         self.inner.elapsed()

@@ -188,12 +188,12 @@ impl Inner {
     /// `run.started` and the first turn, or the news that the code cannot take one.
     fn first_commit(&self, facts: &Facts, live: &mut Live) -> (Commit, Option<Turn>) {
         let now = facts.started_at;
-        let mut writer = self.writer(facts);
+        let mut writer = self.writer_at(facts, now);
         writer.record(kind::STARTED, &facts.started);
         let mut commit = writer.finish();
         let (turn, status) = match live.decide(now, Vec::new()) {
             Ok(turn) => {
-                merge(&mut commit, live.turn_commit(&turn));
+                merge(&mut commit, live.turn_commit(&turn, now));
                 let status = match &turn.outcome {
                     Some(Outcome::Continued(_)) | None => live.listed(),
                     Some(_) if live.undoes() => Status::Compensating,

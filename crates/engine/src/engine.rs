@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use steadfast_core::{Failure, NodeId, RunId, TenantId, World, observe::Observer, secret::Secret};
+use steadfast_core::{Failure, NodeId, RunId, TenantId, Time, World, observe::Observer, secret::Secret};
 use steadfast_log::{Commit, Log, StreamId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -215,8 +215,15 @@ impl Inner {
     }
 
     pub(crate) fn writer<'a>(&'a self, facts: &'a Facts) -> Writer<'a> {
+        self.writer_at(facts, self.world.now())
+    }
+
+    /// Events of a given time. That of a turn is the time its code saw: on a replay it is
+    /// all that is left of it.
+    pub(crate) fn writer_at<'a>(&'a self, facts: &'a Facts, now: Time) -> Writer<'a> {
         Writer {
             world: &self.world,
+            now,
             stream: &facts.stream,
             correlation: facts.correlation,
             inline_bytes: self.config.inline_bytes,

@@ -184,6 +184,8 @@ impl Visit for History {
 /// Builds the commits of one run.
 pub(crate) struct Writer<'a> {
     pub(crate) world: &'a World,
+    /// The time of its events.
+    pub(crate) now: Time,
     pub(crate) stream: &'a StreamId,
     pub(crate) correlation: Option<CorrelationId>,
     pub(crate) inline_bytes: usize,
@@ -195,7 +197,8 @@ impl Writer<'_> {
     /// Adds an event to the run's own append, whose condition the caller sets with
     /// [`Writer::expect`].
     pub(crate) fn event<T: Serialize>(&mut self, kind: &'static str, record: &T) -> steadfast_core::EventId {
-        let event = NewEvent::new(self.world, kind, SCHEMA, body(record)).correlated(self.correlation);
+        let mut event = NewEvent::new(self.world, kind, SCHEMA, body(record)).correlated(self.correlation);
+        event.time = self.now;
         let id = event.id;
         let own = self.commit.appends.iter_mut().find(|append| append.stream == *self.stream);
         match own {
@@ -260,7 +263,7 @@ impl Writer<'_> {
     }
 
     pub(crate) fn status(&mut self, status: crate::Status) {
-        let change = ListingChange::Status(self.stream.clone(), status.as_str().into(), self.world.now());
+        let change = ListingChange::Status(self.stream.clone(), status.as_str().into(), self.now);
         self.commit.listings.push(change);
     }
 }

@@ -47,7 +47,7 @@ impl Live {
             Ok(turn) => turn,
             Err(parked) => return Err(self.park(parked).await),
         };
-        let commit = self.turn_commit(&turn);
+        let commit = self.turn_commit(&turn, now);
         self.write(commit).await?;
         Ok(self.after(turn))
     }
@@ -92,13 +92,13 @@ impl Live {
     }
 
     /// The commit that makes a turn durable, with all that must change with it.
-    pub(crate) fn turn_commit(&mut self, turn: &Turn) -> Commit {
+    pub(crate) fn turn_commit(&mut self, turn: &Turn, now: Time) -> Commit {
         let engine = self.engine.clone();
         self.undoes |= turn.asked.iter().any(|ask| ask.undo.is_some());
         self.on_log.extend(turn.asked.iter().filter(|ask| ask.on_log()).map(|ask| ask.step.clone()));
         let status = self.status_after(turn);
         let due = self.due_after(turn, status);
-        let mut writer = engine.writer(&self.facts);
+        let mut writer = engine.writer_at(&self.facts, now);
         writer.record(kind::TURN, turn);
         writer.expect(Expect::Exact(self.head));
         if status.ended() {
