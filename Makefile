@@ -39,8 +39,8 @@ test: lint ## everything that must hold: format, lints, tests, documentation, si
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	  then $(CARGO) nextest run --workspace --locked; \
 	  else $(CARGO) test --workspace --locked --lib --bins --tests; fi
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
-	  else echo "cargo-deny is not installed: licences and advisories are not checked (see make deny)"; fi
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --all-features check licenses bans sources; \
+	  else echo "cargo-deny is not installed: licences are not checked (see make deny)"; fi
 
 deny: ## licences and advisories of all dependencies; needs cargo install cargo-deny --locked
 	$(CARGO) deny --all-features check licenses bans sources advisories
