@@ -66,7 +66,7 @@ impl Engine {
                 refuse_ended(history)?;
                 let mut writer = engine.writer(&history.facts);
                 writer.record(kind::MESSAGE, &message);
-                writer.wake(engine.world.now(), engine.node);
+                writer.wake(engine.world.now(), history.owner);
                 Ok(Some(writer.finish()))
             })
             .await?;
@@ -125,6 +125,9 @@ impl Engine {
                 let history = load(&*engine.log, &run_stream(tenant, run), false).await;
                 let history = history.map_err(|error| error.failure())?;
                 let undo = if kind == LetterKind::Undo { letter.step } else { None };
+                if undo.is_some() && letter.generation != history.generation {
+                    return Err(undo_is_gone());
+                }
                 engine.replay_run(&history, by, undo, Some(&stream)).await
             }
             (_, None) => Err(Failure::internal("dead_letter.unreadable", "the dead letter names no run")),
@@ -143,6 +146,9 @@ impl Inner {
     ) -> Result<(), Failure> {
         if !history.status().ended() {
             return Err(Failure::refused("run.not_ended", "the run is going on; there is nothing to replay"));
+        }
+        if undo.is_some() && history.status() == Status::Completed {
+            return Err(undo_is_gone());
         }
         let facts = &history.facts;
         let again = undo.is_none() && history.undone.values().any(Option::is_none);
@@ -203,6 +209,11 @@ impl Inner {
             }
         }
     }
+}
+
+fn undo_is_gone() -> Failure {
+    let message = "the run was replayed since and has a newer generation or has completed: undo this step by hand, with the input and the key of the letter";
+    Failure::refused("dead_letter.cannot_replay", message)
 }
 
 fn refuse_ended(history: &History) -> Result<(), Failure> {

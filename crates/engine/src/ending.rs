@@ -88,12 +88,8 @@ impl Inner {
 
     /// A message to a run, and the wake-up that makes sure it is looked at.
     pub(crate) fn to_run(&self, stream: &StreamId, message: &Message) -> (Append, WakeUpChange) {
-        let wake_up = WakeUp {
-            stream: stream.clone(),
-            name: WAKE.into(),
-            due: self.world.now(),
-            owner: Some(self.node),
-        };
+        let wake_up =
+            WakeUp { stream: stream.clone(), name: WAKE.into(), due: self.world.now(), owner: None };
         (message_append(&self.world, stream, message), WakeUpChange::Set(wake_up))
     }
 

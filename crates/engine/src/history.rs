@@ -308,7 +308,9 @@ impl History {
                 let step = match delivery {
                     Delivery::Result { step, .. } | Delivery::Timer(step) => Some(step),
                     Delivery::Message(version) => match self.messages.get(version).map(|m| &m.what) {
-                        Some(Sent::Result { step, .. }) => Some(step),
+                        Some(Sent::Result { step, generation, .. }) if *generation == self.generation => {
+                            Some(step)
+                        }
                         _ => None,
                     },
                     Delivery::Deadline => None,

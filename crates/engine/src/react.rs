@@ -153,7 +153,12 @@ impl Engine {
 
     async fn handle(&self, subscriber: &Subscriber, event: &Recorded) -> Result<(), Failure> {
         match &subscriber.does {
-            Does::Sink(deliver) => deliver.deliver(event).await,
+            Does::Sink(deliver) => {
+                let caught = std::panic::AssertUnwindSafe(deliver.deliver(event)).catch_unwind().await;
+                caught.unwrap_or_else(|_| {
+                    Err(Failure::internal("sink.panicked", format!("sink {} panicked", subscriber.name)))
+                })
+            }
             Does::Trigger(decide) => {
                 let decide = std::panic::AssertUnwindSafe(async { decide(event) }).catch_unwind().await;
                 let decided = decide.unwrap_or_else(|_| {

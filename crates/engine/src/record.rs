@@ -249,6 +249,13 @@ pub struct Message {
     pub what: Sent,
 }
 
+impl Message {
+    /// Is it the result of this step?
+    pub(crate) fn is_result_of(&self, of: u32, wanted: &StepId) -> bool {
+        matches!(&self.what, Sent::Result { generation, step, .. } if *generation == of && step == wanted)
+    }
+}
+
 /// The kinds of messages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -167,6 +167,13 @@ impl Inner {
                     drop(permit);
                     drove
                 }
+                Prepared::Undo(history) => {
+                    drop(pace);
+                    let permit = self.slots.take(history.facts.started.priority).await;
+                    let drove = compensate(&self, *history).await;
+                    drop(permit);
+                    drove
+                }
                 Prepared::Done(drove) => drove,
             },
             Err(error) if error.poisoned() => {
@@ -189,7 +196,7 @@ impl Inner {
         }
         if status == Status::Compensating {
             return match self.claim(&mut history).await {
-                Ok(()) => Prepared::Done(compensate(self, history).await),
+                Ok(()) => Prepared::Undo(Box::new(history)),
                 Err(drove) => Prepared::Done(drove),
             };
         }
@@ -361,6 +368,7 @@ fn first_stream() -> StreamId {
 
 enum Prepared {
     Live(Box<Live>),
+    Undo(Box<History>),
     Done(Drove),
 }
 

@@ -93,11 +93,7 @@ async fn resolve_all(log: &dyn Log, history: &mut History) -> Result<(), LoadErr
     wanted.dedup();
     let mut found = std::collections::HashMap::new();
     for id in wanted {
-        let bytes =
-            log.payload(id).await?.ok_or_else(|| LoadError::Broken(format!("payload {id} is gone")))?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| LoadError::Broken(format!("payload {id} is not text")))?;
-        found.insert(id, Data::parse(text).map_err(|failure| LoadError::Broken(failure.message))?);
+        found.insert(id, payload(log, id).await?);
     }
     if found.is_empty() {
         return Ok(());
@@ -110,6 +106,27 @@ async fn resolve_all(log: &dyn Log, history: &mut History) -> Result<(), LoadErr
         }
     });
     Ok(())
+}
+
+/// Loads the values of one message that are stored beside the log.
+pub(crate) async fn load_values(log: &dyn Log, message: &mut Message) -> Result<(), LoadError> {
+    let mut stored = None;
+    message.visit(&mut |data| {
+        if let Data::Stored(id, _) = data {
+            stored = Some(*id);
+        }
+    });
+    let Some(id) = stored else { return Ok(()) };
+    let value = payload(log, id).await?;
+    message.visit(&mut |data| *data = value.clone());
+    Ok(())
+}
+
+async fn payload(log: &dyn Log, id: PayloadId) -> Result<Data, LoadError> {
+    let bytes = log.payload(id).await?.ok_or_else(|| LoadError::Broken(format!("payload {id} is gone")))?;
+    let text =
+        std::str::from_utf8(&bytes).map_err(|_| LoadError::Broken(format!("payload {id} is not text")))?;
+    Data::parse(text).map_err(|failure| LoadError::Broken(failure.message))
 }
 
 /// Every value inside a record, so that large ones can be stored apart and loaded again.

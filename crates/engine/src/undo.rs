@@ -19,20 +19,28 @@ use crate::{
 
 /// Undoes what is left to undo, then ends the run. Stops when another owner shows up.
 pub(crate) async fn compensate(engine: &Arc<Inner>, mut history: History) -> Drove {
+    let mut performed: Option<Undone> = None;
     loop {
         let left = history.to_undo();
         let Some(intent) = left.first() else {
             return end(engine, &history).await;
         };
-        wait_out(engine, &history, intent).await;
-        let undone = undo(engine, &history, intent).await;
+        // Where only the write met a conflict, the undo is not performed a second time.
+        let undone = match performed.take().filter(|undone| undone.step == intent.ask.step) {
+            Some(undone) => undone,
+            None => {
+                wait_out(engine, &history, intent).await;
+                undo(engine, &history, intent).await
+            }
+        };
         let last = left.len() == 1;
         match write(engine, &history, &undone, intent, last).await {
             Ok(()) if last => {
                 tell_end(engine, &history);
                 return Drove::Over;
             }
-            Ok(()) | Err(CommitError::Conflict { .. }) => {}
+            Ok(()) => {}
+            Err(CommitError::Conflict { .. }) => performed = Some(undone),
             Err(_) => return Drove::StoreAway,
         }
         history = match load(&*engine.log, &history.facts.stream, true).await {

@@ -22,7 +22,7 @@ use crate::{
     history::{Facts, History},
     machine::Machine,
     record::{Ask, Claimed, Delivery, Message, Outcome, Status, kind},
-    store::{Writer, commit_patiently, message_append},
+    store::{Writer, commit_patiently, load_values, message_append},
 };
 
 /// What is told to the driver of a run.
@@ -52,6 +52,8 @@ enum Stop {
     Lost,
     Ended,
     StoreAway,
+    /// The turn does not fit into a commit.
+    TooLarge(String),
 }
 
 /// What a finished piece of work was.
@@ -82,7 +84,8 @@ pub(crate) struct Live {
     deadline: Option<Time>,
     /// The status in the list and the due time of the wake-up, as last written.
     listed: Status,
-    due: Time,
+    /// `None`: somebody else may have set it.
+    due: Option<Time>,
     first: bool,
 }
 
@@ -108,7 +111,7 @@ impl Live {
             on_log: Vec::new(),
             deadline,
             listed: Status::Running,
-            due: now,
+            due: Some(now),
             first: true,
         }
     }
@@ -116,6 +119,7 @@ impl Live {
     /// A run taken up from its record: its machine has repeated all its turns.
     pub(crate) fn resume(engine: Arc<Inner>, history: &History, machine: Machine) -> Self {
         let mut live = Self::new(engine, history.facts.clone(), machine, Time::NEVER);
+        live.due = None;
         live.generation = history.generation;
         live.epoch = history.epoch;
         live.head = history.head;
@@ -126,7 +130,10 @@ impl Live {
         live.on_log = history.on_log();
         live.first = history.turns.is_empty();
         live.listed = Status::Parked; // Unknown: the next turn writes it.
-        if history.turns.iter().any(|(_, turn)| turn.delivered.contains(&Delivery::Deadline)) {
+        // A run that was replayed has had its time; it is not given up a second time.
+        if history.rewound
+            || history.turns.iter().any(|(_, turn)| turn.delivered.contains(&Delivery::Deadline))
+        {
             live.deadline = None;
         }
         let asks: Vec<Ask> = history.outstanding().into_iter().map(|intent| intent.ask).collect();
@@ -152,15 +159,18 @@ impl Live {
                     return Drove::Over;
                 }
                 Err(Stop::Ended | Stop::Lost) => return Drove::Over,
-                Err(Stop::StoreAway) => return Drove::StoreAway,
+                Err(Stop::StoreAway | Stop::TooLarge(_)) => return Drove::StoreAway,
             }
             match self.wait(&mut inbox).await {
                 Ok(true) => {}
-                Ok(false) => {
-                    if self.engine.evict(self.facts.run, &mut inbox) {
-                        return Drove::Evicted(self.due);
+                Ok(false) => match self.rest().await {
+                    Ok(Some(due)) if self.engine.evict(self.facts.run, &mut inbox) => {
+                        return Drove::Evicted(due);
                     }
-                }
+                    Ok(_) => {}
+                    Err(Stop::Ended | Stop::Lost) => return Drove::Over,
+                    Err(_) => return Drove::StoreAway,
+                },
                 Err(Stop::StoreAway) => return Drove::StoreAway,
                 Err(_) => return Drove::Over,
             }
@@ -217,6 +227,13 @@ impl Live {
     async fn finish(&mut self, done: Done) -> Result<(), Stop> {
         match done {
             Done::Step(step, Performed::Result { outcome, failed_attempts }) => {
+                if outcome.is_err() {
+                    // An attempt that was given up may have recorded its result all the same.
+                    self.refresh(None).await?;
+                    if self.pending.iter().any(|(_, message)| message.is_result_of(self.generation, &step)) {
+                        return Ok(());
+                    }
+                }
                 self.ready.push_back(Delivery::Result { step, outcome, failed_attempts });
                 Ok(())
             }
@@ -241,6 +258,7 @@ impl Live {
         match input {
             Input::Message(version, message) if version == self.head + 1 => {
                 self.head = version;
+                self.due = None;
                 if self.seen.insert(message.id) {
                     self.pending.push_back((version, message));
                 }
@@ -266,19 +284,22 @@ impl Live {
                     found = true;
                     continue;
                 }
-                self.read_one(recorded)?;
+                self.read_one(recorded).await?;
             }
             self.head = head;
         }
     }
 
-    fn read_one(&mut self, recorded: &Recorded) -> Result<(), Stop> {
+    async fn read_one(&mut self, recorded: &Recorded) -> Result<(), Stop> {
+        self.due = None;
         let body = &recorded.event.body;
         match recorded.event.kind.as_ref() {
             kind::MESSAGE => {
-                if let Ok(message) = serde_json::from_slice::<Message>(body)
+                if let Ok(mut message) = serde_json::from_slice::<Message>(body)
                     && self.seen.insert(message.id)
                 {
+                    let loaded = load_values(&*self.engine.log, &mut message).await;
+                    loaded.map_err(|_| Stop::StoreAway)?;
                     self.pending.push_back((recorded.version, message));
                 }
                 Ok(())
@@ -288,6 +309,7 @@ impl Live {
                     serde_json::from_slice::<Claimed>(body).is_ok_and(|claimed| claimed.epoch > self.epoch);
                 if newer { Err(Stop::Lost) } else { Ok(()) }
             }
+            kind::NOTED => Ok(()),
             kind::ENDED => Err(Stop::Ended),
             // Anything else is a turn or an end that is not ours: the run has another owner.
             _ => Err(Stop::Lost),

@@ -1,8 +1,8 @@
 //! One turn: what is delivered, the commit that makes it durable, and what follows.
 
 use futures::{FutureExt, stream::FuturesUnordered};
-use steadfast_core::{Coded, Time, defaults};
-use steadfast_log::{Commit, CommitError, Expect};
+use steadfast_core::{Coded, Failure, Time, defaults};
+use steadfast_log::{Commit, CommitError, Expect, WakeUpChange};
 
 use super::{Done, Live, Stop};
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
     record::{Ask, Delivery, Message, Outcome, Parked, Sent, Status, Turn, What, kind},
     store::commit_patiently,
 };
+
+/// Children whose cancel is part of the commit that ends their parent.
+const CANCELLED_WITH: usize = 12;
 
 impl Live {
     /// What this turn delivers, in the order that will be recorded.
@@ -48,8 +51,47 @@ impl Live {
             Err(parked) => return Err(self.park(parked).await),
         };
         let commit = self.turn_commit(&turn, now);
+        match self.write(commit).await {
+            Ok(()) => Ok(self.after(turn)),
+            Err(Stop::TooLarge(why)) => self.fail_turn(&turn, now, why).await,
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// A turn that no commit can hold ends the run; what it asked for never happens.
+    async fn fail_turn(&mut self, turn: &Turn, now: Time, why: String) -> Result<Option<Outcome>, Stop> {
+        let message =
+            format!("a turn does not fit into one commit: {why}; return less, or join fewer at once");
+        let failure = Failure::internal("run.turn_too_large", message);
+        let outcome = Some(Outcome::Failed(failure));
+        let failed = Turn { turn: turn.turn, epoch: turn.epoch, outcome, ..Turn::default() };
+        let commit = self.turn_commit(&failed, now);
         self.write(commit).await?;
-        Ok(self.after(turn))
+        Ok(self.after(failed))
+    }
+
+    /// Before the run leaves memory its wake-up must be the true one: messages set it to
+    /// the time they came, and it would be taken up again and again. `None`: look again.
+    pub(super) async fn rest(&mut self) -> Result<Option<Time>, Stop> {
+        let due = self.next_due(&Turn::default());
+        if self.due == Some(due) {
+            return Ok(Some(due));
+        }
+        let engine = self.engine.clone();
+        let mut writer = engine.writer(&self.facts);
+        writer.event(kind::NOTED, &serde_json::json!({}));
+        writer.expect(Expect::Exact(self.head));
+        writer.wake(due, engine.node);
+        let commit = writer.finish();
+        match commit_patiently(&engine.log, &engine.world, commit).await {
+            Ok(_) => {
+                self.head += 1;
+                self.due = Some(due);
+                Ok(Some(due))
+            }
+            Err(CommitError::Conflict { .. }) => self.refresh(None).await.map(|_| None),
+            Err(_) => Err(Stop::StoreAway),
+        }
     }
 
     /// Lets the machine take the turn. Also used for the first turn, before acceptance.
@@ -83,7 +125,9 @@ impl Live {
                     return Delivered::Nothing;
                 };
                 let message = self.pending.remove(place).map(|(_, message)| message);
-                if let Some(Message { what: Sent::Result { step, .. }, .. }) = &message {
+                if let Some(Message { what: Sent::Result { step, generation, .. }, .. }) = &message
+                    && *generation == self.generation
+                {
                     self.children.remove(step);
                 }
                 message.map_or(Delivered::Nothing, |message| message_delivers(&message, self.generation))
@@ -109,21 +153,23 @@ impl Live {
             };
             engine.end(&mut writer, &self.facts, self.generation, status, &outcome);
             engine.settle_effects(&mut writer, &self.facts, self.generation, status, &self.on_log);
-            for child in self.children.values().take(20) {
-                let (append, wake_up) = engine.cancel_child(&self.facts, *child);
-                writer.commit.appends.push(append);
-                writer.commit.wake_ups.push(wake_up);
-            }
         } else {
             if status != self.listed {
                 writer.status(status);
             }
-            if due != self.due {
+            if Some(due) != self.due {
                 writer.wake(due, engine.node);
             }
         }
+        if turn.outcome.is_some() {
+            for child in self.children.values().take(CANCELLED_WITH) {
+                let (append, wake_up) = engine.cancel_child(&self.facts, *child);
+                writer.commit.appends.push(append);
+                writer.commit.wake_ups.push(wake_up);
+            }
+        }
         self.listed = status;
-        self.due = due;
+        self.due = Some(due);
         writer.commit
     }
 
@@ -147,7 +193,17 @@ impl Live {
     pub(super) fn due_after(&self, turn: &Turn, status: Status) -> Time {
         if status != Status::Waiting {
             let now = self.engine.world.now();
-            return if self.due <= now { self.due } else { now };
+            return self.due.filter(|due| *due <= now).unwrap_or(now);
+        }
+        self.next_due(turn)
+    }
+
+    /// What a waiting run is to be looked at for.
+    fn next_due(&self, turn: &Turn) -> Time {
+        // A child that is not started yet, and what is here already, must not wait.
+        let starts = turn.asked.iter().any(|ask| matches!(ask.what, What::Child { .. }));
+        if starts || !self.pending.is_empty() || !self.ready.is_empty() {
+            return self.engine.world.now();
         }
         let asked = turn.asked.iter().filter_map(|ask| match ask.what {
             What::Timer(due) => Some(due),
@@ -171,22 +227,43 @@ impl Live {
                 None
             }
             Some(Outcome::Continued(input)) => {
+                self.tell_children();
                 self.continue_as_new(input);
                 None
             }
             Some(outcome) => {
-                for child in self.children.values().skip(20) {
-                    self.engine.cancel_later(&self.facts, *child);
-                }
-                for child in self.children.values().take(20) {
-                    self.engine.refresh(&self.facts.stream.tenant(), *child);
-                }
+                self.tell_children();
                 if !self.undoes || matches!(outcome, Outcome::Completed(_)) {
                     self.engine.ended(&self.facts, final_status(&outcome), outcome_result(&outcome));
                 }
                 Some(outcome)
             }
         }
+    }
+
+    fn tell_children(&self) {
+        for child in self.children.values().skip(CANCELLED_WITH) {
+            self.engine.cancel_later(&self.facts, *child);
+        }
+        for child in self.children.values().take(CANCELLED_WITH) {
+            self.engine.refresh(&self.facts.stream.tenant(), *child);
+        }
+    }
+
+    /// A message came in while this turn was on its way: its wake-up must stand.
+    fn keep_awake(&mut self, commit: &mut Commit) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let now = self.engine.world.now();
+        for change in &mut commit.wake_ups {
+            if let WakeUpChange::Set(wake_up) = change
+                && wake_up.stream == self.facts.stream
+            {
+                wake_up.due = wake_up.due.min(now);
+            }
+        }
+        self.due = None;
     }
 
     pub(super) fn continue_as_new(&mut self, input: Data) {
@@ -263,9 +340,13 @@ impl Live {
                     if self.refresh(own).await? {
                         return Ok(());
                     }
+                    self.keep_awake(&mut commit);
                     if let Some(append) = commit.appends.first_mut() {
                         append.expect = Expect::Exact(self.head);
                     }
+                }
+                Err(error @ (CommitError::TooLarge { .. } | CommitError::Invalid(_))) => {
+                    return Err(Stop::TooLarge(error.to_string()));
                 }
                 Err(error) => {
                     tracing::error!(run_id = %self.facts.run, code = error.code(), "a turn could not be written");

@@ -150,3 +150,83 @@ async fn a_run_past_its_deadline_is_given_up() {
         house.world.now().seconds()
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn g7_a_child_that_was_not_started_before_a_crash_is_started_after_it() {
+    for commits in 2..6 {
+        for last_happens in [false, true] {
+            let house = House::new();
+            let mut registry = house.registry();
+            registry.workflow("child", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+                ctx.step("note", &NOTE, &"child".to_owned()).await
+            });
+            registry.workflow("parent", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+                ctx.child::<_, u64>("child", "child", &()).await
+            });
+            let doomed = house.node(house.mortal(commits, last_happens), registry.clone());
+            let run = accept(&doomed, "parent", &()).await.run;
+            doomed.world().clock().sleep(Duration::from_secs(60)).await;
+            let engine = house.engine(registry);
+            let status = finish(&engine, run).await.status;
+            assert_eq!(status, Status::Completed, "crash at commit {commits}");
+            house.audit().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_signal_reaches_a_run_that_is_in_memory() {
+    let house = House::new();
+    let mut registry = house.registry();
+    registry.workflow("wait", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        Ok(ctx.signal::<String>("go", "go").await?.len())
+    });
+    let engine = house.engine(registry);
+    let run = accept(&engine, "wait", &()).await.run;
+    let large = Data::of(&"x".repeat(50_000)).expect("json");
+    engine.signal(&tenant(), run, None, "ana", "go", large).await.expect("sent");
+    assert_eq!(finish(&engine, run).await.outcome.expect("a result").read::<usize>(), Ok(50_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waits_again_after_a_signal_rests() {
+    let house = House::new();
+    let mut registry = house.registry();
+    registry.workflow("wait", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.signal::<u64>("one", "go").await?;
+        ctx.signal::<u64>("two", "go").await
+    });
+    let engine = house.engine(registry);
+    let run = accept(&engine, "wait", &()).await.run;
+    reach(&engine, run, Status::Waiting).await;
+    engine.signal(&tenant(), run, None, "ana", "go", value(1)).await.expect("sent");
+    house.world.clock().sleep(Duration::from_secs(600)).await;
+    let rested = view(&engine, run).await.events;
+    house.world.clock().sleep(Duration::from_secs(6_000)).await;
+    assert_eq!(view(&engine, run).await.events, rested, "nothing is written while nothing happens");
+    let due = house.log.derived().wake_ups.values().map(|wake_up| wake_up.due).collect::<Vec<_>>();
+    assert_eq!(due, [steadfast_core::Time::NEVER], "nobody is to look before a signal comes");
+    engine.signal(&tenant(), run, None, "ana", "go", value(2)).await.expect("sent");
+    assert_eq!(finish(&engine, run).await.status, Status::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_saga_cancels_its_children_too() {
+    let house = House::new();
+    let mut registry = house.registry();
+    registry.workflow("child", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.signal::<u64>("never", "never").await
+    });
+    registry.workflow("parent", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.step("do", &NOTE, &"a".to_owned()).undo(&UNDO_NOTE, &"a".to_owned()).await?;
+        ctx.child::<_, u64>("child", "child", &()).await
+    });
+    let engine = house.engine(registry);
+    let run = accept(&engine, "parent", &()).await.run;
+    house.world.clock().sleep(Duration::from_secs(5)).await;
+    engine.cancel(&tenant(), run, None, "ana", "enough").await.expect("sent");
+    finish(&engine, run).await;
+    house.world.clock().sleep(Duration::from_secs(5)).await;
+    let open = house.log.derived().listings.into_values().filter(|row| row.status == "waiting").count();
+    assert_eq!(open, 0, "no child is left behind");
+}

@@ -228,3 +228,25 @@ async fn g8_a_wait_for_something_that_is_no_step_parks_the_run() {
     let run = accept(&engine, "foreign", &()).await.run;
     assert_eq!(reach(&engine, run, Status::Parked).await.parked.expect("why").code, "workflow.foreign_await");
 }
+
+#[tokio::test(start_paused = true)]
+async fn g8_another_timeout_is_no_divergence() {
+    let house = House::new();
+    let with = |seconds: u64| {
+        let mut registry = fragile(&house, &Arc::new(AtomicBool::new(true)));
+        let quick: Action<(), ()> = Action::new("test.quick");
+        let options = ActionOptions::once(Duration::from_secs(seconds));
+        registry.action(&quick, options, |_, ()| async { Ok(()) });
+        registry.workflow("flow", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+            ctx.step("quick", &Action::<(), ()>::new("test.quick"), &()).await?;
+            ctx.signal::<u64>("go", "go").await
+        });
+        registry
+    };
+    let first = house.engine(with(3));
+    let run = accept(&first, "flow", &()).await.run;
+    reach(&first, run, Status::Waiting).await;
+    first.stop(Duration::from_secs(1)).await;
+    let second = house.engine(with(30));
+    assert!(second.check(|_| {}).await.expect("checked").passed());
+}
