@@ -164,10 +164,14 @@ fn greet(args: &ServeArgs, listen: SocketAddr, url: &StoreUrl) {
     let place = if listen.port() == 7400 { String::new() } else { format!(" --url http://{listen}") };
     output::line("");
     output::line("Try, in another terminal:");
+    // Elsewhere than at its usual place the key that commands act with must be found first.
+    let usual = url.path() == Path::new("data/steadfast.db");
+    let store =
+        if usual { String::new() } else { format!("STEADFAST_STORE__URL=sqlite:{} ", url.path().display()) };
     for try_this in
         ["bank accounts --as ana", "bank transfer luis 1750.50 --as ana", "bank buy cafe-chiapas --as marta"]
     {
-        output::line(format!("  {program} {try_this}{place}"));
+        output::line(format!("  {store}{program} {try_this}{place}"));
     }
     output::line("");
     output::line("Stop it with Ctrl-C. Or kill it: nothing is lost.");

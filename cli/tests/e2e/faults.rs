@@ -118,8 +118,25 @@ async fn a_backup_of_a_running_store_restores_held_and_goes_on_when_resumed() {
     let serve = ["serve", "--bench", "--listen", "127.0.0.1:0", "--store", "sqlite:data/again.db"];
     let held = crate::node::Node::start(place.command(&serve));
     let client = Client::new(&held.url);
+    let held_token = place.token("ana", "user");
     let ready = send(client.raw(Method::GET, "/readyz")).await.expect("an answer");
     assert_eq!(ready.status, 503, "held: {ready:?}");
+    for path in ["/bank/transfers", "/bank/purchases", "/runs"] {
+        let body = match path {
+            "/bank/transfers" => {
+                serde_json::json!({ "to": "luis", "amount": { "minor": 100, "currency": "MXN" } })
+            }
+            "/bank/purchases" => serde_json::json!({ "product": "cafe-chiapas" }),
+            _ => serde_json::json!({ "workflow": "bench.steps", "input": { "steps": 1, "millis": 0 } }),
+        };
+        let request = client
+            .raw(reqwest::Method::POST, &format!("/api/v1{path}"))
+            .bearer_auth(&held_token)
+            .header("Idempotency-Key", "held")
+            .json(&body);
+        let refused = send(request).await.expect("an answer");
+        assert_eq!((refused.status, refused.text("code")), (503, "store.held"), "{path}");
+    }
     held.stop();
     place.ok(&["resume", "--store", "sqlite:data/again.db"]);
     let node = crate::node::Node::start(place.command(&serve));

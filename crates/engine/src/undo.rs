@@ -26,12 +26,12 @@ pub(crate) async fn compensate(engine: &Arc<Inner>, mut history: History) -> Dro
             return end(engine, &history).await;
         };
         // Where only the write met a conflict, the undo is not performed a second time.
-        let undone = match performed.take().filter(|undone| undone.step == intent.ask.step) {
-            Some(undone) => undone,
-            None => {
-                wait_out(engine, &history, intent).await;
-                undo(engine, &history, intent).await
-            }
+        let known = performed.take().filter(|undone| undone.step == intent.ask.step);
+        let undone = if let Some(undone) = known {
+            undone
+        } else {
+            wait_out(engine, &history, intent).await;
+            undo(engine, &history, intent).await
         };
         let last = left.len() == 1;
         match write(engine, &history, &undone, intent, last).await {

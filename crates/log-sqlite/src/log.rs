@@ -181,6 +181,9 @@ impl SqliteLog {
     }
 
     fn prepare(&self, commit: Commit) -> Result<Box<Prepared>, CommitError> {
+        if self.identity().held {
+            return Err(CommitError::Held);
+        }
         commit.check()?;
         let side = Side::of(&commit).encode();
         let payloads = commit.payloads.iter().filter_map(|payload| {

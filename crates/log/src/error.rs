@@ -41,6 +41,9 @@ pub enum CommitError {
     /// The write may or may not have happened: ask again by claim or event id.
     #[error("the store lost track of the write: {0}")]
     Unknown(String),
+    /// The store was restored and waits to be resumed.
+    #[error("the store was restored and is held; check it, then run `steadfast resume`")]
+    Held,
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
@@ -56,6 +59,7 @@ impl Coded for CommitError {
             Self::NoPayload(_) => "commit.no_payload",
             Self::Unavailable(_) => "store.unavailable",
             Self::Unknown(_) => "store.unknown_outcome",
+            Self::Held => "store.held",
             Self::Closed => "store.closed",
         }
     }
@@ -66,11 +70,12 @@ impl Coded for CommitError {
             | Self::NoPayload(_)
             | Self::Unavailable(_)
             | Self::Unknown(_)
+            | Self::Held
             | Self::Closed => Fault::Us,
         }
     }
     fn retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Unknown(_) | Self::Closed)
+        matches!(self, Self::Unavailable(_) | Self::Unknown(_) | Self::Held | Self::Closed)
     }
     fn nothing_happened(&self) -> bool {
         !matches!(self, Self::Unknown(_))

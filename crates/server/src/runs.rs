@@ -113,6 +113,9 @@ pub(crate) async fn start(
 ) -> Result<Response, Problem> {
     let principal = &caller.principal;
     check_open(&edge, principal, &request)?;
+    if request.deadline.is_some_and(|deadline| deadline.get().is_zero()) {
+        return Err(unreadable("deadline", "0s", "a period above zero, such as 10m"));
+    }
     let workflow = edge.engine().registry().newest(&request.workflow);
     if key.is_none() && workflow.is_some_and(|workflow| workflow.options().needs_key) {
         return Err(key_required());

@@ -96,6 +96,7 @@ impl Decider {
             | CommitError::Invalid(_)
             | CommitError::NoPayload(_)
             | CommitError::Unavailable(_)
+            | CommitError::Held
             | CommitError::Closed => {
                 for request in requests {
                     self.finish(request, Err(error.failure()));
