@@ -209,7 +209,7 @@ async fn payloads_are_sealed_on_disk_and_broken_snapshots_are_as_good_as_lost() 
     let log = place.open("log");
     assert_eq!(log.snapshot(&stream("a")).await, Ok(None));
     let result = log.payload(id).await;
-    assert!(matches!(result, Err(ReadError::Corrupt(_))), "{result:?}");
+    assert!(matches!(result, Err(ReadError::Unavailable(_))), "{result:?}");
 }
 
 #[tokio::test]
