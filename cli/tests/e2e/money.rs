@@ -100,7 +100,7 @@ async fn a_wrong_request_is_told_what_is_wrong_and_moves_nothing() {
         (to_luis(mxn(-5)), 400),
         (to_luis(mxn(0)), 400),
         (to_luis(json!({ "minor": 1.5, "currency": "MXN" })), 400),
-        (to_luis(json!({ "minor": 1, "currency": "XXX" })), 400),
+        (to_luis(json!({ "minor": 1, "currency": "ZZZ" })), 400),
         (json!({ "to": "ana", "amount": mxn(1) }).to_string(), 422),
         (json!({ "to": "nobody", "amount": mxn(1) }).to_string(), 404),
         (json!({ "to": "luis", "from": "luis-checking", "amount": mxn(1) }).to_string(), 404),

@@ -290,7 +290,7 @@ mod tests {
             r#"{"minor":1.5,"currency":"MXN"}"#,
             r#"{"minor":"1","currency":"MXN"}"#,
             r#"{"minor":9007199254740992,"currency":"MXN"}"#,
-            r#"{"minor":1,"currency":"XXX"}"#,
+            r#"{"minor":1,"currency":"ZZZ"}"#,
             r#"{"minor":1,"currency":"MXN","extra":1}"#,
         ] {
             assert!(read(wrong).is_err(), "{wrong}");

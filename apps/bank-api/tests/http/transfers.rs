@@ -77,7 +77,7 @@ async fn every_wrong_transfer_gets_its_own_problem_and_moves_nothing() {
         ("no currency", r#"{"to":"luis","amount":{"minor":1}}"#.into(), shape("amount.currency")),
         (
             "an unknown currency",
-            r#"{"to":"luis","amount":{"minor":1,"currency":"XXX"}}"#.into(),
+            r#"{"to":"luis","amount":{"minor":1,"currency":"ZZZ"}}"#.into(),
             (400, "money.unknown_currency", "amount.currency"),
         ),
         (

@@ -38,9 +38,7 @@ async fn g4_compensation_survives_a_crash_at_any_commit() {
             let house = House::new();
             let mut registry = house.registry();
             saga(&mut registry);
-            let doomed = house.node(house.mortal(commits, last_happens), registry.clone());
-            let run = accept(&doomed, "saga", &names(&["a", "b", "c"])).await.run;
-            doomed.world().clock().sleep(Duration::from_secs(60)).await;
+            let run = house.crash(&registry, (commits, last_happens), "saga", &names(&["a", "b", "c"])).await;
 
             let engine = house.engine(registry);
             assert_eq!(finish(&engine, run).await.status, Status::Failed, "crash at commit {commits}");

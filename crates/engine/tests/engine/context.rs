@@ -95,9 +95,7 @@ async fn continue_as_new_begins_again_with_an_empty_history() {
     });
     for commits in [3, 4, 5, 6, 100] {
         let house = House { log: House::new().log, ..House::new() };
-        let doomed = house.node(house.mortal(commits, true), registry.clone());
-        let run = accept(&doomed, "again", &3).await.run;
-        doomed.world().clock().sleep(Duration::from_secs(60)).await;
+        let run = house.crash(&registry, (commits, true), "again", &3).await;
         let engine = house.engine(registry.clone());
         assert_eq!(finish(&engine, run).await.outcome.expect("a result").read::<u32>(), Ok(4));
         assert_eq!(view(&engine, run).await.turns, 2, "of the last generation");

@@ -126,6 +126,20 @@ impl House {
         Arc::new(Mortal::new(self.log.clone(), commits, last_happens))
     }
 
+    /// Accepts a run on a node that dies at commit number `commits`, and lets a minute pass.
+    pub(crate) async fn crash(
+        &self,
+        registry: &Registry,
+        (commits, last_happens): (u64, bool),
+        workflow: &str,
+        input: &impl serde::Serialize,
+    ) -> RunId {
+        let doomed = self.node(self.mortal(commits, last_happens), registry.clone());
+        let run = accept(&doomed, workflow, input).await.run;
+        self.world.clock().sleep(Duration::from_secs(60)).await;
+        run
+    }
+
     pub(crate) fn node(&self, log: Arc<dyn Log>, registry: Registry) -> Engine {
         // Months pass in some tests: look for wake-ups once a minute, not once a second.
         let config = EngineConfig { poll: Duration::from_secs(60).into(), ..EngineConfig::default() };

@@ -163,9 +163,7 @@ async fn g7_a_child_that_was_not_started_before_a_crash_is_started_after_it() {
             registry.workflow("parent", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
                 ctx.child::<_, u64>("child", "child", &()).await
             });
-            let doomed = house.node(house.mortal(commits, last_happens), registry.clone());
-            let run = accept(&doomed, "parent", &()).await.run;
-            doomed.world().clock().sleep(Duration::from_secs(60)).await;
+            let run = house.crash(&registry, (commits, last_happens), "parent", &()).await;
             let engine = house.engine(registry);
             let status = finish(&engine, run).await.status;
             assert_eq!(status, Status::Completed, "crash at commit {commits}");

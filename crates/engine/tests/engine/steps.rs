@@ -71,14 +71,13 @@ async fn g1_whatever_was_accepted_survives_a_crash_at_any_commit() {
             let house = House::new();
             let mut registry = house.registry();
             notes(&mut registry);
-            let doomed = house.node(house.mortal(commits, last_happens), registry.clone());
-            let run = accept(&doomed, "notes", &5).await.run;
-            doomed.world().clock().sleep(Duration::from_secs(60)).await;
+            let run = house.crash(&registry, (commits, last_happens), "notes", &5).await;
 
             let engine = house.engine(registry);
             let settled = finish(&engine, run).await;
             assert_eq!(settled.status, Status::Completed, "crash at commit {commits}");
             assert_eq!(house.keys().len(), 5, "five effects, each under its one key");
+            house.audit().await;
         }
     }
 }
@@ -102,9 +101,7 @@ async fn g2_a_recorded_step_never_runs_again() {
             let house = House::new();
             let mut registry = house.registry();
             notes(&mut registry);
-            let doomed = house.node(house.mortal(commits, last_happens), registry.clone());
-            let run = accept(&doomed, "notes", &5).await.run;
-            doomed.world().clock().sleep(Duration::from_secs(60)).await;
+            let run = house.crash(&registry, (commits, last_happens), "notes", &5).await;
             let recorded = recorded_steps(&house, run).await;
 
             let engine = house.engine(registry);
@@ -192,6 +189,7 @@ async fn g3_an_effect_on_our_log_commits_with_its_record_and_happens_once() {
             assert_eq!(settled.outcome.expect("a result").read::<u64>(), Ok(8), "crash at {commits}");
             let entries = house.log.head(&StreamId::new(&tenant(), "book", "one")).await.expect("reads");
             assert_eq!(entries, 2, "crash at commit {commits}: each entry exactly once");
+            house.audit().await;
         }
     }
 }
