@@ -98,6 +98,10 @@ id_type!(
     /// One conversation.
     SessionId
 );
+id_type!(
+    /// One message of a conversation, as its sender calls it; a repeat has the same one.
+    RequestId
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,8 @@
+use std::sync::Arc;
+
 use axum::Router;
 
-use crate::Edge;
+use crate::{Conversation, Edge};
 
 /// An application: its routes, mounted under `/api/v1/<name>`.
 ///
@@ -26,4 +28,10 @@ pub trait App: Send + Sync {
     /// are seen to by the server; who may do what is seen to by the handlers, which ask
     /// for a [`crate::Caller`] or a [`crate::Operator`].
     fn routes(&self, edge: Edge) -> Router;
+    /// Who converses on `/ws`. The first application that has somebody gets it; without
+    /// any, the path is not there.
+    fn conversation(&self, edge: Edge) -> Option<Arc<dyn Conversation>> {
+        let _ = edge;
+        None
+    }
 }

@@ -30,6 +30,7 @@ mod server;
 mod signals;
 mod token;
 mod webhook;
+mod ws;
 
 pub use app::App;
 pub use auth::{Caller, Operator};
@@ -49,3 +50,4 @@ pub use runs::{RunRef, answer_start};
 pub use server::{Server, ServerParts};
 pub use token::{NodeKey, TokenError};
 pub use webhook::{Webhook, WebhookConfig, WebhookError};
+pub use ws::{ClientFrame, Connection, Conversation, Outbox, Outgoing, ReplyStatus, ServerFrame};

@@ -1,0 +1,58 @@
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc};
+
+use super::ServerFrame;
+
+/// Where frames for one connection go. Cheap to clone.
+///
+/// It is bounded. A connection whose reader is so slow that it fills up is closed; what is
+/// durable is told again when the client resumes, so nothing is lost with it.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    frames: mpsc::Sender<ServerFrame>,
+    full: Arc<Notify>,
+}
+
+/// The other end of an [`Outbox`].
+#[derive(Debug)]
+pub struct Outgoing {
+    frames: mpsc::Receiver<ServerFrame>,
+    full: Arc<Notify>,
+}
+
+impl Outbox {
+    /// An outbox of so many frames (at least one), and what comes out of it.
+    pub fn new(frames: usize) -> (Self, Outgoing) {
+        let (sender, receiver) = mpsc::channel(frames.max(1));
+        let full = Arc::new(Notify::new());
+        (Self { frames: sender, full: full.clone() }, Outgoing { frames: receiver, full })
+    }
+    /// Sends a frame, without waiting. It goes nowhere once the connection is closed, or if
+    /// the outbox is full, which closes the connection.
+    pub fn send(&self, frame: ServerFrame) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.frames.try_send(frame) {
+            self.full.notify_one();
+        }
+    }
+    /// Ends when the connection is closed. Safe to drop half-way.
+    pub async fn closed(&self) {
+        self.frames.closed().await;
+    }
+    /// Is the connection closed?
+    pub fn is_closed(&self) -> bool {
+        self.frames.is_closed()
+    }
+}
+
+impl Outgoing {
+    /// The next frame; `None` once nobody can send any more. Safe to drop half-way.
+    pub async fn next(&mut self) -> Option<ServerFrame> {
+        self.frames.recv().await
+    }
+    /// Ends when a frame found no room. Safe to drop half-way.
+    pub fn overflow(&self) -> impl Future<Output = ()> + Send + use<> {
+        let full = self.full.clone();
+        async move { full.notified().await }
+    }
+}
