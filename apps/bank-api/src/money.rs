@@ -1,12 +1,12 @@
 use serde::Deserialize;
-use steadfast_core::{Currency, Money};
+use steadfast_core::{Currency, Money, money::Minor};
 use steadfast_server::Problem;
 
 /// Money as it is written in requests: minor units, and never a fraction.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Amount {
-    minor: i64,
+    minor: Minor,
     currency: String,
 }
 
@@ -15,7 +15,7 @@ impl Amount {
     pub(crate) fn read(&self, name: &str) -> Result<Money, Problem> {
         let currency: Currency =
             self.currency.parse().map_err(|error| Problem::bad_field(format!("{name}.currency"), &error))?;
-        Money::new(self.minor, currency)
+        Money::new(self.minor.0, currency)
             .and_then(Money::positive)
             .map_err(|error| Problem::bad_field(format!("{name}.minor"), &error))
     }

@@ -32,6 +32,8 @@ pub(crate) async fn show(
     State(bank): State<Bank>,
     caller: Caller,
     Place(id): Place<ProductId>,
+    query: Query,
 ) -> Result<Json<ProductView>, Problem> {
+    query.finish()?;
     Ok(Json(bank.product(&caller.principal, &id).await?))
 }

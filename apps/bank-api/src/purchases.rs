@@ -52,9 +52,13 @@ pub(crate) async fn buy(
     Json(body): Json<PurchaseBody>,
 ) -> Result<Response, Problem> {
     let request = body.read()?;
-    // A product that is not there needs no run to say so.
+    // A product or account that is not there needs no run to say so.
     let found = bank.product(&caller.principal, &request.product).await;
     found.map_err(|failure| Problem::new(failure).with_field("product"))?;
+    if let Some(from) = &request.from {
+        let own = bank.own_account(&caller.principal, from).await;
+        own.map_err(|failure| Problem::new(failure).with_field("from"))?;
+    }
     let hash = Hash::of(&request).map_err(|error| Failure::refused("request.invalid", error.to_string()))?;
     let principal = &caller.principal;
     let start = Start {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use serde::Serialize;
-use steadfast_core::{Failure, Money, Principal, Time};
+use steadfast_core::{Failure, Money, Principal, Role, Time};
 use steadfast_log::{ListQuery, Log, Recorded, StreamId};
 
 use crate::{
@@ -128,6 +128,13 @@ impl Bank {
             State::Account(account) if sees(principal, &account) => view(id, &account),
             State::Account(_) | State::Absent | State::Product(_) => Err(account_not_found(id)),
         }
+    }
+
+    /// Refuses unless a run of theirs may spend from the account: it acts as a user,
+    /// whatever else they are.
+    pub async fn own_account(&self, principal: &Principal, id: &AccountId) -> Result<(), Failure> {
+        let buyer = Principal { role: Role::User, ..principal.clone() };
+        self.account(&buyer, id).await.map(drop)
     }
 
     /// The accounts of a user, oldest first.

@@ -58,10 +58,23 @@ pub use uuid::Uuid;
 
 /// A text that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a {what}: an id is a UUID such as 0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e")]
+#[error("not {}: an id is a UUID such as 0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e", spoken(.what))]
 pub struct InvalidId {
     /// The kind of id that was wanted.
     pub what: &'static str,
+}
+
+/// `RunId` as people say it: `the id of a run`.
+fn spoken(what: &str) -> String {
+    let mut words = String::from("the id of a");
+    for letter in what.trim_end_matches("Id").chars() {
+        if letter.is_ascii_uppercase() {
+            let vowel = words.ends_with(" a") && "AEIOU".contains(letter);
+            words.push_str(if vowel { "n " } else { " " });
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
 }
 
 #[doc(hidden)]
@@ -118,6 +131,8 @@ mod tests {
     #[test]
     fn text_that_is_no_id_names_what_was_wanted() {
         let error = "seven".parse::<RunId>().expect_err("not an id");
-        assert!(error.to_string().contains("RunId"));
+        assert!(error.to_string().starts_with("not the id of a run: an id is a UUID"), "{error}");
+        assert_eq!(spoken("DeadLetterId"), "the id of a dead letter");
+        assert_eq!(spoken("EventId"), "the id of an event");
     }
 }

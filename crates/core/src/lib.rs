@@ -14,6 +14,7 @@ pub mod money;
 pub mod observe;
 pub mod principal;
 pub mod secret;
+pub mod strict;
 pub mod time;
 mod world;
 

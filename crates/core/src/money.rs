@@ -2,9 +2,15 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, Unexpected, Visitor},
+};
 
-use crate::error::{Coded, Fault};
+use crate::{
+    error::{Coded, Fault},
+    strict::Strict,
+};
 
 /// The largest magnitude: 2^53 − 1, which every JSON reader holds exactly.
 pub const MAX_MINOR: i64 = (1 << 53) - 1;
@@ -59,8 +65,8 @@ impl FromStr for Currency {
     }
 }
 impl<'de> Deserialize<'de> for Currency {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 impl From<Currency> for String {
@@ -83,7 +89,7 @@ impl fmt::Debug for Currency {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// The result or input is beyond ±(2^53 − 1) minor units.
-    #[error("amount is beyond 9007199254740991 minor units")]
+    #[error("the amount is beyond 9007199254740991 minor units, the most there may be")]
     OutOfRange,
     /// Two currencies met in one sum.
     #[error("cannot combine {0} with {1}: convert first")]
@@ -92,7 +98,7 @@ pub enum MoneyError {
     #[error("currency {0:?} is not known: use an ISO 4217 code such as MXN or USD")]
     UnknownCurrency(String),
     /// Zero or less where money must move.
-    #[error("amount must be above zero")]
+    #[error("the amount must be above zero")]
     NotPositive,
     /// Not an amount.
     #[error("{0:?} is not an amount: write it like 1250.50")]
@@ -115,26 +121,59 @@ impl Coded for MoneyError {
 }
 
 /// An amount of one currency, in minor units. Display is `23,249.50 MXN`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "RawMoney")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Money {
     minor: i64,
     currency: Currency,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMoney {
-    minor: i64,
-    currency: Currency,
-}
-
-impl TryFrom<RawMoney> for Money {
-    type Error = MoneyError;
-    fn try_from(raw: RawMoney) -> Result<Self, Self::Error> {
-        Self::new(raw.minor, raw.currency)
+impl<'de> Deserialize<'de> for Money {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Raw {
+            minor: Minor,
+            currency: Currency,
+        }
+        // Wherever money is read from, `[1, "MXN"]` is none.
+        let raw = Raw::deserialize(Strict(deserializer))?;
+        Self::new(raw.minor.0, raw.currency).map_err(D::Error::custom)
     }
 }
+
+/// Minor units as JSON has them: a whole number, perhaps too large for money. What does
+/// not fit becomes the nearest that does, which [`Money::new`] then refuses as beyond all
+/// amounts: 2^53 and 1e29 are the same mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Minor(pub i64);
+
+impl<'de> Deserialize<'de> for Minor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Minor;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number of minor units")
+            }
+            fn visit_i64<E>(self, minor: i64) -> Result<Minor, E> {
+                Ok(Minor(minor))
+            }
+            fn visit_u64<E>(self, minor: u64) -> Result<Minor, E> {
+                Ok(Minor(i64::try_from(minor).unwrap_or(i64::MAX)))
+            }
+            fn visit_f64<E: serde::de::Error>(self, minor: f64) -> Result<Minor, E> {
+                if minor.abs() <= FRACTIONS_END {
+                    return Err(E::invalid_type(Unexpected::Float(minor), &self));
+                }
+                Ok(Minor(if minor > 0.0 { i64::MAX } else { i64::MIN }))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+/// [`MAX_MINOR`]: a number beyond it has no fraction.
+const FRACTIONS_END: f64 = 9_007_199_254_740_991.0;
 
 impl Money {
     /// Checked against ±(2^53 − 1).
@@ -284,7 +323,7 @@ mod tests {
 
     #[test]
     fn json_refuses_fractions_unknown_fields_and_currencies() {
-        let read = serde_json::from_str::<Money>;
+        let read = |text: &str| serde_json::from_str::<Money>(text);
         assert!(read(r#"{"minor":1,"currency":"MXN"}"#).is_ok());
         for wrong in [
             r#"{"minor":1.5,"currency":"MXN"}"#,
@@ -292,8 +331,14 @@ mod tests {
             r#"{"minor":9007199254740992,"currency":"MXN"}"#,
             r#"{"minor":1,"currency":"ZZZ"}"#,
             r#"{"minor":1,"currency":"MXN","extra":1}"#,
+            r#"[1,"MXN"]"#,
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
+        }
+        for beyond in ["9007199254740992", "-9007199254740992", "18446744073709551616", "1e29", "-1e29"] {
+            let text = format!(r#"{{"minor":{beyond},"currency":"MXN"}}"#);
+            let error = read(&text).expect_err(beyond);
+            assert!(error.to_string().contains("beyond"), "{beyond}: {error}");
         }
     }
 

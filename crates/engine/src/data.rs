@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _};
 use serde_json::value::RawValue;
-use steadfast_core::Failure;
+use steadfast_core::{Failure, strict::Strictly};
 use steadfast_log::PayloadId;
 
 /// A JSON value that the engine carries without looking inside: inputs, results, signals.
@@ -48,7 +48,8 @@ impl Data {
     /// The value read as a type. A stored value must have been loaded first.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         match self {
-            Self::Inline(raw) => serde_json::from_str(raw.get())
+            Self::Inline(raw) => serde_json::from_str::<Strictly<T>>(raw.get())
+                .map(|Strictly(value)| value)
                 .map_err(|error| Failure::refused("data.shape", format!("value has another shape: {error}"))),
             Self::Stored(id, _) => {
                 Err(Failure::internal("data.not_loaded", format!("payload {id} is not loaded")))

@@ -16,8 +16,9 @@ use serde::{
     de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use steadfast_core::strict::Strictly;
 
-use crate::{Edge, Problem};
+use crate::{Edge, Problem, complaint::Complaint};
 
 /// A JSON object: as a parameter the request's body. As a result, the answer's, of any
 /// JSON.
@@ -50,7 +51,7 @@ where
         let (head, body) = request.into_parts();
         check_type(&head.headers)?;
         let bytes = read(&Edge::from_ref(state), &head.headers, body).await?;
-        parse_object(&bytes).map(Self)
+        parse(&bytes).map(Self)
     }
 }
 
@@ -84,7 +85,7 @@ where
             return Ok(Self(T::default()));
         }
         check_type(&head.headers)?;
-        parse_object(&bytes).map(Self)
+        parse(&bytes).map(Self)
     }
 }
 
@@ -130,19 +131,11 @@ async fn read(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<Bytes, Pro
     }
 }
 
-/// Reads a struct. Serde would take an array too, member by member.
-fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        let message = "the body does not read: expected an object, not an array";
-        return Err(Problem::bad_request("request.invalid_body", message));
-    }
-    parse(bytes)
-}
-
 /// Reads a body. The place of a mistake is looked for only once there is one.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice::<Unambiguous>(bytes)
-        .and_then(|_| serde_json::from_slice::<T>(bytes))
+        .and_then(|_| serde_json::from_slice::<Strictly<T>>(bytes))
+        .map(|Strictly(body)| body)
         .map_err(|error| complain::<T>(bytes, error))
 }
 
@@ -151,31 +144,16 @@ fn complain<T: DeserializeOwned>(bytes: &[u8], error: serde_json::Error) -> Prob
         return Problem::bad_request("request.invalid_json", format!("the body is not JSON: {error}"));
     }
     let mut input = serde_json::Deserializer::from_slice(bytes);
-    let tracked = serde_path_to_error::deserialize::<_, T>(&mut input);
+    let tracked = serde_path_to_error::deserialize::<_, Strictly<T>>(&mut input);
     let (path, error) = match tracked {
         Err(tracked) => (tracked.path().to_string(), tracked.into_inner()),
         Ok(_) => (".".into(), error),
     };
-    let message = error.to_string();
-    let problem = Problem::bad_request("request.invalid_body", format!("the body does not read: {message}"));
-    match field(&path, &message) {
+    let Complaint { field, message } = Complaint::new(&path, &error);
+    let problem = Problem::bad_request("request.invalid_body", message);
+    match field {
         Some(field) => problem.with_field(field),
         None => problem,
-    }
-}
-
-/// The member that a complaint is about. A missing or repeated one is named by the
-/// message, as the path leads to what surrounds it.
-fn field(path: &str, message: &str) -> Option<String> {
-    let named = ["missing field `", "duplicate field `"]
-        .iter()
-        .find_map(|start| message.strip_prefix(start)?.split('`').next());
-    match (path, named) {
-        (".", None) => None,
-        (".", Some(name)) => Some(name.into()),
-        (path, None) => Some(path.into()),
-        (path, Some(name)) if path.rsplit('.').next() == Some(name) => Some(path.into()),
-        (path, Some(name)) => Some(format!("{path}.{name}")),
     }
 }
 

@@ -5,10 +5,15 @@ use axum::{
 use steadfast_core::{Coded as _, Failure};
 use steadfast_resilience::BreakerState;
 
-use crate::{Edge, Json, Operator, Page, Problem};
+use crate::{Edge, Json, Operator, Page, Problem, Query};
 
-pub(crate) async fn list(State(edge): State<Edge>, _: Operator) -> Json<Page<BreakerState>> {
-    Json(Page { items: edge.breakers().breakers(), next: None })
+pub(crate) async fn list(
+    State(edge): State<Edge>,
+    _: Operator,
+    query: Query,
+) -> Result<Json<Page<BreakerState>>, Problem> {
+    query.finish()?;
+    Ok(Json(Page { items: edge.breakers().breakers(), next: None }))
 }
 
 /// 204: it is closed.

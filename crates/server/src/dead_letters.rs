@@ -33,7 +33,9 @@ pub(crate) async fn show(
     State(edge): State<Edge>,
     caller: Caller,
     Place(id): Place<DeadLetterId>,
+    query: Query,
 ) -> Result<Json<DeadLetterView>, Problem> {
+    query.finish()?;
     Ok(Json(find(&edge, &caller, id).await?))
 }
 

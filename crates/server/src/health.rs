@@ -19,7 +19,10 @@ pub(crate) async fn up() -> Json<Health> {
 
 /// It can take work: the store answers, is not held, and the node is not stopping.
 pub(crate) async fn ready(State(edge): State<Edge>) -> Result<Json<Health>, Problem> {
-    let not = |code: &str, message: &str| Err(Problem::new(Failure::internal(code, message).retryable()));
+    let not = |code: &str, message: &str| {
+        let failure = Failure { nothing_happened: true, ..Failure::internal(code, message) };
+        Err(Problem::new(failure.retryable()))
+    };
     if edge.stopping() {
         return not("node.stopping", "this node is stopping");
     }

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::{Problem, Query, query::unreadable};
+use crate::{Problem, Query, cursor::invalid, query::unreadable};
 
 /// Items of a page when the request does not say.
 pub const LIMIT_DEFAULT: usize = 50;
@@ -31,11 +31,6 @@ impl Query {
     }
     /// `cursor`: where an earlier page ended.
     pub fn cursor<T>(&mut self, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
-        self.one("cursor")?
-            .map(|text| {
-                read(&text)
-                    .ok_or_else(|| unreadable("cursor", &text, "the `next` of an earlier page of this list"))
-            })
-            .transpose()
+        self.one("cursor")?.map(|text| read(&text).ok_or_else(|| invalid(&text))).transpose()
     }
 }

@@ -40,7 +40,9 @@ impl Problem {
     }
     /// One value of the request is wrong: 400.
     pub fn bad_field(field: impl Into<String>, error: &impl Coded) -> Self {
-        Self::new(error.failure()).with_status(StatusCode::BAD_REQUEST).with_field(field)
+        let field = field.into();
+        let failure = Failure { message: format!("{field}: {error}"), ..error.failure() };
+        Self::new(failure).with_status(StatusCode::BAD_REQUEST).with_field(field)
     }
     /// Under another status.
     pub fn with_status(mut self, status: StatusCode) -> Self {

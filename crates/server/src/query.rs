@@ -1,6 +1,11 @@
 use std::str::FromStr;
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::{FromRequestParts, Request},
+    http::{Method, request::Parts},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
 
 use crate::Problem;
 
@@ -20,6 +25,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
             .map_err(|_| invalid("the query does not read: write name=value&name=value, percent-encoded"))?
             .0;
         Ok(Self { pairs, taken: Vec::new() })
+    }
+}
+
+/// Around every POST: what it asks for stands in its body and headers, and a query that was
+/// sent is not passed over as if it had been heeded.
+pub(crate) async fn none_on_posts(request: Request, next: Next) -> Response {
+    if request.method() != Method::POST || request.uri().query().is_none() {
+        return next.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let query = Query::from_request_parts(&mut parts, &()).await;
+    match query.and_then(Query::finish) {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => problem.into_response(),
     }
 }
 

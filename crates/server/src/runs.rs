@@ -302,8 +302,10 @@ pub(crate) async fn explain(
     State(edge): State<Edge>,
     caller: Caller,
     Place(id): Place<RunId>,
+    query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    query.finish()?;
     check_own(&edge, &caller, id).await?;
     let tenant = &caller.principal.tenant;
     let story = edge.engine().explain(tenant, id).await?;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
 use steadfast_engine::Engine;
@@ -10,8 +10,8 @@ use steadfast_resilience::Registry;
 use tokio::net::TcpListener;
 
 use crate::{
-    App, Edge, Metrics, NodeKey, ServerConfig, breakers, dead_letters, events, front, health, listen, runs,
-    signals,
+    App, Edge, Metrics, NodeKey, ServerConfig, breakers, dead_letters, events, front, health, listen, query,
+    runs, signals,
 };
 
 /// What a server is put together from.
@@ -50,7 +50,7 @@ impl Server {
             .route("/readyz", get(health::ready))
             .route("/metrics", get(health::metrics))
             .with_state(edge.clone())
-            .nest("/api/v1", api)
+            .nest("/api/v1", api.route_layer(from_fn(query::none_on_posts)))
             .layer(from_fn_with_state(edge.clone(), front::front));
         Self { edge, router }
     }

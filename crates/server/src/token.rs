@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use steadfast_core::{Coded, Fault, Principal, Role, TenantId, World, principal::check_name, secret::Secret};
@@ -65,6 +66,7 @@ pub struct NodeKey {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
+    cursors: hmac::Key,
 }
 
 impl fmt::Debug for NodeKey {
@@ -82,11 +84,18 @@ impl NodeKey {
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
         validation.validate_aud = false;
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.reveal()), b"cursors");
         Self {
             encoding: EncodingKey::from_secret(secret.reveal()),
             decoding: DecodingKey::from_secret(secret.reveal()),
             validation,
+            cursors: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
         }
+    }
+
+    /// What cursors are signed with; of another use than tokens, so of another key.
+    pub(crate) fn cursors(&self) -> &hmac::Key {
+        &self.cursors
     }
 
     /// A token for `principal`, valid from now for `ttl` (whole seconds).

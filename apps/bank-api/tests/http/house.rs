@@ -86,8 +86,18 @@ impl House {
     }
     /// POST by a user under a key; none when it is empty. Waits for outcomes.
     pub(crate) async fn post(&self, user: &str, path: &str, key: &str, body: &str) -> Answer {
-        let mut request = Request::post(format!("/api/v1/bank/{path}"))
-            .header("authorization", format!("Bearer {}", self.token(user, Role::User)))
+        self.post_as(user, Role::User, path, key, body).await
+    }
+    pub(crate) async fn post_as(&self, user: &str, role: Role, path: &str, key: &str, body: &str) -> Answer {
+        self.send(self.token(user, role), &format!("bank/{path}"), key, body).await
+    }
+    /// Starts a run of a user's.
+    pub(crate) async fn start(&self, user: &str, key: &str, body: &str) -> Answer {
+        self.send(self.token(user, Role::User), "runs", key, body).await
+    }
+    async fn send(&self, token: String, path: &str, key: &str, body: &str) -> Answer {
+        let mut request = Request::post(format!("/api/v1/{path}"))
+            .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json")
             .header("prefer", "wait=30");
         if !key.is_empty() {
@@ -108,6 +118,13 @@ impl House {
     pub(crate) async fn stock(&self, product: &str) -> u64 {
         let product = self.get("ana", &format!("products/{product}")).await.json;
         product["stock"].as_u64().expect("stock")
+    }
+    /// Every run there is.
+    pub(crate) async fn runs(&self) -> Value {
+        let request = Request::get("/api/v1/runs")
+            .header("authorization", format!("Bearer {}", self.token("olga", Role::Operator)))
+            .body(Body::empty());
+        self.answer(request.expect("a request")).await.json
     }
     async fn answer(&self, request: Request<Body>) -> Answer {
         let response = self.server.router().oneshot(request).await;

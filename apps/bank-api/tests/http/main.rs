@@ -1,5 +1,6 @@
 //! The bank as its clients see it.
 
+mod bodies;
 mod house;
 mod purchases;
 mod transfers;

@@ -1,5 +1,6 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use steadfast_core::Role;
 
 use crate::house::{Answer, House};
 
@@ -74,6 +75,7 @@ async fn every_wrong_purchase_gets_its_own_problem_and_starts_nothing() {
         ("an unknown field", r#"{"product":"taza-barro","price":1}"#, shape("price")),
         ("a product that is no name", r#"{"product":"a b"}"#, (400, "product.invalid", "product")),
         ("an unknown product", r#"{"product":"nothing"}"#, (404, "product.not_found", "product")),
+        ("an array", r#"["taza-barro",1]"#, shape("")),
         ("none of it", r#"{"product":"taza-barro","quantity":0}"#, (400, "quantity.invalid", "quantity")),
         ("less than none", r#"{"product":"taza-barro","quantity":-1}"#, shape("quantity")),
         ("half of one", r#"{"product":"taza-barro","quantity":0.5}"#, shape("quantity")),
@@ -90,8 +92,19 @@ async fn every_wrong_purchase_gets_its_own_problem_and_starts_nothing() {
     }
     let keyless = buy(&house, "ana", "", "taza-barro").await;
     assert_eq!(keyless.code(), "idempotency_key_required");
-    let foreign = r#"{"product":"taza-barro","from":"luis-checking"}"#;
-    let foreign = house.post("ana", "purchases", "k-1", foreign).await;
-    assert_eq!(foreign.json["status"], "failed", "{}", foreign.json);
+    for from in ["luis-checking", "nobody-checking"] {
+        let body = format!(r#"{{"product":"taza-barro","from":"{from}"}}"#);
+        let foreign = house.post("ana", "purchases", "k-1", &body).await;
+        let field = foreign.json["field"].as_str().unwrap_or_default();
+        assert_eq!(
+            (foreign.status, foreign.code(), field),
+            (StatusCode::NOT_FOUND, "account.not_found", "from")
+        );
+    }
+    let body = r#"{"product":"taza-barro","from":"luis-checking"}"#;
+    let operator = house.post_as("olga", Role::Operator, "purchases", "k-1", body).await;
+    assert_eq!(operator.code(), "account.not_found", "a run acts as a user: {}", operator.json);
     assert_eq!(house.balance("luis").await, (800_000, 800_000));
+    let runs = house.runs().await;
+    assert_eq!(runs["items"], json!([]), "nothing was started");
 }

@@ -50,9 +50,32 @@ async fn transactions_come_newest_first_in_pages_of_twenty_that_hold_everything_
         }
     }
     assert_eq!(seen.len(), 27, "25 payments and two openings");
-    for wrong in ["cursor=abc", "limit=0", "limit=201", "offset=3", "cursor=luis-checking@5"] {
+    for wrong in ["limit=0", "limit=201", "offset=3"] {
         let answer = house.get("ana", &format!("accounts/ana-checking/transactions?{wrong}")).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}: {}", answer.json);
+        assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "request.invalid_query"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_is_opaque_and_only_the_one_that_was_given_for_the_list_is_taken() {
+    let house = House::new().await;
+    house.pay("ana", "k-1", "luis", 1).await;
+    let first = house.get("ana", "transactions?limit=1").await.json;
+    let given = first["next"].as_str().expect("more").to_owned();
+    assert!(!given.contains("ana"), "{given}");
+    let second = house.get("ana", &format!("transactions?cursor={given}")).await;
+    assert_eq!(second.status, StatusCode::OK, "{}", second.json);
+    let mut edited = given.clone();
+    let last = edited.pop().expect("long");
+    edited.push(if last == 'A' { 'Q' } else { 'A' });
+    let own = ["ana-checking@5", "abc", "", "ana-checking@2,ana-savings@2", edited.as_str()];
+    for cursor in own {
+        let answer = house.get("ana", &format!("transactions?cursor={cursor}")).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "cursor.invalid"), "{cursor}");
+    }
+    for (user, path) in [("luis", "transactions"), ("ana", "accounts/ana-checking/transactions")] {
+        let answer = house.get(user, &format!("{path}?cursor={given}")).await;
+        assert_eq!(answer.code(), "cursor.invalid", "a cursor of another list: {path} of {user}");
     }
 }
 

@@ -86,6 +86,7 @@ fn bodies() -> Vec<Case> {
         body("a number as text", AMOUNT, r#"{"amount":{"minor":"1"}}"#, shape("amount.minor")),
         body("a number beyond 64 bits", AMOUNT, r#"{"amount":{"minor":1e30}}"#, shape("amount.minor")),
         body("a field too deep", AMOUNT, r#"{"amount":{"minor":1,"cents":2}}"#, shape("amount.cents")),
+        body("an array as an object deep down", AMOUNT, r#"{"amount":[1]}"#, shape("amount")),
         body("a missing one deep down", AMOUNT, r#"{"amount":{}}"#, shape("amount.minor")),
     ]
 }
@@ -130,7 +131,31 @@ fn heads() -> Vec<Case> {
         head("a limit of nothing", ("GET", "/api/v1/runs?limit=0"), &[], query("limit")),
         head("a limit too high", ("GET", "/api/v1/runs?limit=201"), &[], query("limit")),
         head("a limit twice", ("GET", "/api/v1/runs?limit=1&limit=2"), &[], query("limit")),
-        head("a cursor of one's own", ("GET", "/api/v1/runs?cursor=abc"), &[], query("cursor")),
+        head(
+            "a cursor of one's own",
+            ("GET", "/api/v1/runs?cursor=abc"),
+            &[],
+            (400, "cursor.invalid", "cursor"),
+        ),
+        head(
+            "a query where none is taken",
+            ("GET", "/api/v1/dead-letters/0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e?a=1"),
+            &[],
+            query("a"),
+        ),
+        head("a query to a write", ("POST", "/api/v1/runs?wait=5"), &[JSON], query("wait")),
+        head(
+            "a query to a write of an application",
+            ("POST", "/api/v1/desk/pay?dry_run=true"),
+            &[JSON],
+            query("dry_run"),
+        ),
+        head(
+            "a wait that is no number",
+            RUNS,
+            &[JSON, ("prefer", "wait=soon")],
+            (400, "request.invalid_prefer", "Prefer"),
+        ),
         head("a query that is not UTF-8", ("GET", "/api/v1/runs?limit=%ff"), &[], query("limit")),
         head(
             "somebody else's runs",
