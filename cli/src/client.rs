@@ -98,6 +98,12 @@ impl Client {
         Ok(self.send(request).await?.body)
     }
 
+    /// Takes away; the same again changes nothing.
+    pub(crate) async fn delete(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
+        let request = self.request(Method::DELETE, path).query(query);
+        Ok(self.send(request).await?.body)
+    }
+
     /// Reads what is meant for people.
     pub(crate) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
         let request = self.request(Method::GET, path);

@@ -6,7 +6,7 @@ use axum::{
 use steadfast_bank::Bank;
 use steadfast_server::{App, Edge};
 
-use crate::{accounts, imports, products, purchases, transfers};
+use crate::{accounts, contacts, customers, imports, products, purchases, transfers};
 
 /// The bank as an application of the server.
 #[derive(Debug, Clone)]
@@ -53,6 +53,9 @@ impl App for BankApp {
             .route("/products/{id}", get(products::show))
             .route("/purchases", post(purchases::buy))
             .route("/imports", post(imports::import))
+            .route("/contacts", get(contacts::list).post(contacts::add).delete(contacts::remove))
+            .route("/customers/{user}/deactivate", post(customers::deactivate))
+            .route("/customers/{user}/activate", post(customers::activate))
             .with_state(Counter { edge, bank: self.0.clone() })
     }
 }

@@ -8,6 +8,8 @@
 
 mod accounts;
 mod app;
+mod contacts;
+mod customers;
 mod imports;
 mod money;
 mod products;

@@ -8,7 +8,7 @@ use steadfast_core::{Failure, canonical::Hash};
 use steadfast_engine::{Data, Start};
 use steadfast_server::{Caller, Edge, Json, Prefer, Problem, RequiredKey, answer_start};
 
-use crate::transfers::account;
+use crate::{customers::admit, transfers::account};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,9 +61,11 @@ pub(crate) async fn buy(
     }
     let hash = Hash::of(&request).map_err(|error| Failure::refused("request.invalid", error.to_string()))?;
     let principal = &caller.principal;
+    let claim = key.claim(principal, PURCHASE);
+    admit(&bank, principal, claim).await?;
     let start = Start {
         correlation: Some(caller.correlation),
-        key: Some((key.claim(principal, PURCHASE), hash)),
+        key: Some((claim, hash)),
         ..Start::new(principal.tenant.clone(), &principal.user, PURCHASE, Data::of(&request)?)
     };
     answer_start(&edge, start, prefer).await

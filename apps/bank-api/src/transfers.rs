@@ -8,7 +8,7 @@ use steadfast_bank::{AccountId, Answer, Ask, Bank, Key, Op, Status, TransferRequ
 use steadfast_core::{Failure, Money, canonical::Hash};
 use steadfast_server::{Caller, Json, Problem, REPLAYED, RequiredKey};
 
-use crate::money::Amount;
+use crate::{customers::admit, money::Amount};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +61,7 @@ pub(crate) async fn transfer(
     let hash = Hash::of(&request).map_err(|error| Failure::refused("request.invalid", error.to_string()))?;
     let op = bank.transfer_op(&caller.principal, request).await;
     let op = Op::Transfer(op.map_err(place)?);
+    admit(&bank, &caller.principal, key.claim(&caller.principal, op.name())).await?;
     let mut ask = Ask::new(op, caller.principal, Key::Client(key.as_str().into()));
     ask.request = Some(hash);
     ask.correlation = Some(caller.correlation);

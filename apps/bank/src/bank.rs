@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     AccountId, Ask, BankConfig, Key, Op, Reply, Stats,
+    customer::Customers,
     decider::{Decider, Request, busy},
     directory::Directory,
     op::{OpenAccount, Transfer},
@@ -21,6 +22,7 @@ pub struct Bank {
     pub(crate) config: Arc<BankConfig>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) views: Arc<Views>,
+    pub(crate) customers: Arc<Customers>,
     stats: Arc<Stats>,
     decider: mpsc::Sender<Request>,
 }
@@ -60,6 +62,7 @@ impl Bank {
         let bank = Self {
             directory: Arc::new(Directory::new(log.clone(), config.cached)),
             views: Arc::new(Views::new(log.clone(), config.cached)),
+            customers: Arc::new(Customers::new(log.clone(), world.clone(), &config)),
             log,
             world,
             config,
@@ -76,7 +79,8 @@ impl Bank {
 
     /// Has an operation decided and waits until its outcome is durable. An error means
     /// that nothing was accepted, unless it says that nobody knows. Dropping the future
-    /// does not take the operation back.
+    /// does not take the operation back. Whether the customer may act at all is not asked
+    /// here, but at the doors that customers come through: see [`Bank::admit`].
     pub async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
         let (reply, answer) = oneshot::channel();
         let mut request = Request::new(ask, &self.world, reply)?;
@@ -92,7 +96,8 @@ impl Bank {
         }
     }
 
-    /// Moves money, as the principal, under an idempotency key of theirs.
+    /// Moves money, as the principal, under an idempotency key of theirs. Like
+    /// [`Bank::ask`], for those who have been let in.
     pub async fn transfer(
         &self,
         principal: &Principal,

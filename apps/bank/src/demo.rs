@@ -3,7 +3,7 @@
 use steadfast_core::{Currency, Failure, Money, Principal, TenantId};
 
 use crate::{
-    AccountId, Ask, Bank, Key, Limits, Op, ProductId,
+    AccountId, Ask, Bank, Contact, Key, Limits, Op, ProductId,
     op::{ListProduct, OpenAccount},
 };
 
@@ -17,6 +17,9 @@ const ACCOUNTS: [(&str, &str, i64); 5] = [
     ("marta", "checking", 150_000),
     (MERCHANT, "checking", 0),
 ];
+
+/// Who know each other, by their first names.
+const FRIENDS: [(&str, &str); 3] = [("Ana", "ana"), ("Luis", "luis"), ("Marta", "marta")];
 
 /// Id, name, price in centavos, stock.
 const PRODUCTS: [(&str, &str, i64, u32); 22] = [
@@ -44,7 +47,8 @@ const PRODUCTS: [(&str, &str, i64, u32); 22] = [
     ("alebrije-unico", "Alebrije firmado, pieza única / Signed alebrije, one of a kind", 149_900, 1),
 ];
 
-/// Seeds a tenant, once: what is there already is left as it is.
+/// Seeds a tenant, once: what is there already is left as it is, and what is missing of a
+/// store that an older version seeded is added.
 pub async fn seed(bank: &Bank, tenant: &TenantId) -> Result<(), Failure> {
     let admin = Principal::system(tenant.clone());
     let mxn = |minor| {
@@ -63,6 +67,12 @@ pub async fn seed(bank: &Bank, tenant: &TenantId) -> Result<(), Failure> {
             limits: Limits::default(),
         };
         bank.open_account(&admin, key, op).await?;
+    }
+    for (_, me) in FRIENDS {
+        let others = FRIENDS.iter().filter(|(_, user)| *user != me);
+        let contacts: Vec<Contact> =
+            others.map(|(name, user)| Contact { name: (*name).into(), user: (*user).into() }).collect();
+        bank.first_contacts(tenant, me, &contacts).await?;
     }
     let merchant = AccountId::of(MERCHANT, "checking").map_err(wrong)?;
     for (id, name, price, stock) in PRODUCTS {

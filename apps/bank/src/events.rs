@@ -1,4 +1,4 @@
-//! The facts of accounts, products and purchases. JSON, schema 1.
+//! The facts of accounts, products, purchases and customers. JSON, schema 1.
 
 use std::sync::Arc;
 
@@ -26,6 +26,10 @@ pub mod kind {
     pub const SOLD: &str = "product.sold";
     pub const RETURNED: &str = "product.returned";
     pub const PRODUCT_REFUSED: &str = "product.refused";
+    pub const CONTACT_ADDED: &str = "customer.contact_added";
+    pub const CONTACT_REMOVED: &str = "customer.contact_removed";
+    pub const CUSTOMER_DEACTIVATED: &str = "customer.deactivated";
+    pub const CUSTOMER_ACTIVATED: &str = "customer.activated";
     /// An effect was undone before it came; it will be refused. No body.
     pub const FORESTALLED: &str = "effect.forestalled";
     pub const PURCHASE_INITIATED: &str = "PURCHASE_INITIATED";
@@ -187,6 +191,29 @@ pub struct PurchaseInitiated {
     pub total: Money,
 }
 
+/// A customer knows somebody by a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactAdded {
+    /// What the customer calls them. Plain text, like the names of users.
+    pub name: Arc<str>,
+    /// Who that is.
+    pub user: Arc<str>,
+}
+
+/// A customer knows nobody by that name any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactRemoved {
+    /// The name, letter by letter as it was added.
+    pub name: Arc<str>,
+}
+
+/// A customer may no longer act, or may again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingChanged {
+    /// The operator who said so.
+    pub by: Arc<str>,
+}
+
 /// A fact of an account or a product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is documented at its body")]
@@ -224,8 +251,7 @@ impl Fact {
 
     /// Reads an event of an account's or a product's stream.
     pub fn decode(recorded: &Recorded) -> Result<Self, DecodeError> {
-        let event = &recorded.event;
-        Ok(match &*event.kind {
+        Ok(match &*recorded.event.kind {
             kind::ACCOUNT_OPENED => Self::AccountOpened(decode(recorded)?),
             kind::POSTED => Self::Posted(decode(recorded)?),
             kind::HELD => Self::Held(decode(recorded)?),
@@ -237,15 +263,7 @@ impl Fact {
             kind::SOLD => Self::Sold(decode(recorded)?),
             kind::RETURNED => Self::Returned(decode(recorded)?),
             kind::PRODUCT_REFUSED => Self::ProductRefused(decode(recorded)?),
-            other => {
-                return Err(DecodeError {
-                    stream: recorded.stream.to_string(),
-                    version: recorded.version,
-                    kind: other.to_owned(),
-                    schema: event.schema,
-                    reason: "this binary does not know the type; run a newer one".into(),
-                });
-            }
+            _ => return Err(unknown(recorded)),
         })
     }
 }
@@ -255,7 +273,17 @@ pub(crate) fn encode<T: Serialize>(body: &T) -> Bytes {
     serde_json::to_vec(body).expect("plain data is JSON").into()
 }
 
+pub(crate) fn unknown(recorded: &Recorded) -> DecodeError {
+    DecodeError {
+        stream: recorded.stream.to_string(),
+        version: recorded.version,
+        kind: recorded.event.kind.to_string(),
+        schema: recorded.event.schema,
+        reason: "this binary does not know the type; run a newer one".into(),
+    }
+}
+
 /// There is one shape so far: nothing to upcast.
-fn decode<T: DeserializeOwned>(recorded: &Recorded) -> Result<T, DecodeError> {
+pub(crate) fn decode<T: DeserializeOwned>(recorded: &Recorded) -> Result<T, DecodeError> {
     Upcasters::default().decode(recorded, SCHEMA)
 }

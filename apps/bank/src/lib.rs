@@ -1,4 +1,4 @@
-//! The bank: a double-entry ledger, holds and a marketplace.
+//! The bank: a double-entry ledger, holds, a marketplace and the customers' contacts.
 //!
 //! [`Bank`] is the door. What it is asked becomes an [`Op`], which the one decider of the
 //! ledger decides on the folded states and writes as events; see `decider`.
@@ -8,6 +8,8 @@ mod answer;
 mod bank;
 mod books;
 mod config;
+mod contacts;
+mod customer;
 mod decider;
 mod decision;
 pub mod demo;
@@ -28,6 +30,8 @@ pub use account::{Account, Limits};
 pub use answer::{Answer, Reason, Reply, Status};
 pub use bank::{Bank, TransferRequest};
 pub use config::BankConfig;
+pub use contacts::{CONTACTS_MAX, Contact};
+pub use customer::Customer;
 pub use decider::{Ask, Attach, Key, Stats};
 pub use events::Fact;
 pub use hold::Hold;

@@ -15,6 +15,8 @@ pub const ACCOUNT: &str = "account";
 pub const PRODUCT: &str = "product";
 /// The category of purchase streams.
 pub const PURCHASE: &str = "purchase";
+/// The category of customer streams.
+pub const CUSTOMER: &str = "customer";
 /// The category of the marks that forestall effects which came too late.
 pub const EFFECT: &str = "effect";
 

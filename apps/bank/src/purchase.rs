@@ -187,6 +187,8 @@ fn unreadable(what: &str) -> Failure {
 }
 
 async fn quote(bank: &Bank, task: &StepTask, request: PurchaseRequest) -> Result<Quote, Failure> {
+    // A run may also be begun as such, by its workflow's name.
+    bank.admit(&principal(task), None).await?;
     let product = bank.product(&principal(task), &request.product).await?;
     let from = match request.from {
         Some(from) => from,

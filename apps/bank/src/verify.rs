@@ -10,7 +10,7 @@ use steadfast_log::{Log, Position, Recorded};
 use crate::{
     books::unreadable,
     events::kind,
-    names::{ACCOUNT, PRODUCT, PURCHASE},
+    names::{ACCOUNT, CUSTOMER, PRODUCT, PURCHASE},
 };
 
 /// What was found.
@@ -32,6 +32,8 @@ pub struct Report {
     pub reservations: usize,
     /// Purchases.
     pub purchases: usize,
+    /// Customers of whom something is written: a contact, or that they may not act.
+    pub customers: usize,
     /// Sum of all balances by currency: zero each.
     pub sums: BTreeMap<String, i64>,
     /// Balances by account's stream, in minor units.
@@ -56,7 +58,7 @@ const PROBLEMS: usize = 100;
 /// Reads the whole log and checks: the postings of each movement, and so of each commit,
 /// sum to zero per currency; no balance less its holds is below its floor; holds and
 /// reservations are resolved at most once; stock is never below zero; a purchase
-/// completes at most once and only with its stock.
+/// completes at most once and only with its stock; a customer knows one user by a name.
 pub async fn verify(log: &dyn Log) -> Result<Report, Failure> {
     let mut audit = Audit::default();
     let mut position = Position::START;
@@ -79,6 +81,7 @@ struct Audit {
     accounts: HashMap<String, Account>,
     products: HashMap<String, Product>,
     purchases: HashMap<String, HashSet<String>>,
+    customers: HashMap<String, Customer>,
     /// Of the commit being read: sums by (transfer, currency).
     sums: BTreeMap<(String, String), i128>,
     touched: HashSet<String>,
@@ -96,6 +99,12 @@ struct Account {
 struct Product {
     stock: i64,
     reservations: HashMap<String, i64>,
+}
+
+#[derive(Default)]
+struct Customer {
+    contacts: HashSet<String>,
+    inactive: bool,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +137,10 @@ struct Reserving {
     reservation: String,
     quantity: Option<i64>,
 }
+#[derive(Deserialize)]
+struct Knowing {
+    name: String,
+}
 
 impl Audit {
     fn event(&mut self, recorded: &Recorded) {
@@ -136,6 +149,7 @@ impl Audit {
             ACCOUNT => self.account(recorded),
             PRODUCT => self.product(recorded),
             PURCHASE => self.purchase(recorded),
+            CUSTOMER => self.customer(recorded),
             _ => Ok(()),
         };
         if let Err(problem) = found {
@@ -300,6 +314,21 @@ impl Audit {
         Ok(())
     }
 
+    fn customer(&mut self, recorded: &Recorded) -> Result<(), String> {
+        let customer = self.customers.entry(recorded.stream.to_string()).or_default();
+        let name = || body::<Knowing>(recorded).map(|knowing| knowing.name);
+        match &*recorded.event.kind {
+            kind::CONTACT_ADDED => fine(customer.contacts.insert(name()?), || "the name was there".into()),
+            kind::CONTACT_REMOVED => fine(customer.contacts.remove(&name()?), || "no such name".into()),
+            changed @ (kind::CUSTOMER_DEACTIVATED | kind::CUSTOMER_ACTIVATED) => {
+                let inactive = changed == kind::CUSTOMER_DEACTIVATED;
+                let before = std::mem::replace(&mut customer.inactive, inactive);
+                fine(before != inactive, || "they were that before".into())
+            }
+            _ => Err("is not known on a customer".into()),
+        }
+    }
+
     fn report(mut self) -> Report {
         for (stream, account) in &self.accounts {
             let sum = self.report.sums.entry(account.currency.clone());
@@ -317,6 +346,7 @@ impl Audit {
         self.report.accounts = self.accounts.len();
         self.report.products = self.products.len();
         self.report.purchases = self.purchases.len();
+        self.report.customers = self.customers.len();
         self.report
     }
 }

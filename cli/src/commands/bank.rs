@@ -49,6 +49,47 @@ pub(crate) enum BankCommand {
     /// first; a file that was cut off can be imported again. Goes through the server, or
     /// with --store into a store that no server holds.
     Import(ImportArgs),
+    /// Whom the caller knows, and by which names: list, add, remove.
+    #[command(subcommand)]
+    Contacts(ContactsCommand),
+    /// Whether a customer may pay, buy and begin conversations: deactivate, activate. For
+    /// operators.
+    #[command(subcommand)]
+    Customers(CustomersCommand),
+}
+
+/// See [`BankCommand::Contacts`].
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContactsCommand {
+    /// All of them.
+    List,
+    /// Give a user a name.
+    Add {
+        /// What to call them: "Luis Pérez".
+        name: String,
+        /// Who that is.
+        user: String,
+    },
+    /// Forget a name.
+    Remove {
+        /// Which.
+        name: String,
+    },
+}
+
+/// See [`BankCommand::Customers`].
+#[derive(Debug, Subcommand)]
+pub(crate) enum CustomersCommand {
+    /// They may no longer act. Money still comes in.
+    Deactivate {
+        /// Who.
+        user: String,
+    },
+    /// They may act again.
+    Activate {
+        /// Who.
+        user: String,
+    },
 }
 
 /// See [`BankCommand::Transfer`].
@@ -153,6 +194,8 @@ pub(crate) async fn run(command: BankCommand, global: &Global) -> anyhow::Result
         }
         BankCommand::Transfer(args) => transfer(&client, args, global).await,
         BankCommand::Buy(args) => buy(&client, args, global).await,
+        BankCommand::Contacts(command) => contacts(&client, command, global).await,
+        BankCommand::Customers(command) => customers(&client, command, global).await,
         BankCommand::Import(_) => Ok(()),
     }
 }
@@ -184,6 +227,34 @@ async fn buy(client: &Client, args: BuyArgs, global: &Global) -> anyhow::Result<
         anyhow::bail!("nothing was bought: {message} ({code})");
     }
     Ok(())
+}
+
+async fn contacts(client: &Client, command: ContactsCommand, global: &Global) -> anyhow::Result<()> {
+    const PATH: &str = "/bank/contacts";
+    match command {
+        ContactsCommand::List => {
+            let answer = client.get(PATH, &[]).await?;
+            output::list(&answer, global.json, &[("NAME", "name"), ("USER", "user")])
+        }
+        ContactsCommand::Add { name, user } => {
+            let answer = client.post(PATH, None, None, &json!({ "name": name, "user": user })).await?;
+            output::thing(&answer.body, global.json)
+        }
+        ContactsCommand::Remove { name } => {
+            let answer = client.delete(PATH, &[("name", name)]).await?;
+            output::thing(&answer, global.json)
+        }
+    }
+}
+
+async fn customers(client: &Client, command: CustomersCommand, global: &Global) -> anyhow::Result<()> {
+    let (user, verb) = match command {
+        CustomersCommand::Deactivate { user } => (user, "deactivate"),
+        CustomersCommand::Activate { user } => (user, "activate"),
+    };
+    let path = format!("/bank/customers/{}/{verb}", segment(&user));
+    let answer = client.post(&path, None, None, &json!({})).await?;
+    output::thing(&answer.body, global.json)
 }
 
 fn set(body: &mut Value, field: &str, value: Option<String>) {

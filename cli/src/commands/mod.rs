@@ -62,7 +62,7 @@ enum Command {
     /// Circuit breakers: list, reset.
     #[command(subcommand)]
     Breakers(breakers::BreakersCommand),
-    /// The bank: accounts, transfer, buy, products, import.
+    /// The bank: accounts, transfer, buy, products, import, contacts, customers.
     #[command(subcommand)]
     Bank(bank::BankCommand),
     /// Check that a store holds together. Exit code 1 if it does not.

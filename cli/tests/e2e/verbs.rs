@@ -109,6 +109,27 @@ fn money_and_goods_move_by_command_and_a_refusal_ends_with_exit_code_1() {
 }
 
 #[test]
+fn contacts_and_customers_are_kept_by_command() {
+    let place = Place::new();
+    let node = place.serve();
+    let ana = |args: &[&str]| ask(&place, &node, &[&["--as", "ana", "bank"], args].concat());
+    let added = ana(&["contacts", "add", "Luis Pérez/2", "luis"]);
+    assert_eq!(added["name"], "Luis Pérez/2");
+    assert_eq!(ana(&["contacts", "list"])["items"].as_array().expect("a list").len(), 3);
+    assert_eq!(ana(&["contacts", "remove", "luis perez/2"])["removed"], true);
+    assert_eq!(ana(&["contacts", "remove", "luis perez/2"])["removed"], false);
+    assert_eq!(ask(&place, &node, &["bank", "customers", "deactivate", "ana"])["active"], false);
+    let pay = ["--url", &node.url, "--as", "ana", "bank", "transfer", "luis", "1"];
+    let output = place.run(&pay);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("customer.inactive"), "{said}");
+    assert_eq!(ask(&place, &node, &["bank", "customers", "activate", "ana"])["active"], true);
+    assert!(place.run(&pay).status.success());
+    node.stop();
+    place.verify(&["--rebuild"]);
+}
+
+#[test]
 fn without_a_server_or_a_key_a_verb_says_what_to_do() {
     let place = Place::new();
     let said = place.refused(&["bank", "accounts"]);

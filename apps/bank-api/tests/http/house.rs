@@ -106,6 +106,12 @@ impl House {
         let request = request.body(Body::from(body.to_owned()));
         self.answer(request.expect("a request")).await
     }
+    pub(crate) async fn delete(&self, user: &str, path: &str) -> Answer {
+        let request = Request::delete(format!("/api/v1/bank/{path}"))
+            .header("authorization", format!("Bearer {}", self.token(user, Role::User)))
+            .body(Body::empty());
+        self.answer(request.expect("a request")).await
+    }
     pub(crate) async fn pay(&self, user: &str, key: &str, to: &str, minor: i64) -> Answer {
         let body = json!({ "to": to, "amount": { "minor": minor, "currency": "MXN" } });
         self.post(user, "transfers", key, &body.to_string()).await

@@ -1,6 +1,7 @@
 //! The bank on the in-memory log: rules, promises, contention.
 
 mod contention;
+mod customers;
 mod files;
 mod holds;
 mod keys;

@@ -153,3 +153,16 @@ async fn g4_a_failing_purchase_survives_a_crash_at_any_commit_and_ties_nothing_u
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_purchase_that_an_inactive_customer_begins_by_its_workflow_comes_to_nothing() {
+    let (log, world) = house().await;
+    let (bank, engine) = node(log.clone(), &world);
+    bank.set_active(&admin(), "ana", false).await.expect("written");
+    let (product, _) = product_of(&bank, |stock, _| stock > 5).await;
+    let run = buy(&engine, "ana", &product, 1).await;
+    let failure = finish(&engine, run).await.outcome.expect_err("not hers to buy");
+    assert_eq!(failure.code, "customer.inactive");
+    assert_eq!(story(&*log, run).await, Vec::<String>::new());
+    books_are_right(&*log).await;
+}
