@@ -275,7 +275,7 @@ fn merge(commit: &mut Commit, mut more: Commit) {
     commit.payloads.append(&mut more.payloads);
 }
 
-fn listing(facts: &Facts, status: Status) -> Listing {
+pub(crate) fn listing(facts: &Facts, status: Status) -> Listing {
     Listing {
         stream: facts.stream.clone(),
         kind: facts.started.workflow.clone(),

@@ -46,7 +46,7 @@ impl Engine {
         self.send(tenant, run, id, from, Sent::Cancel { reason }).await
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         tenant: &TenantId,
         run: RunId,
@@ -100,11 +100,18 @@ impl Engine {
                     Status::Killed,
                     &Err(failure.clone()),
                 );
+                if history.parked.is_some() {
+                    writer.unpark();
+                }
+                if !history.open_children().is_empty() {
+                    engine.leave_orphans(&mut writer);
+                }
                 Ok(Some(writer.finish()))
             })
             .await?;
         engine.ended(&history.facts, Status::Killed, Err(failure));
         engine.refresh(tenant, run);
+        engine.tell_orphans(&stream);
         Ok(())
     }
 
@@ -159,6 +166,10 @@ impl Inner {
         writer.expect(Expect::Exact(history.head));
         writer.status(status);
         writer.wake(self.world.now(), self.node);
+        if status == Status::Running && !again {
+            // It waits for its children again.
+            writer.forget_orphans();
+        }
         if let Some(claim) = facts.started.claim {
             // A live run's key never expires.
             writer.commit.claims.push(ClaimChange::Settle(claim, steadfast_core::Time::NEVER));

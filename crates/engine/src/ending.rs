@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use steadfast_core::{RunId, observe::Signal};
-use steadfast_log::{Append, ClaimChange, Commit, Expect, StreamId, WakeUp, WakeUpChange};
+use steadfast_core::{Failure, observe::Signal};
+use steadfast_log::{Append, ClaimChange, Commit, CommitError, Expect, StreamId, WakeUp, WakeUpChange};
+use tokio::sync::mpsc;
 
 use crate::{
     EffectKey, Settled, Status, StepId, StepOutcome, Update,
     action::result_message,
     dead_letter::{DeadLetter, LetterKind},
     engine::{Inner, run_stream},
-    history::Facts,
-    record::{Message, Parent, Parked, Sent, kind},
-    store::{WAKE, Writer, message_append},
+    history::{Facts, History, unreadable},
+    live::{Drove, Input},
+    record::{Ended, Message, Parent, Parked, kind},
+    recovery::run_id,
+    store::{WAKE, Writer, commit_patiently, message_append},
 };
 
 const EFFECTS_SETTLED: usize = 32;
@@ -93,24 +96,6 @@ impl Inner {
         (message_append(&self.world, stream, message), WakeUpChange::Set(wake_up))
     }
 
-    pub(crate) fn cancel_child(&self, parent: &Facts, child: RunId) -> (Append, WakeUpChange) {
-        let id = steadfast_core::id::derive("cancel", &[parent.run.as_bytes(), child.as_bytes()]);
-        let what = Sent::Cancel { reason: "its parent ended".into() };
-        let message = Message { id, from: Some("parent".into()), what };
-        self.to_run(&run_stream(&parent.stream.tenant(), child), &message)
-    }
-
-    pub(crate) fn cancel_later(self: &Arc<Self>, parent: &Arc<Facts>, child: RunId) {
-        let (engine, parent) = (self.clone(), parent.clone());
-        tokio::spawn(async move {
-            let (append, wake_up) = engine.cancel_child(&parent, child);
-            let commit = Commit { appends: vec![append], wake_ups: vec![wake_up], ..Commit::default() };
-            if engine.log.commit(commit).await.is_ok() {
-                engine.refresh(&parent.stream.tenant(), child);
-            }
-        });
-    }
-
     pub(crate) fn park_commit(&self, facts: &Facts, head: u64, parked: &Parked) -> Commit {
         let mut writer = self.writer(facts);
         writer.event(kind::PARKED, parked);
@@ -134,6 +119,70 @@ impl Inner {
         self.tell(facts.run, || Update::Ended(settled));
         if let Some(parent) = &facts.started.parent {
             self.refresh(&facts.stream.tenant(), parent.run);
+        }
+    }
+
+    /// A run that has ended is woken for the children it left behind, and by what comes
+    /// too late. That may be thousands of results: one look now and then is for all of them.
+    pub(crate) async fn look_after(
+        self: &Arc<Self>,
+        history: &History,
+        mut inbox: mpsc::UnboundedReceiver<Input>,
+    ) -> Drove {
+        let drove = if history.orphans.is_empty() {
+            self.note_late(history).await
+        } else {
+            self.tell_orphans(&history.facts.stream);
+            Drove::Over
+        };
+        let mut stopping = self.stopping.subscribe();
+        tokio::select! {
+            () = self.world.clock().sleep(self.config.poll.get()) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+        match drove {
+            Drove::Over if inbox.try_recv().is_ok() => Drove::Again,
+            drove => drove,
+        }
+    }
+
+    /// Something came after the end: the wake-up that it set is taken away.
+    async fn note_late(&self, history: &History) -> Drove {
+        let mut writer = self.writer(&history.facts);
+        writer.event(kind::NOTED, &serde_json::json!({}));
+        writer.expect(Expect::Exact(history.head));
+        let clear = WakeUpChange::Clear(history.facts.stream.clone(), WAKE.into());
+        writer.commit.wake_ups.push(clear);
+        writer.forget_orphans();
+        if history.parked.is_some() {
+            writer.unpark();
+            writer.status(history.progress());
+        }
+        match commit_patiently(&self.log, &self.world, writer.finish()).await {
+            Ok(_) => Drove::Over,
+            Err(CommitError::Conflict { .. }) => Drove::Again,
+            Err(_) => Drove::StoreAway,
+        }
+    }
+
+    /// A run whose record cannot be read ends as a dead letter, so that it is seen and
+    /// stands in nobody's way.
+    pub(crate) async fn bury(self: &Arc<Self>, stream: &StreamId, cause: Failure) {
+        let Some(run) = run_id(stream) else { return };
+        let started = match self.log.read_stream(stream, 1, 1).await {
+            Ok(first) => first.first().and_then(|recorded| serde_json::from_slice(&recorded.event.body).ok()),
+            Err(_) => return,
+        };
+        tracing::error!(run_id = %run, code = %cause.code, "a run cannot be read and becomes a dead letter");
+        let started = started.unwrap_or_else(unreadable);
+        let facts =
+            Facts { run, stream: stream.clone(), correlation: None, started, started_at: self.world.now() };
+        let mut writer = self.writer(&facts);
+        writer.event(kind::ENDED, &Ended { status: Status::Dead, failure: Some(cause.clone()), by: None });
+        let outcome = Err(cause);
+        self.end(&mut writer, &facts, 0, Status::Dead, &outcome);
+        if commit_patiently(&self.log, &self.world, writer.finish()).await.is_ok() {
+            self.ended(&facts, Status::Dead, outcome);
         }
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     active: Mutex<HashMap<RunId, Active>>,
     /// Open runs by tenant, for those that were asked for.
     open: Mutex<HashMap<TenantId, u64>>,
+    /// Runs whose orphans are being told.
+    telling: Mutex<HashSet<StreamId>>,
     waiters: Mutex<HashMap<RunId, Vec<oneshot::Sender<Settled>>>>,
     updates: broadcast::Sender<(RunId, Update)>,
     payload_key: Secret<Vec<u8>>,
@@ -48,6 +50,8 @@ pub(crate) struct Inner {
 
 struct Active {
     inbox: mpsc::UnboundedSender<Input>,
+    /// The due time of its wake-up when this node last looked for what is due.
+    due: Option<Time>,
 }
 
 impl Engine {
@@ -73,6 +77,7 @@ impl Engine {
             idle: tokio::sync::Notify::new(),
             active: Mutex::default(),
             open: Mutex::default(),
+            telling: Mutex::default(),
             waiters: Mutex::default(),
             updates: broadcast::channel(4_096).0,
             payload_key,
@@ -133,11 +138,7 @@ impl Engine {
             let settled = self.wait(&tenant, accepted.run, limit).await?;
             return Ok((accepted, settled));
         }
-        let settled = tokio::select! {
-            biased;
-            settled = settled => settled.ok(),
-            () = self.inner.world.clock().sleep(limit) => None,
-        };
+        let settled = self.told(&tenant, accepted.run, settled, limit).await;
         Ok((accepted, settled))
     }
 
@@ -154,11 +155,43 @@ impl Engine {
         if let Some(settled) = self.settled(tenant, run).await? {
             return Ok(Some(settled));
         }
-        Ok(tokio::select! {
+        Ok(self.told(tenant, run, settled, limit).await)
+    }
+
+    async fn told(
+        &self,
+        tenant: &TenantId,
+        run: RunId,
+        settled: oneshot::Receiver<Settled>,
+        limit: Duration,
+    ) -> Option<Settled> {
+        tokio::select! {
             biased;
             settled = settled => settled.ok(),
+            settled = self.ended_elsewhere(tenant, run) => Some(settled),
             () = self.inner.world.clock().sleep(limit) => None,
-        })
+        }
+    }
+
+    /// Looks now and then: where another node drives the run, nobody tells this one.
+    async fn ended_elsewhere(&self, tenant: &TenantId, run: RunId) -> Settled {
+        let stream = run_stream(tenant, run);
+        let mut seen = 0;
+        loop {
+            self.inner.world.clock().sleep(self.inner.config.poll.get()).await;
+            // What cannot be read now is looked at again.
+            let Ok(head) = self.inner.log.head(&stream).await else {
+                continue;
+            };
+            if head != seen
+                && let Ok(settled) = self.settled(tenant, run).await
+            {
+                seen = head;
+                if let Some(settled) = settled {
+                    return settled;
+                }
+            }
+        }
     }
 
     /// Stops taking up runs, lets steps that are going on end for up to `grace`, and
@@ -232,6 +265,10 @@ impl Inner {
         }
     }
 
+    pub(crate) fn lock_telling(&self) -> MutexGuard<'_, HashSet<StreamId>> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn lock_open(&self) -> MutexGuard<'_, HashMap<TenantId, u64>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -276,12 +313,22 @@ impl Inner {
             return None;
         }
         let (inbox, receiver) = mpsc::unbounded_channel();
-        active.insert(run, Active { inbox });
+        active.insert(run, Active { inbox, due: None });
         Some(receiver)
     }
 
-    pub(crate) fn is_active(&self, run: RunId) -> bool {
-        self.lock_active().contains_key(&run)
+    /// The wake-up of a run is due. Is it driven here? Then its driver looks, once for
+    /// each time that it is due: a message may have come by way of another node.
+    pub(crate) fn woken(&self, run: RunId, due: Time) -> bool {
+        let mut active = self.lock_active();
+        let Some(active) = active.get_mut(&run) else {
+            return false;
+        };
+        if active.due.replace(due) != Some(due) {
+            // The receiver lives as long as the entry.
+            let _ = active.inbox.send(Input::Refresh);
+        }
+        true
     }
 
     pub(crate) fn leave(&self, run: RunId) {

@@ -159,6 +159,7 @@ impl Teller {
             kind::NOTED => {
                 self.line(recorded, "noted", "something came after the end and was laid aside".into());
             }
+            kind::TOLD => self.line(recorded, "told", "the children it left behind know".into()),
             other => self.line(recorded, "unknown", format!("an event of type {other}")),
         }
     }

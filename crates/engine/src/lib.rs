@@ -22,6 +22,7 @@ mod explain;
 mod history;
 mod live;
 mod machine;
+mod orphan;
 mod react;
 pub mod record;
 mod recovery;

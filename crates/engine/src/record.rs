@@ -31,6 +31,8 @@ pub mod kind {
     pub const REPLAYED: &str = "run.replayed";
     /// Something reached the run after its end and was laid aside. No body.
     pub const NOTED: &str = "run.noted";
+    /// All children that the run left behind have been told. No body.
+    pub const TOLD: &str = "run.told";
 }
 /// The shape of all bodies below.
 pub const SCHEMA: u16 = 1;

@@ -1,9 +1,13 @@
 //! Takes runs up again: after a restart, when a timer is due, when a message came, when
 //! another node died. Run by run and paced, so that one poisoned run delays no other (G7).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
-use steadfast_core::{Failure, RunId, observe::Signal};
+use steadfast_core::{RunId, observe::Signal};
 use steadfast_log::{CommitError, DueQuery, Expect, Lease, StreamId, WakeUp};
 use tokio::sync::Semaphore;
 
@@ -15,7 +19,7 @@ use crate::{
     history::{Facts, History},
     live::{Drove, Live},
     machine::Machine,
-    record::{Claimed, Ended, Parked, RUN, kind},
+    record::{Claimed, Parked, RUN, kind},
     store::{PARKED_DUE, commit_patiently, load},
     undo::compensate,
 };
@@ -30,7 +34,6 @@ impl Engine {
             tracing::warn!("the store is held after a restore; nothing runs until it is resumed");
             return;
         }
-        self.take_up_parked().await;
         let mut stopping = engine.stopping.subscribe();
         let subscribers = engine.registry.subscribers().map(|subscriber| self.follow(subscriber.clone()));
         let subscribers = futures::future::join_all(subscribers);
@@ -38,7 +41,7 @@ impl Engine {
             _ = stopping.wait_for(|stopping| *stopping) => {}
             _ = subscribers, if engine.registry.subscribers().next().is_some() => {}
             () = engine.keep_lease() => {}
-            () = engine.take_up_due() => {}
+            () = async { self.take_up_parked().await; engine.take_up_due().await } => {}
         }
     }
 
@@ -56,7 +59,7 @@ impl Engine {
                 let Ok(history) = load(&*engine.log, &wake_up.stream, true).await else {
                     continue;
                 };
-                if engine.replay(&history).is_ok() {
+                if engine.fits(&history) {
                     engine.timers.add(engine.world.now(), wake_up.stream.clone());
                 }
             }
@@ -110,6 +113,7 @@ impl Inner {
     async fn scan(&self, ahead: Duration) {
         let until = self.world.now().after(ahead);
         let mut after: Option<WakeUp> = None;
+        let mut alive = HashMap::new();
         loop {
             let query = DueQuery { category: RUN, until, after, limit: SCAN_PAGE };
             let Ok(page) = self.log.due(query).await else {
@@ -117,8 +121,18 @@ impl Inner {
             };
             let full = page.len() == SCAN_PAGE;
             for wake_up in &page {
-                let known = run_id(&wake_up.stream).is_some_and(|run| self.is_active(run));
-                if !known && self.may_take(wake_up).await {
+                if run_id(&wake_up.stream).is_some_and(|run| self.woken(run, wake_up.due)) {
+                    continue;
+                }
+                // Somebody else is alive to see to it; one look for each node is enough.
+                let elsewhere = match wake_up.owner.filter(|owner| *owner != self.node) {
+                    Some(owner) => match alive.entry(owner) {
+                        Entry::Occupied(known) => *known.get(),
+                        Entry::Vacant(place) => *place.insert(self.alive(owner).await),
+                    },
+                    None => false,
+                };
+                if !elsewhere {
                     self.timers.add(wake_up.due, wake_up.stream.clone());
                 }
             }
@@ -126,14 +140,6 @@ impl Inner {
             if !full {
                 return;
             }
-        }
-    }
-
-    /// Nobody else is alive to see to it.
-    async fn may_take(&self, wake_up: &WakeUp) -> bool {
-        match wake_up.owner {
-            Some(owner) if owner != self.node => !self.alive(owner).await,
-            _ => true,
         }
     }
 
@@ -174,6 +180,10 @@ impl Inner {
                     drop(permit);
                     drove
                 }
+                Prepared::Late(history) => {
+                    drop(pace);
+                    self.look_after(&history, receiver).await
+                }
                 Prepared::Done(drove) => drove,
             },
             Err(error) if error.poisoned() => {
@@ -187,12 +197,16 @@ impl Inner {
     }
 
     async fn prepare(self: &Arc<Self>, mut history: History) -> Prepared {
-        let status = history.status();
+        let status = history.progress();
         if status.ended() {
-            return Prepared::Done(self.note_late(&history).await);
+            return Prepared::Late(Box::new(history));
         }
-        if history.owner != self.node && self.alive(history.owner).await {
+        // A parked run is driven by nobody, whoever owned it.
+        if history.parked.is_none() && history.owner != self.node && self.alive(history.owner).await {
             return Prepared::Done(Drove::Over);
+        }
+        if !history.orphans.is_empty() {
+            self.tell_orphans(&history.facts.stream);
         }
         if status == Status::Compensating {
             return match self.claim(&mut history).await {
@@ -210,8 +224,19 @@ impl Inner {
         }
     }
 
+    /// Can this binary go on with a run that is parked?
+    fn fits(&self, history: &History) -> bool {
+        match history.progress() {
+            Status::Running | Status::Waiting => self.replay(history).is_ok(),
+            progress => progress != Status::Parked,
+        }
+    }
+
     /// Repeats the recorded turns on today's code.
     pub(crate) fn replay(&self, history: &History) -> Result<Machine, Parked> {
+        if let Some(unknown) = &history.unknown {
+            return Err(unknown.clone());
+        }
         let started = &history.facts.started;
         let turn = u32::try_from(history.turns.len()).unwrap_or(u32::MAX);
         let workflow = self.workflow(started).ok_or_else(|| Parked {
@@ -246,8 +271,9 @@ impl Inner {
         let id = writer.event(kind::CLAIMED, &claimed);
         writer.expect(Expect::Exact(history.head));
         writer.wake(self.world.now(), self.node);
-        if history.parked.is_some() {
+        if history.parked.take().is_some() {
             writer.unpark();
+            writer.status(history.status());
         }
         match commit_patiently(&self.log, &self.world, writer.finish()).await {
             Ok(_) => {}
@@ -277,48 +303,13 @@ impl Inner {
         }
     }
 
-    /// Something came after the end: the wake-up that it set is taken away.
-    async fn note_late(&self, history: &History) -> Drove {
-        let mut writer = self.writer(&history.facts);
-        writer.event(kind::NOTED, &serde_json::json!({}));
-        writer.expect(Expect::Exact(history.head));
-        let clear =
-            steadfast_log::WakeUpChange::Clear(history.facts.stream.clone(), crate::store::WAKE.into());
-        writer.commit.wake_ups.push(clear);
-        match commit_patiently(&self.log, &self.world, writer.finish()).await {
-            Ok(_) => Drove::Over,
-            Err(CommitError::Conflict { .. }) => Drove::Again,
-            Err(_) => Drove::StoreAway,
-        }
-    }
-
-    /// A run whose record cannot be read ends as a dead letter, so that it is seen and
-    /// stands in nobody's way.
-    pub(crate) async fn bury(self: &Arc<Self>, stream: &StreamId, cause: Failure) {
-        let Some(run) = run_id(stream) else { return };
-        let started = match self.log.read_stream(stream, 1, 1).await {
-            Ok(first) => first.first().and_then(|recorded| serde_json::from_slice(&recorded.event.body).ok()),
-            Err(_) => return,
-        };
-        tracing::error!(run_id = %run, code = %cause.code, "a run cannot be read and becomes a dead letter");
-        let started = started.unwrap_or_else(|| unreadable(self.node));
-        let facts =
-            Facts { run, stream: stream.clone(), correlation: None, started, started_at: self.world.now() };
-        let mut writer = self.writer(&facts);
-        writer.event(kind::ENDED, &Ended { status: Status::Dead, failure: Some(cause.clone()), by: None });
-        let outcome = Err(cause);
-        self.end(&mut writer, &facts, 0, Status::Dead, &outcome);
-        if commit_patiently(&self.log, &self.world, writer.finish()).await.is_ok() {
-            self.ended(&facts, Status::Dead, outcome);
-        }
-    }
-
     /// What to do once a run is no longer driven.
     pub(crate) async fn drove(self: &Arc<Self>, stream: &StreamId, run: RunId, mut drove: Drove) {
         while matches!(drove, Drove::Undo) {
             drove = match load(&*self.log, stream, true).await {
                 Ok(history) if history.owner != self.node || history.status().ended() => Drove::Over,
-                Ok(history) => compensate(self, history).await,
+                Ok(history) if history.progress() == Status::Compensating => compensate(self, history).await,
+                Ok(_) => Drove::Again,
                 Err(error) if error.poisoned() => {
                     self.bury(stream, error.failure()).await;
                     Drove::Over
@@ -367,6 +358,7 @@ fn first_stream() -> StreamId {
 }
 
 enum Prepared {
+    Late(Box<History>),
     Live(Box<Live>),
     Undo(Box<History>),
     Done(Drove),
@@ -378,20 +370,4 @@ pub(crate) fn lease_name(node: steadfast_core::NodeId) -> String {
 
 pub(crate) fn run_id(stream: &StreamId) -> Option<RunId> {
     stream.name().parse().ok()
-}
-
-/// Stands in for a first event that cannot be read.
-fn unreadable(owner: steadfast_core::NodeId) -> crate::record::Started {
-    crate::record::Started {
-        workflow: "unreadable".into(),
-        version: 0,
-        input: crate::Data::null(),
-        principal: "system".into(),
-        labels: std::collections::BTreeMap::new(),
-        owner,
-        deadline: None,
-        priority: crate::Priority::Normal,
-        parent: None,
-        claim: None,
-    }
 }

@@ -50,6 +50,7 @@ pub(crate) async fn compensate(engine: &Arc<Inner>, mut history: History) -> Dro
                 tell_end(engine, &newer);
                 return Drove::Over;
             }
+            Ok(newer) if newer.progress() != Status::Compensating => return Drove::Again,
             Ok(newer) => newer,
             Err(_) => return Drove::StoreAway,
         };

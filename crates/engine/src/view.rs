@@ -86,7 +86,7 @@ impl Engine {
             input: history.facts.started.input.clone(),
             output,
             failure,
-            parked: history.parked.clone(),
+            parked: history.unknown.clone().or_else(|| history.parked.clone()),
             waiting_for: waiting_for
                 .iter()
                 .map(|intent| waits_for(&intent.ask.step, &intent.ask.what))

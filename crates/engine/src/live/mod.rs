@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use steadfast_core::{Failure, RunId, Time};
+use steadfast_core::{RunId, Time};
 use steadfast_log::{Commit, Recorded};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -17,11 +17,12 @@ use uuid::Uuid;
 use crate::{
     StepId, StepOutcome,
     action::result_message,
+    child::Begun,
     engine::Inner,
     execute::Performed,
     history::{Facts, History},
     machine::Machine,
-    record::{Ask, Claimed, Delivery, Message, Outcome, Status, kind},
+    record::{Ask, Claimed, Delivery, Message, Outcome, SCHEMA, Status, kind},
     store::{Writer, commit_patiently, load_values, message_append},
 };
 
@@ -59,7 +60,7 @@ enum Stop {
 /// What a finished piece of work was.
 enum Done {
     Step(StepId, Performed),
-    Child(StepId, Option<Failure>),
+    Child(StepId, Begun),
 }
 
 pub(crate) struct Live {
@@ -241,8 +242,9 @@ impl Live {
                 (Some(version), Some(message)) => self.take(Input::Message(version, message)).await,
                 _ => self.refresh(None).await.map(drop),
             },
-            Done::Child(_, None) => Ok(()),
-            Done::Child(step, Some(failure)) => {
+            Done::Child(_, Begun::Yes) => Ok(()),
+            Done::Child(_, Begun::StoreAway) => Err(Stop::StoreAway),
+            Done::Child(step, Begun::No(failure)) => {
                 self.children.remove(&step);
                 self.ready.push_back(Delivery::Result {
                     step,
@@ -292,12 +294,15 @@ impl Live {
 
     async fn read_one(&mut self, recorded: &Recorded) -> Result<(), Stop> {
         self.due = None;
+        // What this binary does not understand is judged when the run is taken up again.
+        if recorded.event.schema > SCHEMA {
+            return Err(Stop::Lost);
+        }
         let body = &recorded.event.body;
         match recorded.event.kind.as_ref() {
             kind::MESSAGE => {
-                if let Ok(mut message) = serde_json::from_slice::<Message>(body)
-                    && self.seen.insert(message.id)
-                {
+                let mut message: Message = serde_json::from_slice(body).map_err(|_| Stop::Lost)?;
+                if self.seen.insert(message.id) {
                     let loaded = load_values(&*self.engine.log, &mut message).await;
                     loaded.map_err(|_| Stop::StoreAway)?;
                     self.pending.push_back((recorded.version, message));
@@ -305,11 +310,10 @@ impl Live {
                 Ok(())
             }
             kind::CLAIMED => {
-                let newer =
-                    serde_json::from_slice::<Claimed>(body).is_ok_and(|claimed| claimed.epoch > self.epoch);
-                if newer { Err(Stop::Lost) } else { Ok(()) }
+                let claimed: Claimed = serde_json::from_slice(body).map_err(|_| Stop::Lost)?;
+                if claimed.epoch > self.epoch { Err(Stop::Lost) } else { Ok(()) }
             }
-            kind::NOTED => Ok(()),
+            kind::NOTED | kind::TOLD => Ok(()),
             kind::ENDED => Err(Stop::Ended),
             // Anything else is a turn or an end that is not ours: the run has another owner.
             _ => Err(Stop::Lost),

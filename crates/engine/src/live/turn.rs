@@ -7,6 +7,7 @@ use steadfast_log::{Commit, CommitError, Expect, WakeUpChange};
 use super::{Done, Live, Stop};
 use crate::{
     Data, StepOutcome, Update,
+    child::Child,
     context::Halt,
     execute::{perform, task},
     history::{deadline_exceeded, final_status, message_delivers},
@@ -14,9 +15,6 @@ use crate::{
     record::{Ask, Delivery, Message, Outcome, Parked, Sent, Status, Turn, What, kind},
     store::commit_patiently,
 };
-
-/// Children whose cancel is part of the commit that ends their parent.
-const CANCELLED_WITH: usize = 12;
 
 impl Live {
     /// What this turn delivers, in the order that will be recorded.
@@ -161,12 +159,8 @@ impl Live {
                 writer.wake(due, engine.node);
             }
         }
-        if turn.outcome.is_some() {
-            for child in self.children.values().take(CANCELLED_WITH) {
-                let (append, wake_up) = engine.cancel_child(&self.facts, *child);
-                writer.commit.appends.push(append);
-                writer.commit.wake_ups.push(wake_up);
-            }
+        if turn.outcome.is_some() && !self.children.is_empty() {
+            engine.leave_orphans(&mut writer);
         }
         self.listed = status;
         self.due = Some(due);
@@ -242,11 +236,8 @@ impl Live {
     }
 
     fn tell_children(&self) {
-        for child in self.children.values().skip(CANCELLED_WITH) {
-            self.engine.cancel_later(&self.facts, *child);
-        }
-        for child in self.children.values().take(CANCELLED_WITH) {
-            self.engine.refresh(&self.facts.stream.tenant(), *child);
+        if !self.children.is_empty() {
+            self.engine.tell_orphans(&self.facts.stream);
         }
     }
 
@@ -310,16 +301,16 @@ impl Live {
                 }
                 What::Child { run, workflow, input } => {
                     self.children.insert(step.clone(), *run);
-                    let child = self.engine.clone().start_child(
-                        self.facts.clone(),
-                        self.generation,
-                        step.clone(),
-                        *run,
-                        workflow.clone(),
-                        input.clone(),
-                    );
-                    let step = step.clone();
-                    self.working.push(async move { Done::Child(step, child.await) }.boxed());
+                    let child = Child {
+                        parent: self.facts.clone(),
+                        generation: self.generation,
+                        step: step.clone(),
+                        run: *run,
+                        workflow: workflow.clone(),
+                        input: input.clone(),
+                    };
+                    let (begun, step) = (self.engine.clone().start_child(child), step.clone());
+                    self.working.push(async move { Done::Child(step, begun.await) }.boxed());
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! The promises of the engine, each attacked by name, on the in-memory log and paused time.
 
+mod children;
 mod compensation;
 mod context;
 mod explain;
@@ -10,3 +11,6 @@ mod react;
 mod recovery;
 mod replay;
 mod steps;
+mod through;
+mod two_nodes;
+mod unknown;
