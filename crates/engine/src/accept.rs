@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use steadfast_core::{Coded, CorrelationId, Failure, RunId, TenantId, canonical::Hash, observe::Signal};
+use steadfast_core::{
+    Coded, CorrelationId, Failure, RunId, TenantId, Time, canonical::Hash, observe::Signal,
+};
 use steadfast_log::{
-    Claim, ClaimChange, ClaimKey, Commit, CommitError, Expect, ListQuery, Listing, ListingChange, StreamId,
-    WakeUp, WakeUpChange,
+    Append, Claim, ClaimChange, ClaimKey, Commit, CommitError, Expect, ListQuery, Listing, ListingChange,
+    StreamId, WakeUp, WakeUpChange,
 };
 use tokio::sync::oneshot;
 
@@ -41,6 +43,12 @@ pub struct Start {
     pub correlation: Option<CorrelationId>,
     /// Idempotency key and the hash of the parsed request.
     pub key: Option<(ClaimKey, Hash)>,
+    /// The run's id, where something beside it names it; else a new one.
+    pub run: Option<RunId>,
+    /// Events of other streams that become durable together with the run. Where one of
+    /// those streams is not where it is expected, nothing happens and the answer is
+    /// `commit.conflict`.
+    pub beside: Vec<Append>,
 }
 
 impl Start {
@@ -61,6 +69,8 @@ impl Start {
             deadline: None,
             correlation: None,
             key: None,
+            run: None,
+            beside: Vec::new(),
         }
     }
 }
@@ -101,7 +111,7 @@ impl Inner {
         check_labels(&start.labels)?;
         self.check_open_runs(&start.tenant).await?;
         let now = self.world.now();
-        let run = RunId::next(&self.world);
+        let run = start.run.unwrap_or_else(|| RunId::next(&self.world));
         let started = Started {
             workflow: workflow.name.into(),
             version: workflow.version,
@@ -121,14 +131,12 @@ impl Inner {
             started,
             started_at: now,
         };
-        let claim = start.key.map(|(key, request)| {
-            let answer = format!("{{\"run\":\"{run}\"}}").into();
-            ClaimChange::Take(key, Claim { request, answer, expires: None })
-        });
+        let claims = start.key.map(|(key, request)| take(key, request, run, None)).into_iter().collect();
+        let beside = Commit { claims, appends: start.beside, ..Commit::default() };
         if let Some(waiter) = waiter {
             self.add_waiter(run, waiter);
         }
-        let begun = self.begin_run(&workflow, Arc::new(facts), claim).await;
+        let begun = self.begin_run(&workflow, Arc::new(facts), beside).await;
         match begun {
             Ok(()) => Ok(Accepted { run, replayed: false }),
             Err(error) => {
@@ -138,21 +146,23 @@ impl Inner {
         }
     }
 
-    /// Writes the first events of a run and starts to drive it. The first turn is taken
-    /// before they are written, so that accepting costs one commit in all.
+    /// Writes the first events of a run, with what belongs beside them, and starts to drive
+    /// it. The first turn is taken before they are written, so that accepting costs one
+    /// commit in all.
     pub(crate) async fn begin_run(
         self: &Arc<Self>,
         workflow: &Workflow,
         facts: Arc<Facts>,
-        claim: Option<ClaimChange>,
+        beside: Commit,
     ) -> Result<(), CommitError> {
         let now = facts.started_at;
         let machine =
             Machine::new(workflow, self.registry.clone(), facts.info(1), facts.started.input.clone());
         let mut live = Live::new(self.clone(), facts.clone(), machine, now);
         let (mut commit, turn) = self.first_commit(&facts, &mut live);
-        commit.claims.splice(0..0, claim);
         let events = commit.appends.first().map_or(1, |append| append.events.len() as u64);
+        commit.claims.splice(0..0, beside.claims);
+        commit.appends.extend(beside.appends);
         let Some(receiver) = self.enter(facts.run) else {
             // A child that is asked for again while it goes on.
             return Err(CommitError::Conflict { stream: facts.stream.clone(), actual: 1 });
@@ -305,13 +315,19 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The record under which the same request finds its run again.
+pub(crate) fn take(key: ClaimKey, request: Hash, run: RunId, expires: Option<Time>) -> ClaimChange {
+    let answer = format!("{{\"run\":\"{run}\"}}").into();
+    ClaimChange::Take(key, Claim { request, answer, expires })
+}
+
 #[derive(serde::Deserialize)]
 struct Answer {
     run: RunId,
 }
 
 /// A taken key is answered with what it stands for, if the request is the same (G5).
-fn accepted_before(error: &CommitError, request: Option<Hash>) -> Result<Accepted, Failure> {
+pub(crate) fn accepted_before(error: &CommitError, request: Option<Hash>) -> Result<Accepted, Failure> {
     let CommitError::Claimed(_, claim) = error else {
         return Err(error.failure());
     };

@@ -85,7 +85,7 @@ impl Inner {
             started,
             started_at: now,
         };
-        match self.begin_run(&code, Arc::new(facts), None).await {
+        match self.begin_run(&code, Arc::new(facts), Commit::default()).await {
             Err(CommitError::Conflict { .. }) => self.join_child(parent, *generation, step, &stream).await,
             begun => begun.map_err(|error| error.failure()),
         }

@@ -227,7 +227,7 @@ fn undo_is_gone() -> Failure {
     Failure::refused("dead_letter.cannot_replay", message)
 }
 
-fn refuse_ended(history: &History) -> Result<(), Failure> {
+pub(crate) fn refuse_ended(history: &History) -> Result<(), Failure> {
     let status = history.status();
     if status.ended() {
         let message = format!("the run has ended as {}; nothing can be sent to it", status.as_str());

@@ -158,6 +158,8 @@ impl Engine {
         Ok(self.told(tenant, run, settled, limit).await)
     }
 
+    /// Until the run ends, the time is over or the engine stops: what waits is told then
+    /// that the run was accepted, and not left without an answer.
     async fn told(
         &self,
         tenant: &TenantId,
@@ -165,10 +167,12 @@ impl Engine {
         settled: oneshot::Receiver<Settled>,
         limit: Duration,
     ) -> Option<Settled> {
+        let mut stopping = self.inner.stopping.subscribe();
         tokio::select! {
             biased;
             settled = settled => settled.ok(),
             settled = self.ended_elsewhere(tenant, run) => Some(settled),
+            _ = stopping.wait_for(|stops| *stops) => None,
             () = self.inner.world.clock().sleep(limit) => None,
         }
     }

@@ -121,6 +121,9 @@ pub struct Turn {
     /// How the workflow ended, if it did.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Told once the turn is durable; not kept.
+    #[serde(skip)]
+    pub(crate) progress: Vec<Data>,
 }
 
 /// Something that reached the workflow.

@@ -20,6 +20,13 @@ pub enum Update {
         /// Its result is a success.
         ok: bool,
     },
+    /// Another run begins that this one waits for.
+    ChildStarted {
+        /// The step that waits.
+        step: StepId,
+        /// The other run.
+        run: RunId,
+    },
     /// The workflow said so.
     Progress(Data),
     /// The run ended.

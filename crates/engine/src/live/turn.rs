@@ -103,9 +103,7 @@ impl Live {
                 turn.asked = advance.asked;
                 turn.patches = advance.patches;
                 turn.outcome = advance.outcome;
-                for value in advance.progress {
-                    self.engine.tell(self.facts.run, || Update::Progress(value));
-                }
+                turn.progress = advance.progress;
             }
             Err(Halt::Fail(failure)) => turn.outcome = Some(Outcome::Failed(failure)),
             Err(Halt::Park(parked)) => return Err(parked),
@@ -209,6 +207,9 @@ impl Live {
 
     /// The turn is durable: now its effects may leave.
     pub(super) fn after(&mut self, turn: Turn) -> Option<Outcome> {
+        for value in turn.progress {
+            self.engine.tell(self.facts.run, || Update::Progress(value));
+        }
         for delivery in &turn.delivered {
             if let Delivery::Result { step, outcome, .. } = delivery {
                 let ok = outcome.is_ok();
@@ -301,6 +302,8 @@ impl Live {
                 }
                 What::Child { run, workflow, input } => {
                     self.children.insert(step.clone(), *run);
+                    let begins = || Update::ChildStarted { step: step.clone(), run: *run };
+                    self.engine.tell(self.facts.run, begins);
                     let child = Child {
                         parent: self.facts.clone(),
                         generation: self.generation,
