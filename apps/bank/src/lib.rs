@@ -22,6 +22,7 @@ pub mod op;
 mod product;
 pub mod purchase;
 mod queries;
+pub mod steps;
 mod timers;
 mod transfer;
 pub mod verify;

@@ -2,17 +2,14 @@
 //! effect is a commit on our own log with the step's record in it, and each has an undo,
 //! so that a purchase that fails leaves neither goods nor money tied up.
 
-use std::{sync::Arc, time::Duration};
-
-use futures::future::BoxFuture;
-
 use serde::{Deserialize, Serialize};
-use steadfast_core::{Failure, Money, Principal, Role};
-use steadfast_engine::{Action, ActionOptions, Ctx, Record, Recording, Registry, StepTask, WorkflowOptions};
+use steadfast_core::{Failure, Money};
+use steadfast_engine::{Action, Ctx, Registry, StepTask, WorkflowOptions};
 
 use crate::{
-    AccountId, Answer, Ask, Bank, HoldId, Key, Op, ProductId, PurchaseId, ReservationId,
-    op::{Capture, PlaceHold, ReservationAt, Reserve, Undo},
+    AccountId, Answer, Bank, HoldId, Op, ProductId, PurchaseId, ReservationId,
+    op::{Capture, PlaceHold, ReservationAt, Reserve},
+    steps::{Means, options, performing, principal, undoing},
 };
 
 /// The name of the workflow.
@@ -30,6 +27,9 @@ pub struct PurchaseRequest {
     /// The account to pay from; the buyer's first checking account when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<AccountId>,
+    /// What the buyer was told it costs in all; at any other price nothing is bought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<Money>,
 }
 
 const fn one() -> u32 {
@@ -99,18 +99,12 @@ const UNDO_RESERVE: Action<Goods, ()> = Action::new("bank.reserve.undo");
 const UNDO_HOLD: Action<Payment, ()> = Action::new("bank.hold.undo");
 const UNDO_CAPTURE: Action<Taking, ()> = Action::new("bank.capture.undo");
 
-/// What a step means to the ledger.
-trait Means {
-    fn op(&self) -> Op;
-    fn purchase(&self) -> PurchaseId;
-}
-
 impl Means for Goods {
     fn op(&self) -> Op {
         Op::Reserve(Reserve { product: self.product.clone(), quantity: self.quantity, ttl: None })
     }
-    fn purchase(&self) -> PurchaseId {
-        self.purchase
+    fn purchase(&self) -> Option<PurchaseId> {
+        Some(self.purchase)
     }
 }
 
@@ -119,8 +113,8 @@ impl Means for Payment {
         let (from, to) = (self.from.clone(), self.to.clone());
         Op::Hold(PlaceHold { from, to, amount: self.amount, ttl: None })
     }
-    fn purchase(&self) -> PurchaseId {
-        self.purchase
+    fn purchase(&self) -> Option<PurchaseId> {
+        Some(self.purchase)
     }
 }
 
@@ -129,8 +123,8 @@ impl Means for Taking {
         let (from, to) = (self.from.clone(), self.to.clone());
         Op::Capture(Capture { from, to, hold: self.hold, amount: None })
     }
-    fn purchase(&self) -> PurchaseId {
-        self.purchase
+    fn purchase(&self) -> Option<PurchaseId> {
+        Some(self.purchase)
     }
 }
 
@@ -138,15 +132,13 @@ impl Means for Handover {
     fn op(&self) -> Op {
         Op::Sell(ReservationAt { product: self.product.clone(), reservation: self.reservation })
     }
-    fn purchase(&self) -> PurchaseId {
-        self.purchase
+    fn purchase(&self) -> Option<PurchaseId> {
+        Some(self.purchase)
     }
 }
 
 /// Adds the purchase and its actions to what an engine can run.
 pub fn register(registry: &mut Registry, bank: &Bank) {
-    // A ledger answers in milliseconds; what waits longer waits for the store.
-    let options = || ActionOptions { timeout: Duration::from_secs(10), ..ActionOptions::default() };
     let quoting = bank.clone();
     registry.action(&QUOTE, options(), move |task, request| {
         let bank = quoting.clone();
@@ -171,6 +163,9 @@ async fn purchase(ctx: Ctx, request: PurchaseRequest) -> Result<Receipt, Failure
     let goods = Goods { product: product.clone(), quantity, purchase };
     let reserved = ctx.step("reserve", &RESERVE, &goods).undo(&UNDO_RESERVE, &goods).await?;
     let total = reserved.amount.ok_or_else(|| unreadable("amount"))?;
+    if request.total.is_some_and(|told| told != total) {
+        return Err(Failure::refused("price_changed", "the price is no longer the one that was shown"));
+    }
     let payment = Payment { from: from.clone(), to: merchant.clone(), amount: total, purchase };
     let held = ctx.step("hold", &HOLD, &payment).undo(&UNDO_HOLD, &payment).await?;
     let hold = held.id.parse().map_err(|_| unreadable("hold"))?;
@@ -195,52 +190,4 @@ async fn quote(bank: &Bank, task: &StepTask, request: PurchaseRequest) -> Result
         None => bank.paying_account(&task.tenant, &task.principal, product.price.currency()).await?,
     };
     Ok(Quote { from, merchant: product.merchant })
-}
-
-/// A run acts with the rights of whom it acts for, and no more.
-fn principal(task: &StepTask) -> Principal {
-    Principal { tenant: task.tenant.clone(), user: task.principal.clone(), role: Role::User }
-}
-
-fn ask(task: &StepTask, op: Op, key: &str, purchase: PurchaseId) -> Ask {
-    let mut ask = Ask::new(op, principal(task), Key::Effect(key.to_owned()));
-    ask.correlation = task.correlation;
-    ask.purchase = Some(purchase);
-    ask
-}
-
-fn performing<I: Means + Send + Sync + 'static>(
-    bank: &Bank,
-) -> impl Fn(StepTask, I, Record<Answer>) -> BoxFuture<'static, Result<Recording, Failure>> + Send + Sync + 'static
-{
-    let bank = bank.clone();
-    move |task, input, record| {
-        let bank = bank.clone();
-        Box::pin(async move {
-            let mut ask = ask(&task, input.op(), task.key.as_str(), input.purchase());
-            let attached = record.clone();
-            ask.attach = Some(Arc::new(move |outcome| attached.append(outcome)));
-            let reply = bank.ask(ask).await?;
-            match reply.attached {
-                Some((committed, place)) => record.committed(&reply.answer.into_result(), &committed, place),
-                None => Ok(Recording::earlier()),
-            }
-        })
-    }
-}
-
-fn undoing<I: Means + Send + Sync + 'static>(
-    bank: &Bank,
-) -> impl Fn(StepTask, I) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync + 'static {
-    let bank = bank.clone();
-    move |task, input| {
-        let bank = bank.clone();
-        Box::pin(async move {
-            let key = task.undoes.as_ref().map_or("", |key| key.as_str()).to_owned();
-            let forward = Box::new(input.op());
-            let undo = Op::Undo(Undo { forward, key });
-            bank.ask(ask(&task, undo, task.key.as_str(), input.purchase())).await?;
-            Ok(())
-        })
-    }
 }

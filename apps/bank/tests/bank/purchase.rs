@@ -35,7 +35,7 @@ async fn house() -> (Arc<MemoryLog>, World) {
 }
 
 async fn buy(engine: &Engine, user: &str, product: &ProductId, quantity: u32) -> RunId {
-    let request = PurchaseRequest { product: product.clone(), quantity, from: None };
+    let request = PurchaseRequest { product: product.clone(), quantity, from: None, total: None };
     let input = Data::of(&request).expect("json");
     engine.start(Start::new(TenantId::default(), user, PURCHASE, input)).await.expect("accepted").run
 }
