@@ -1,21 +1,32 @@
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::FromRef,
     routing::{get, post},
 };
 use steadfast_bank::Bank;
-use steadfast_server::{App, Edge};
+use steadfast_bank_assistant::Conversations;
+use steadfast_server::{App, Conversation, Edge};
 
-use crate::{accounts, contacts, customers, imports, products, purchases, transfers};
+use crate::{accounts, contacts, conversation::Desk, customers, imports, products, purchases, transfers};
 
 /// The bank as an application of the server.
 #[derive(Debug, Clone)]
-pub struct BankApp(Bank);
+pub struct BankApp {
+    bank: Bank,
+    conversations: Option<Conversations>,
+}
 
 impl BankApp {
     /// Over a bank whose decider runs and whose purchase workflow the engine knows.
-    pub fn new(bank: Bank) -> Self {
-        Self(bank)
+    pub const fn new(bank: Bank) -> Self {
+        Self { bank, conversations: None }
+    }
+
+    /// With an assistant on `/ws`.
+    pub fn conversing(self, conversations: Conversations) -> Self {
+        Self { conversations: Some(conversations), ..self }
     }
 }
 
@@ -56,6 +67,10 @@ impl App for BankApp {
             .route("/contacts", get(contacts::list).post(contacts::add).delete(contacts::remove))
             .route("/customers/{user}/deactivate", post(customers::deactivate))
             .route("/customers/{user}/activate", post(customers::activate))
-            .with_state(Counter { edge, bank: self.0.clone() })
+            .with_state(Counter { edge, bank: self.bank.clone() })
+    }
+    fn conversation(&self, edge: Edge) -> Option<Arc<dyn Conversation>> {
+        let conversations = self.conversations.clone()?;
+        Some(Arc::new(Desk { conversations, world: edge.world().clone() }))
     }
 }

@@ -9,6 +9,7 @@
 mod accounts;
 mod app;
 mod contacts;
+mod conversation;
 mod customers;
 mod imports;
 mod money;

@@ -1,0 +1,309 @@
+//! News for those who listen: which sessions moved, and how far runs are. The log is the
+//! outbox: a session that moved is read by whoever listens, from where they stand. Progress
+//! is told and not kept.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use steadfast_core::{RequestId, RunId, SessionId};
+use steadfast_engine::{Engine, Update};
+use steadfast_log::{Position, follow};
+use tokio::sync::{Notify, broadcast};
+
+use crate::{exchange::Now, session::SESSION};
+
+/// A listener that does not keep up loses the oldest progress, never a reply.
+const PROGRESS_KEPT: usize = 256;
+const PAGE: usize = 500;
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The request that is worked on.
+    pub request: RequestId,
+    /// The run that works on it.
+    pub run: RunId,
+    /// Which step: `transfer`, or `purchase.hold` for one of a run that it waits for.
+    pub step: String,
+    /// `started`, `done` or `failed`.
+    pub status: &'static str,
+    /// Of the step, from 1.
+    pub attempt: u32,
+    /// Its place among what is told of the request, from 1.
+    pub seq: u64,
+}
+
+/// What a listener is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// There is something new in this session's stream.
+    Moved(SessionId),
+    /// A run went on.
+    Progress(SessionId, Progress),
+    /// A run of this session has ended.
+    Ended(SessionId, RunId),
+}
+
+pub(crate) struct Feed {
+    engine: Engine,
+    state: Mutex<State>,
+    listeners: AtomicU64,
+    awake: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// From where the log is followed; `None` while nobody listens.
+    from: Option<Position>,
+    sessions: HashMap<SessionId, Vec<(u64, Arc<Ears>)>>,
+    runs: HashMap<RunId, Work>,
+}
+
+/// A run somebody listens to.
+#[derive(Clone)]
+struct Work {
+    session: SessionId,
+    request: Option<RequestId>,
+    /// Of a run that another waits for: that one, and the step by which it waits.
+    parent: Option<(RunId, String)>,
+    seq: u64,
+}
+
+#[derive(Default)]
+struct Ears {
+    news: Mutex<Unheard>,
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct Unheard {
+    moved: BTreeSet<SessionId>,
+    told: VecDeque<News>,
+}
+
+/// Hears of the sessions it watches, until dropped.
+pub struct Listener {
+    id: u64,
+    feed: Arc<Feed>,
+    ears: Arc<Ears>,
+    watched: Mutex<BTreeSet<SessionId>>,
+}
+
+impl Feed {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, state: Mutex::default(), listeners: AtomicU64::new(0), awake: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn listen(self: &Arc<Self>) -> Listener {
+        let id = self.listeners.fetch_add(1, Ordering::Relaxed);
+        Listener { id, feed: self.clone(), ears: Arc::default(), watched: Mutex::default() }
+    }
+
+    /// A run works for a session from here on; told of only where somebody watches it.
+    pub(crate) fn works_on(&self, run: RunId, session: SessionId, request: Option<RequestId>) {
+        let mut state = self.lock();
+        if state.sessions.contains_key(&session) {
+            let new = Work { session, request, parent: None, seq: 0 };
+            state.runs.entry(run).or_insert(new);
+        }
+    }
+
+    pub(crate) async fn run(&self) {
+        let mut updates = self.engine.updates();
+        loop {
+            let from = self.lock().from;
+            tokio::select! {
+                () = self.awake.notified() => {}
+                update = updates.recv() => match update {
+                    Ok((run, update)) => self.tell(run, update),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                next = self.follow(from), if from.is_some() => self.moved(from, next),
+            }
+        }
+    }
+
+    /// The sessions that moved after `from`, and where to go on; nothing where the log
+    /// could not be read.
+    async fn follow(&self, from: Option<Position>) -> Option<(Vec<SessionId>, Position)> {
+        let from = from?;
+        let log = self.engine.log();
+        let Ok(page) = follow(&**log, from, PAGE).await else {
+            self.engine.world().clock().sleep(Duration::from_secs(1)).await;
+            return None;
+        };
+        let mut moved = Vec::new();
+        for recorded in page.events.iter().filter(|recorded| recorded.stream.category() == SESSION) {
+            moved.extend(recorded.stream.name().parse::<SessionId>());
+        }
+        Some((moved, page.next))
+    }
+
+    fn moved(&self, from: Option<Position>, next: Option<(Vec<SessionId>, Position)>) {
+        let Some((moved, next)) = next else { return };
+        let mut state = self.lock();
+        // Whoever began to listen meanwhile has set it anew.
+        if state.from == from {
+            state.from = Some(next);
+        }
+        for session in moved {
+            for (_, ears) in state.sessions.get(&session).into_iter().flatten() {
+                ears.moved(session);
+            }
+        }
+    }
+
+    fn tell(&self, run: RunId, update: Update) {
+        let mut state = self.lock();
+        let Some(work) = state.runs.get(&run).cloned() else { return };
+        let told = match update {
+            Update::Progress(value) => {
+                if let (Ok(now), Some(work)) = (value.read::<Now>(), state.runs.get_mut(&run)) {
+                    work.request = Some(now.request);
+                    work.seq = 0;
+                }
+                return;
+            }
+            Update::ChildStarted { step, run: child } => {
+                let parent = Some((run, name(step.as_str()).to_owned()));
+                state.runs.insert(child, Work { parent, ..work });
+                return;
+            }
+            Update::Ended(_) => {
+                state.runs.remove(&run);
+                if work.parent.is_some() {
+                    return;
+                }
+                News::Ended(work.session, run)
+            }
+            Update::StepStarted { step, attempt } => {
+                let Some(progress) = state.progress(run, step.as_str(), "started", attempt) else { return };
+                News::Progress(work.session, progress)
+            }
+            Update::StepEnded { step, ok } => {
+                let status = if ok { "done" } else { "failed" };
+                let Some(progress) = state.progress(run, step.as_str(), status, 1) else { return };
+                News::Progress(work.session, progress)
+            }
+        };
+        for (_, ears) in state.sessions.get(&work.session).into_iter().flatten() {
+            ears.tell(told.clone());
+        }
+    }
+}
+
+impl State {
+    /// Counted on the run that the user knows of, under the step's own name.
+    fn progress(&mut self, run: RunId, step: &str, status: &'static str, attempt: u32) -> Option<Progress> {
+        let work = self.runs.get(&run)?;
+        let (shown, step) = match &work.parent {
+            Some((parent, waiting)) => (*parent, format!("{waiting}.{}", name(step))),
+            None => (run, name(step).to_owned()),
+        };
+        let work = self.runs.get_mut(&shown)?;
+        work.seq += 1;
+        Some(Progress { request: work.request?, run: shown, step, status, attempt, seq: work.seq })
+    }
+}
+
+/// A step's name without its key.
+fn name(step: &str) -> &str {
+    step.split('#').next().unwrap_or(step)
+}
+
+impl Ears {
+    fn moved(&self, session: SessionId) {
+        self.lock().moved.insert(session);
+        self.arrived.notify_one();
+    }
+    fn tell(&self, news: News) {
+        let mut unheard = self.lock();
+        if unheard.told.len() >= PROGRESS_KEPT {
+            unheard.told.pop_front();
+        }
+        unheard.told.push_back(news);
+        drop(unheard);
+        self.arrived.notify_one();
+    }
+    fn lock(&self) -> MutexGuard<'_, Unheard> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener {
+    /// Hears of a session from now on, and that there may be something in it.
+    pub fn watch(&self, session: SessionId) {
+        if !self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(session) {
+            return self.ears.moved(session);
+        }
+        let mut state = self.feed.lock();
+        if state.sessions.is_empty() {
+            // Nothing was followed: what comes after this moment is.
+            state.from = Some(*self.feed.engine.log().tail().borrow());
+        }
+        state.sessions.entry(session).or_default().push((self.id, self.ears.clone()));
+        drop(state);
+        self.feed.awake.notify_one();
+        self.ears.moved(session);
+    }
+
+    /// The next news. Safe to drop half-way.
+    pub async fn next(&self) -> News {
+        loop {
+            let arrived = self.ears.arrived.notified();
+            {
+                let mut unheard = self.ears.lock();
+                if let Some(news) = unheard.told.pop_front() {
+                    return news;
+                }
+                if let Some(session) = unheard.moved.pop_first() {
+                    return News::Moved(session);
+                }
+            }
+            arrived.await;
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let watched = std::mem::take(&mut *self.watched.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut state = self.feed.lock();
+        for session in &watched {
+            if let Some(listening) = state.sessions.get_mut(session) {
+                listening.retain(|(id, _)| *id != self.id);
+                if listening.is_empty() {
+                    state.sessions.remove(session);
+                }
+            }
+        }
+        let sessions: BTreeSet<SessionId> = state.sessions.keys().copied().collect();
+        state.runs.retain(|_, work| sessions.contains(&work.session));
+        if sessions.is_empty() {
+            state.from = None;
+        }
+    }
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("watched", &self.watched).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,5 @@
+//! Conversations from the first word to the last reply, on the in-memory log.
+
+mod crashes;
+mod house;
+mod talks;
