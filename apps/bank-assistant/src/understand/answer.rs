@@ -13,6 +13,8 @@ use super::{
 const REQUEST: i32 = 6;
 /// From here on a message says something of its own, if only "hello" or "no".
 const CLEAR: i32 = 4;
+/// A yes moves money: "sí" and what usually follows it, not any sentence that begins so.
+const YES: i32 = 7;
 /// An answer is as long as this, at most, when it also looks like a request.
 const SHORT_WORDS: usize = 4;
 
@@ -90,7 +92,7 @@ fn confirmation(message: &Message<'_>, guess: Guess, request: bool) -> Option<An
     }
     let asks = message.tokens.iter().any(|token| token.is_any(&["?", "¿"]));
     match guess.intent {
-        Intent::Confirm if !asks && guess.score >= CLEAR => Some(Answer::Confirmed(true)),
+        Intent::Confirm if !asks && guess.score >= YES => Some(Answer::Confirmed(true)),
         Intent::Deny if !asks && guess.score >= CLEAR => Some(Answer::Confirmed(false)),
         Intent::OutOfScope if guess.score >= CLEAR => None,
         Intent::Greeting | Intent::Help => None,
@@ -145,9 +147,12 @@ fn quantity(message: &Message<'_>, guess: Guess) -> Option<Answer> {
 fn recipient(message: &Message<'_>, guess: Guess, request: bool, slots: &Slots) -> Option<Answer> {
     let complete = slots.amount != Amount::Missing;
     match guess.intent {
-        Intent::Deny | Intent::Confirm | Intent::Greeting | Intent::Help if guess.score >= CLEAR => None,
+        Intent::Deny | Intent::Confirm | Intent::Greeting | Intent::Help | Intent::OutOfScope
+            if guess.score >= CLEAR =>
+        {
+            None
+        }
         Intent::Transfer if request && complete => None,
-        Intent::OutOfScope if guess.score >= CLEAR => None,
         intent if request && intent != Intent::Transfer => None,
         _ => Some(slots::answered_recipient(message).map_or(Answer::Unclear, Answer::Recipient)),
     }
@@ -176,7 +181,7 @@ fn place(message: &Message<'_>, offered: u32) -> Option<Answer> {
         let place = PLACES.iter().find(|(word, _)| token.is(word)).map(|(_, place)| *place);
         if LAST.iter().any(|last| token.is(last)) {
             places.push(offered);
-        } else if let Some(place) = place.filter(|_| !article && !(noun && !places.is_empty())) {
+        } else if let Some(place) = place.filter(|_| !article && (!noun || places.is_empty())) {
             places.push(place);
         } else if let Some((_, count)) =
             amount::count_at(message.tokens, i, message.language).filter(|_| place.is_none())

@@ -241,7 +241,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "intents           {}", self.intents)?;
         for (intent, tally) in &self.by_intent {
-            writeln!(f, "  {:<16}{tally}", intent.name())?;
+            writeln!(f, "  {:<18}{tally}", intent.name())?;
         }
         writeln!(f, "certain amounts   {} read", self.amounts_read)?;
         writeln!(f, "unclear amounts   {} asked about", self.amounts_asked)?;

@@ -222,7 +222,7 @@ fn cents_after(grammar: &Grammar<'_>, candidate: &mut Candidate, unit_seen: bool
     let Some(part) = grammar.number(candidate.end + usize::from(joined)) else { return };
     let named = word(part.end, &["centavo", "centavos", "ctvs", "cent", "cents", "ctv", "cts"]);
     let of_hundred = word(part.end, &["/"]) && word(part.end + 1, &["100"]);
-    if !(named || con || of_hundred && unit_seen) || !unit_seen && !con {
+    if !(con || unit_seen && (named || of_hundred)) {
         return;
     }
     candidate.plain_digits = None;

@@ -61,6 +61,12 @@ pub(super) fn read_spaced(groups: &[&str]) -> Result<Digits, Unclear> {
     Ok(Digits { grouped: true, ..read(&groups.concat())? })
 }
 
+/// Groups of digits that make no amount; what counts is how many digits they have together.
+pub(super) fn apart(groups: &[&str]) -> Digits {
+    let length = groups.iter().map(|group| group.len()).sum();
+    Digits { hundredths: 0, grouped: false, decimals: false, length }
+}
+
 fn number(digits: &str) -> Result<u128, Unclear> {
     if digits.is_empty() {
         return Ok(0);

@@ -201,6 +201,7 @@ impl Grammar<'_> {
     /// "mil uno" has a one; "mil un" and "mil una" only before a unit: else it is an article.
     fn one_counts(&self, after: usize) -> bool {
         self.tokens[after - 1].is_any(&["uno", "one"])
+            || matches!(self.lex(after), Some(Lex::Thousand | Lex::Million))
             || self.tokens.get(after).is_some_and(super::units::is_unit)
     }
 
@@ -219,6 +220,7 @@ impl Grammar<'_> {
             end += 1;
         }
         let run: Vec<&str> = self.tokens[from..end].iter().map(|token| token.plain.as_str()).collect();
+        let unsure = |unclear| Group { end, hundredths: 0, unclear: Some(unclear), digits: None, one: false };
         let read = match run.as_slice() {
             [one] => digits::read(one),
             several => digits::read_spaced(several),
@@ -227,7 +229,11 @@ impl Grammar<'_> {
             Ok(digits) => {
                 Group { end, hundredths: digits.hundredths, unclear: None, digits: Some(digits), one: false }
             }
-            Err(unclear) => Group { end, hundredths: 0, unclear: Some(unclear), digits: None, one: false },
+            // Groups that are no thousands may be a CLABE, a card, a telephone.
+            Err(unclear) if run.len() > 1 => {
+                Group { end, digits: Some(digits::apart(&run)), ..unsure(unclear) }
+            }
+            Err(unclear) => Group { end, ..unsure(unclear) },
         }
     }
 
@@ -289,7 +295,6 @@ impl Grammar<'_> {
         let spanish = self.language == Language::Es;
         Some(match self.lex(from)? {
             Lex::One => (from + 1, 1),
-            Lex::Digit(value) | Lex::Joined(value) => (from + 1, value),
             Lex::Prefix(tens) => (from + 2, tens + digit(from + 1)?),
             // "diez y seis", "veinte y cinco": old, and still written.
             Lex::Teen(tens @ (10 | 20))
@@ -297,7 +302,7 @@ impl Grammar<'_> {
             {
                 (from + 3, tens + digit(from + 2)?)
             }
-            Lex::Teen(value) => (from + 1, value),
+            Lex::Digit(value) | Lex::Joined(value) | Lex::Teen(value) => (from + 1, value),
             Lex::Tens(tens) if spanish && and(from + 1) && digit(from + 2).is_some() => {
                 (from + 3, tens + digit(from + 2)?)
             }
@@ -348,9 +353,8 @@ impl Grammar<'_> {
         let group = self.words(at + 1 + zeros)?;
         let whole = group.hundredths / 100;
         let read = match (group.unclear, zeros, whole) {
-            (None, 1, 1..=9) => Ok(whole),
+            (None, 1, 1..=9) | (None, 0, 10..=99) => Ok(whole),
             (None, 0, 1..=9) => Ok(whole * 10),
-            (None, 0, 10..=99) => Ok(whole),
             _ => Err(Unclear::TooPrecise),
         };
         Some((group.end, read))

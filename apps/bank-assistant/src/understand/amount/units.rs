@@ -59,11 +59,9 @@ pub(super) fn mark(token: &Token) -> Option<Mark> {
     }
     let known = match word {
         "$" => Mark::Dollar,
-        "€" => Mark::Is(currency("EUR")?),
-        "£" => Mark::Is(currency("GBP")?),
         "¥" | "₡" | "₿" | "¢" => Mark::Unclear,
-        "euro" | "euros" | "eurito" | "euritos" => Mark::Is(currency("EUR")?),
-        "libras" | "pounds" => Mark::Is(currency("GBP")?),
+        "€" | "euro" | "euros" | "eurito" | "euritos" => Mark::Is(currency("EUR")?),
+        "£" | "libras" | "pounds" => Mark::Is(currency("GBP")?),
         "yenes" | "yen" => Mark::Is(currency("JPY")?),
         _ if listed(PESOS, word) => Mark::Named(Currency::MXN),
         _ if MEXICAN.contains(&word) => Mark::Is(Currency::MXN),

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use steadfast_core::{Currency, Money, money::MAX_MINOR};
 
-use super::{Amount, Context, Language, Rules, read};
+use super::{Amount, Context, Language, RULES, read};
 
 const UNDER_30: [&str; 30] = [
     "cero",
@@ -149,20 +149,18 @@ fn in_minor(minor: i64, currency: Currency) -> Amount {
     Amount::Exact(Money::new(minor, currency).expect("in range"))
 }
 
-/// Reads once with tables read once: a thousand cases would read them a thousand times.
-fn amount(rules: &Rules, text: &str) -> Amount {
-    rules.read(text, &Context::default()).expect("a short text").slots.amount
+fn amount(text: &str) -> Amount {
+    read(text, Context::default()).slots.amount
 }
 
 #[test]
 fn every_number_in_words_is_itself() {
-    let rules = Rules::new();
     let numbers = (1..1_100).chain((1_100..1_000_000).step_by(1_237));
     for n in numbers {
         let text = format!("manda {} pesos a Luis", spanish(n));
-        assert_eq!(amount(&rules, &text), in_minor(n * 100, Currency::MXN), "{text}");
+        assert_eq!(amount(&text), in_minor(n * 100, Currency::MXN), "{text}");
         let text = format!("send {} dollars to Luis", english(n, n % 2 == 0));
-        assert_eq!(amount(&rules, &text), in_minor(n * 100, Currency::USD), "{text}");
+        assert_eq!(amount(&text), in_minor(n * 100, Currency::USD), "{text}");
     }
 }
 
@@ -171,8 +169,7 @@ proptest! {
 
     #[test]
     fn digits_in_every_known_form_are_themselves(minor in 1..=MAX_MINOR) {
-        let rules = Rules::new();
-        let money = Money::new(minor, Currency::MXN).expect("in range");
+            let money = Money::new(minor, Currency::MXN).expect("in range");
         let grouped = money.to_string().replace(" MXN", "");
         let plain = grouped.replace(',', "");
         let spaced = grouped.replace(',', " ");
@@ -189,11 +186,11 @@ proptest! {
             if minor < 100 && text.contains("varos") {
                 continue;
             }
-            prop_assert_eq!(amount(&rules, &text), Amount::Exact(money), "{}", text);
+            prop_assert_eq!(amount(&text), Amount::Exact(money), "{}", text);
         }
         let dollars = Money::new(minor, Currency::USD).expect("in range");
         for text in [format!("US${grouped} para la renta"), format!("{plain} dólares"), format!("$ {grouped} usd")] {
-            prop_assert_eq!(amount(&rules, &text), Amount::Exact(dollars), "{}", text);
+            prop_assert_eq!(amount(&text), Amount::Exact(dollars), "{}", text);
         }
     }
 
@@ -206,8 +203,7 @@ proptest! {
     #[test]
     fn any_text_is_survived(text in any::<String>(), english in any::<bool>()) {
         let language = if english { Language::En } else { Language::Es };
-        let rules = Rules::new();
-        let _ = rules.read(&text, &Context { language, ..Context::default() });
+            let _ = RULES.read(&text, &Context { language, ..Context::default() });
     }
 
     #[test]
