@@ -2,11 +2,13 @@ use std::{future::Future, marker::PhantomData, pin::Pin, sync::Arc, time::Durati
 
 use serde::Serialize;
 use steadfast_core::{Failure, RunId, TenantId, World, defaults};
-use steadfast_log::{Append, Committed, Expect, NewEvent, StreamId};
+use steadfast_log::{Append, Commit, Committed, StreamId};
 
 use crate::{
     Data, StepId, StepOutcome, StepTask,
-    record::{Message, RUN, SCHEMA, Sent, kind},
+    record::{Message, RUN, Sent},
+    spill::{Spill, recordable},
+    store::add_message,
 };
 
 /// The name and types of an action: what a workflow needs to ask for it.
@@ -89,11 +91,12 @@ impl Recording {
     }
 }
 
-/// The record of a step whose effect is a commit on our own log. Put [`Record::append`]
-/// into the commit that has the effect, then report with [`Record::committed`].
+/// The record of a step whose effect is a commit on our own log. Let it [`Record::join`] the
+/// commit that has the effect, then report with [`Record::committed`].
 #[derive(Debug, Clone)]
 pub struct Record<O> {
     world: World,
+    spill: Spill,
     tenant: TenantId,
     run: RunId,
     generation: u32,
@@ -102,9 +105,10 @@ pub struct Record<O> {
 }
 
 impl Record<Data> {
-    pub(crate) fn new(world: World, task: &StepTask) -> Self {
+    pub(crate) fn new(world: World, spill: Spill, task: &StepTask) -> Self {
         Self {
             world,
+            spill,
             tenant: task.tenant.clone(),
             run: task.run,
             generation: task.generation,
@@ -116,8 +120,8 @@ impl Record<Data> {
 
 impl<O> Record<O> {
     pub(crate) fn typed(record: Record<Data>) -> Self {
-        let Record { world, tenant, run, generation, step, .. } = record;
-        Self { world, tenant, run, generation, step, types: PhantomData }
+        let Record { world, spill, tenant, run, generation, step, .. } = record;
+        Self { world, spill, tenant, run, generation, step, types: PhantomData }
     }
     /// The run's stream.
     pub fn stream(&self) -> StreamId {
@@ -131,15 +135,26 @@ impl<O: Serialize> Record<O> {
             Ok(value) => Ok(Data::of(value)?),
             Err(failure) => Err(failure.clone()),
         };
-        Ok(result_message(self.run, self.generation, &self.step, outcome))
+        Ok(result_message(self.run, self.generation, &self.step, recordable(outcome)))
     }
-    /// The run's side of the commit. A refusal is a result too: the step fails with it.
+    /// Adds the run's side to the commit that has the effect, and says which append it is.
+    /// A refusal is a result too: the step fails with it. Large results are stored beside.
+    pub fn join(&self, commit: &mut Commit, outcome: &Result<O, Failure>) -> Result<usize, Failure> {
+        let message = self.message(outcome)?;
+        Ok(add_message(commit, (&self.world, &self.spill), &self.stream(), message))
+    }
+    /// The same as an append alone, for results that are small by nature: one that would be
+    /// stored beside the log is refused with `step.result_too_large`.
     pub fn append(&self, outcome: &Result<O, Failure>) -> Result<Append, Failure> {
-        let body = body(&self.message(outcome)?);
-        let event = NewEvent::new(&self.world, kind::MESSAGE, SCHEMA, body);
-        Ok(Append { stream: self.stream(), expect: Expect::Any, events: vec![event] })
+        let mut commit = Commit::default();
+        self.join(&mut commit, outcome)?;
+        let append = commit.appends.pop().filter(|_| commit.payloads.is_empty());
+        append.ok_or_else(|| {
+            let message = "the result is too large to stand in an event; add it with Record::join";
+            Failure::internal("step.result_too_large", message)
+        })
     }
-    /// The append is durable, as append number `place` of the commit.
+    /// The run's side is durable, as append number `place` of the commit.
     pub fn committed(
         &self,
         outcome: &Result<O, Failure>,

@@ -113,8 +113,8 @@ impl Inner {
             return self.replay_run(&history, "parent", None, None).await;
         }
         let message = result_message(parent.run, generation, step, outcome);
-        let (append, wake_up) = self.to_run(&parent.stream, &message);
-        let commit = Commit { appends: vec![append], wake_ups: vec![wake_up], ..Commit::default() };
+        let mut commit = Commit::default();
+        self.tell_run(&mut commit, &parent.stream, message);
         self.log.commit(commit).await.map_err(|error| error.failure())?;
         self.refresh(&parent.stream.tenant(), parent.run);
         Ok(())

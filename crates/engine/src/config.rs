@@ -21,7 +21,7 @@ pub struct EngineConfig {
     pub poll: Period,
     /// How long a node's runs stay its own after its last sign of life.
     pub node_lease: Period,
-    /// Inputs and results above this many bytes are stored beside the log, once.
+    /// Inputs and results above this many bytes (at most 64 KiB) are stored beside the log, once.
     pub inline_bytes: usize,
     /// How long dead letters are kept.
     pub dead_letters_kept: Period,

@@ -4,7 +4,7 @@ use steadfast_log::{
     Append, Commit, Expect, Listing, ListingChange, NewEvent, StreamId, WakeUp, WakeUpChange,
 };
 
-use crate::{Data, EffectKey, StepId, action::body, engine::Inner};
+use crate::{Data, EffectKey, StepId, action::body, engine::Inner, store::Visit};
 
 id_type!(
     /// One dead letter.
@@ -103,6 +103,14 @@ impl DeadLetter {
     }
 }
 
+impl Visit for DeadLetter {
+    fn visit(&mut self, each: &mut dyn FnMut(&mut Data)) {
+        if let Some(input) = &mut self.input {
+            each(input);
+        }
+    }
+}
+
 impl Inner {
     /// Adds a dead letter to the commit in which its subject gives up.
     pub(crate) fn add_letter(
@@ -112,9 +120,12 @@ impl Inner {
         principal: &str,
         letter: &DeadLetter,
     ) -> DeadLetterId {
-        let event = NewEvent::new(&self.world, RECORDED, 1, body(letter));
+        let mut event = NewEvent::new(&self.world, RECORDED, 1, Vec::new());
         let id = letter.id(event.id);
         let stream = stream(tenant, id);
+        let mut body_of = letter.clone();
+        self.spill.take_out(&mut body_of, &stream, &mut commit.payloads);
+        event.body = body(&body_of).into();
         let now = self.world.now();
         let mut labels = std::collections::BTreeMap::new();
         if let Some(run) = letter.run {

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use steadfast_core::{Failure, observe::Signal};
-use steadfast_log::{Append, ClaimChange, Commit, CommitError, Expect, StreamId, WakeUp, WakeUpChange};
+use steadfast_log::{ClaimChange, Commit, CommitError, Expect, StreamId, WakeUp, WakeUpChange};
 use tokio::sync::mpsc;
 
 use crate::{
-    EffectKey, Settled, Status, StepId, StepOutcome, Update,
+    Data, EffectKey, Settled, Status, StepId, StepOutcome, Update,
     action::result_message,
     dead_letter::{DeadLetter, LetterKind},
     engine::{Inner, run_stream},
     history::{Facts, History, unreadable},
     live::{Drove, Input},
-    record::{Ended, Message, Parent, Parked, kind},
+    record::{Ended, Message, Parked, kind},
     recovery::run_id,
-    store::{WAKE, Writer, commit_patiently, message_append},
+    store::{WAKE, Writer, add_message, commit_patiently},
 };
 
 const EFFECTS_SETTLED: usize = 32;
@@ -40,9 +40,9 @@ impl Inner {
         writer.status(status);
         writer.commit.wake_ups.push(WakeUpChange::Clear(facts.stream.clone(), WAKE.into()));
         if let Some(parent) = &facts.started.parent {
-            let (append, wake_up) = self.to_parent(facts, parent, outcome.clone());
-            writer.commit.appends.push(append);
-            writer.commit.wake_ups.push(wake_up);
+            let stream = run_stream(&facts.stream.tenant(), parent.run);
+            let message = result_message(parent.run, parent.generation, &parent.step, outcome.clone());
+            self.tell_run(&mut writer.commit, &stream, message);
         }
         if let (Status::Dead, Err(cause)) = (status, outcome) {
             let letter = DeadLetter {
@@ -55,7 +55,10 @@ impl Inner {
                 event: None,
                 cause: cause.clone(),
                 input: Some(facts.started.input.clone())
-                    .filter(|input| input.spills(self.config.inline_bytes).is_none()),
+                    // A large one stands in the run's own record.
+                    .filter(|input| {
+                        matches!(input, Data::Inline(_)) && input.spills(self.config.inline_bytes).is_none()
+                    }),
                 key: None,
             };
             self.add_letter(&mut writer.commit, &facts.stream.tenant(), &facts.started.principal, &letter);
@@ -83,17 +86,12 @@ impl Inner {
         writer.commit.claims.extend(steps.iter().rev().take(EFFECTS_SETTLED).map(settle));
     }
 
-    fn to_parent(&self, facts: &Facts, parent: &Parent, outcome: StepOutcome) -> (Append, WakeUpChange) {
-        let stream = run_stream(&facts.stream.tenant(), parent.run);
-        let message = result_message(parent.run, parent.generation, &parent.step, outcome);
-        self.to_run(&stream, &message)
-    }
-
-    /// A message to a run, and the wake-up that makes sure it is looked at.
-    pub(crate) fn to_run(&self, stream: &StreamId, message: &Message) -> (Append, WakeUpChange) {
+    /// Adds a message to a run, and the wake-up that makes sure it is looked at.
+    pub(crate) fn tell_run(&self, commit: &mut Commit, stream: &StreamId, message: Message) {
+        add_message(commit, (&self.world, &self.spill), stream, message);
         let wake_up =
             WakeUp { stream: stream.clone(), name: WAKE.into(), due: self.world.now(), owner: None };
-        (message_append(&self.world, stream, message), WakeUpChange::Set(wake_up))
+        commit.wake_ups.push(WakeUpChange::Set(wake_up));
     }
 
     pub(crate) fn park_commit(&self, facts: &Facts, head: u64, parked: &Parked) -> Commit {

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use steadfast_core::{Failure, NodeId, RunId, TenantId, Time, World, observe::Observer, secret::Secret};
+use steadfast_core::{Failure, NodeId, RunId, TenantId, Time, World, observe::Observer};
 use steadfast_log::{Commit, Log, StreamId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -15,6 +15,7 @@ use crate::{
     live::Input,
     record::{RUN, Started},
     slots::Slots,
+    spill::Spill,
     store::Writer,
     timers::Timers,
     workflow::{Registry, Workflow},
@@ -45,7 +46,7 @@ pub(crate) struct Inner {
     telling: Mutex<HashSet<StreamId>>,
     waiters: Mutex<HashMap<RunId, Vec<oneshot::Sender<Settled>>>>,
     updates: broadcast::Sender<(RunId, Update)>,
-    payload_key: Secret<Vec<u8>>,
+    pub(crate) spill: Spill,
 }
 
 struct Active {
@@ -64,7 +65,7 @@ impl Engine {
         observer: Arc<dyn Observer>,
     ) -> Self {
         let node = NodeId::next(&world);
-        let payload_key = log.payload_key();
+        let spill = Spill::new(config.inline_bytes, log.payload_key());
         let policies = registry.policies().unwrap_or_else(|| {
             let none = steadfast_resilience::Policies::new();
             Arc::new(steadfast_resilience::Registry::new(&none, &world, &observer))
@@ -80,7 +81,7 @@ impl Engine {
             telling: Mutex::default(),
             waiters: Mutex::default(),
             updates: broadcast::channel(4_096).0,
-            payload_key,
+            spill,
             log,
             world,
             registry: Arc::new(registry),
@@ -263,8 +264,7 @@ impl Inner {
             now,
             stream: &facts.stream,
             correlation: facts.correlation,
-            inline_bytes: self.config.inline_bytes,
-            payload_key: self.payload_key.reveal(),
+            spill: &self.spill,
             commit: Commit::default(),
         }
     }

@@ -14,6 +14,7 @@ use crate::{
     action::{Act, ActionOptions, Performer},
     engine::Inner,
     history::Facts,
+    spill::recordable,
     update::Update,
 };
 
@@ -123,7 +124,7 @@ fn panicked(action: &str) -> Failure {
 }
 
 fn done(outcome: StepOutcome, failed_attempts: Vec<String>) -> Performed {
-    Performed::Result { outcome, failed_attempts }
+    Performed::Result { outcome: recordable(outcome), failed_attempts }
 }
 
 async fn attempt(
@@ -136,7 +137,7 @@ async fn attempt(
         match performer {
             Performer::Outside(perform) => Attempted::Done(perform(task.clone()).await),
             Performer::OnLog(perform) => {
-                let record = Record::<Data>::new(engine.world.clone(), task);
+                let record = Record::<Data>::new(engine.world.clone(), engine.spill.clone(), task);
                 match perform(task.clone(), record).await {
                     Ok(recording) => Attempted::Recorded(recording),
                     Err(failure) => Attempted::Done(Err(failure)),

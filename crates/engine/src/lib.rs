@@ -28,6 +28,7 @@ pub mod record;
 mod recovery;
 mod signal;
 mod slots;
+mod spill;
 mod step;
 mod store;
 mod timers;

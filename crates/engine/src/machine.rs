@@ -16,6 +16,7 @@ use crate::{
     Ctx, Data, StepId, StepOutcome,
     context::{Halt, RunInfo, Shared, diverged, lock},
     record::{Ask, Outcome, Parked, Turn, What},
+    spill::brief,
     workflow::{Registry, Workflow},
 };
 
@@ -34,6 +35,8 @@ pub(crate) enum Delivered {
 /// What one advance asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Advance {
+    /// How much of what was delivered went into it.
+    pub(crate) taken: usize,
     pub(crate) asked: Vec<Ask>,
     pub(crate) patches: Vec<String>,
     pub(crate) progress: Vec<Data>,
@@ -65,18 +68,23 @@ impl Machine {
         self.next_turn
     }
 
-    /// One new turn.
-    pub(crate) fn advance(&mut self, now: Time, delivered: Vec<Delivered>) -> Result<Advance, Halt> {
+    /// One new turn. Once it is `full` of what it asks for, it takes no further delivery.
+    pub(crate) fn advance(
+        &mut self,
+        now: Time,
+        delivered: Vec<Delivered>,
+        full: &dyn Fn(&[Ask]) -> bool,
+    ) -> Result<Advance, Halt> {
         if self.next_turn >= defaults::TURNS_MAX {
             let message = format!("a run has at most {} turns; use continue_as_new", defaults::TURNS_MAX);
             return Err(Halt::Fail(Failure::internal("run.too_many_turns", message)));
         }
-        self.run(now, delivered, None)
+        self.run(now, delivered, None, full)
     }
 
     /// Repeats a recorded turn and holds what it asks for against the record (G8).
     pub(crate) fn replay(&mut self, now: Time, turn: &Turn, delivered: Vec<Delivered>) -> Result<(), Halt> {
-        let advance = self.run(now, delivered, Some(turn.patches.clone()))?;
+        let advance = self.run(now, delivered, Some(turn.patches.clone()), &|_| false)?;
         compare(turn, &advance)
     }
 
@@ -85,6 +93,7 @@ impl Machine {
         now: Time,
         delivered: Vec<Delivered>,
         replaying: Option<Vec<String>>,
+        full: &dyn Fn(&[Ask]) -> bool,
     ) -> Result<Advance, Halt> {
         {
             let mut shared = lock(&self.shared);
@@ -92,15 +101,19 @@ impl Machine {
             shared.turn = self.next_turn;
             shared.replaying = replaying;
         }
-        let mut outcome = None;
+        let (mut outcome, mut taken) = (None, 0);
         if delivered.is_empty() {
             outcome = self.poll();
         }
         // One at a time: the order of delivery alone decides who wins a race.
         for item in delivered {
             self.deliver(item);
+            taken += 1;
             if outcome.is_none() {
                 outcome = self.poll();
+            }
+            if outcome.is_none() && full(&lock(&self.shared).asked) {
+                break;
             }
         }
         self.next_turn += 1;
@@ -118,6 +131,7 @@ impl Machine {
         }
         limit_children(&mut shared)?;
         Ok(Advance {
+            taken,
             asked: std::mem::take(&mut shared.asked),
             patches: std::mem::take(&mut shared.patched_now),
             progress: std::mem::take(&mut shared.progress),
@@ -155,7 +169,7 @@ impl Machine {
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| code.poll_unpin(&mut cx)));
         let result = match polled {
             Ok(Poll::Pending) => return None,
-            Ok(Poll::Ready(result)) => result,
+            Ok(Poll::Ready(result)) => result.map_err(brief),
             Err(_) => Err(Failure::internal("workflow.panicked", "the workflow's code panicked")),
         };
         self.code = None;

@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use steadfast_core::{Coded, CorrelationId, Failure, Time, World, defaults};
 use steadfast_log::{
-    Append, Commit, CommitError, Committed, Expect, ListingChange, Log, NewEvent, Payload, PayloadId,
-    ReadError, StreamId, WakeUp, WakeUpChange,
+    Append, Commit, CommitError, Committed, Expect, ListingChange, Log, NewEvent, PayloadId, ReadError,
+    StreamId, WakeUp, WakeUpChange,
 };
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     action::body,
     history::History,
     record::{Delivery, Message, Outcome, SCHEMA, Sent, Started, Turn, What, kind},
+    spill::Spill,
 };
 
 /// The name of a run's wake-up: there is one while it is open, and one of another name
@@ -205,8 +206,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) now: Time,
     pub(crate) stream: &'a StreamId,
     pub(crate) correlation: Option<CorrelationId>,
-    pub(crate) inline_bytes: usize,
-    pub(crate) payload_key: &'a [u8],
+    pub(crate) spill: &'a Spill,
     pub(crate) commit: Commit,
 }
 
@@ -234,27 +234,9 @@ impl Writer<'_> {
         kind: &'static str,
         record: &T,
     ) -> steadfast_core::EventId {
-        let mut payloads = Vec::new();
-        let mut large = false;
-        let mut copy = record.clone();
-        copy.visit(&mut |data| large |= data.spills(self.inline_bytes).is_some());
-        if !large {
-            return self.event(kind, record);
-        }
-        copy.visit(&mut |data| {
-            let Some(text) = data.spills(self.inline_bytes) else {
-                return;
-            };
-            let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
-            let tenant = self.stream.tenant();
-            let id = PayloadId::of(self.payload_key, tenant.as_str(), &bytes);
-            *data = Data::Stored(id, bytes.len() as u64);
-            payloads.push(Payload { id, stream: self.stream.clone(), bytes: Some(bytes) });
-        });
-        payloads.sort_by_key(|payload| payload.id);
-        payloads.dedup_by_key(|payload| payload.id);
-        self.commit.payloads.extend(payloads);
-        self.event(kind, &copy)
+        let mut record = record.clone();
+        self.spill.take_out(&mut record, self.stream, &mut self.commit.payloads);
+        self.event(kind, &record)
     }
 
     pub(crate) fn expect(&mut self, expect: Expect) {
@@ -285,10 +267,17 @@ impl Writer<'_> {
     }
 }
 
-/// A message to a run, as an append that anyone may make.
-pub(crate) fn message_append(world: &World, stream: &StreamId, message: &Message) -> Append {
-    let event = NewEvent::new(world, kind::MESSAGE, SCHEMA, body(message));
-    Append { stream: stream.clone(), expect: Expect::Any, events: vec![event] }
+/// Adds a message to a run to a commit that anyone may make. Answers which append it is.
+pub(crate) fn add_message(
+    commit: &mut Commit,
+    (world, spill): (&World, &Spill),
+    stream: &StreamId,
+    mut message: Message,
+) -> usize {
+    spill.take_out(&mut message, stream, &mut commit.payloads);
+    let event = NewEvent::new(world, kind::MESSAGE, SCHEMA, body(&message));
+    commit.appends.push(Append { stream: stream.clone(), expect: Expect::Any, events: vec![event] });
+    commit.appends.len() - 1
 }
 
 /// Commits, trying again while the store is away. Conflicts and claims come back at once.

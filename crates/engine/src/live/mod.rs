@@ -1,6 +1,7 @@
 //! Drives one run: gathers what arrived, lets the machine take a turn, writes it, and
 //! only then does what the turn asked for.
 
+mod deliver;
 mod turn;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use steadfast_core::{RunId, Time};
-use steadfast_log::{Commit, Recorded};
+use steadfast_log::{Commit, CommitError, Recorded};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -23,7 +24,7 @@ use crate::{
     history::{Facts, History},
     machine::Machine,
     record::{Ask, Claimed, Delivery, Message, Outcome, SCHEMA, Status, kind},
-    store::{Writer, commit_patiently, load_values, message_append},
+    store::{Writer, add_message, commit_patiently, load_values},
 };
 
 /// What is told to the driver of a run.
@@ -323,19 +324,30 @@ impl Live {
     /// The workflow has failed while steps were going on: their results are recorded
     /// before anything is undone.
     async fn settle_steps(mut self) -> Drove {
+        while let Some(delivery) = self.ready.pop_front() {
+            if let Delivery::Result { step, outcome, .. } = delivery
+                && self.record_late(&step, outcome).await.is_err()
+            {
+                return Drove::StoreAway;
+            }
+        }
         while let Some(done) = self.working.next().await {
-            let Done::Step(step, Performed::Result { outcome, .. }) = done else {
-                continue;
-            };
-            let message = result_message(self.facts.run, self.generation, &step, outcome);
-            let append = message_append(&self.engine.world, &self.facts.stream, &message);
-            let commit = Commit { appends: vec![append], ..Commit::default() };
-            // A repeat of this message counts once: it has the step's own id.
-            if commit_patiently(&self.engine.log, &self.engine.world, commit).await.is_err() {
+            if let Done::Step(step, Performed::Result { outcome, .. }) = done
+                && self.record_late(&step, outcome).await.is_err()
+            {
                 return Drove::StoreAway;
             }
         }
         Drove::Undo
+    }
+
+    /// Records a result that no turn will deliver.
+    async fn record_late(&mut self, step: &StepId, outcome: StepOutcome) -> Result<(), CommitError> {
+        let message = result_message(self.facts.run, self.generation, step, outcome);
+        let mut commit = Commit::default();
+        add_message(&mut commit, (&self.engine.world, &self.engine.spill), &self.facts.stream, message);
+        // A repeat of this message counts once: it has the step's own id.
+        commit_patiently(&self.engine.log, &self.engine.world, commit).await.map(drop)
     }
 
     pub(crate) fn undoes(&self) -> bool {

@@ -1,7 +1,7 @@
 //! One turn: what is delivered, the commit that makes it durable, and what follows.
 
 use futures::{FutureExt, stream::FuturesUnordered};
-use steadfast_core::{Coded, Failure, Time, defaults};
+use steadfast_core::{Coded, Failure, Time};
 use steadfast_log::{Commit, CommitError, Expect, WakeUpChange};
 
 use super::{Done, Live, Stop};
@@ -10,35 +10,13 @@ use crate::{
     child::Child,
     context::Halt,
     execute::{perform, task},
-    history::{deadline_exceeded, final_status, message_delivers},
+    history::final_status,
     machine::{Delivered, Machine},
     record::{Ask, Delivery, Message, Outcome, Parked, Sent, Status, Turn, What, kind},
     store::commit_patiently,
 };
 
 impl Live {
-    /// What this turn delivers, in the order that will be recorded.
-    pub(super) fn gather(&mut self, now: Time) -> Vec<Delivery> {
-        if self.first {
-            return Vec::new();
-        }
-        while let Some((due, step)) = self.timers.first().cloned() {
-            if due > now {
-                break;
-            }
-            self.timers.pop_first();
-            self.ready.push_back(Delivery::Timer(step));
-        }
-        let mut delivered: Vec<Delivery> = self.ready.drain(..).collect();
-        let messages = self.pending.iter().take(defaults::MESSAGES_PER_TURN);
-        delivered.extend(messages.map(|(version, _)| Delivery::Message(*version)));
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.deadline = None;
-            delivered.push(Delivery::Deadline);
-        }
-        delivered
-    }
-
     pub(super) async fn turn(
         &mut self,
         now: Time,
@@ -48,21 +26,29 @@ impl Live {
             Ok(turn) => turn,
             Err(parked) => return Err(self.park(parked).await),
         };
+        let (undoes, on_log) = (self.undoes, self.on_log.len());
         let commit = self.turn_commit(&turn, now);
         match self.write(commit).await {
             Ok(()) => Ok(self.after(turn)),
-            Err(Stop::TooLarge(why)) => self.fail_turn(&turn, now, why).await,
+            Err(Stop::TooLarge(why)) => {
+                self.undoes = undoes;
+                self.on_log.truncate(on_log);
+                self.fail_turn(turn, now, why).await
+            }
             Err(stop) => Err(stop),
         }
     }
 
     /// A turn that no commit can hold ends the run; what it asked for never happens.
-    async fn fail_turn(&mut self, turn: &Turn, now: Time, why: String) -> Result<Option<Outcome>, Stop> {
-        let message =
-            format!("a turn does not fit into one commit: {why}; return less, or join fewer at once");
-        let failure = Failure::internal("run.turn_too_large", message);
-        let outcome = Some(Outcome::Failed(failure));
-        let failed = Turn { turn: turn.turn, epoch: turn.epoch, outcome, ..Turn::default() };
+    async fn fail_turn(&mut self, turn: Turn, now: Time, why: String) -> Result<Option<Outcome>, Stop> {
+        let message = format!(
+            "what follows a single delivery does not fit into one commit: {why}; ask for less at once, or return less"
+        );
+        let outcome = Some(Outcome::Failed(Failure::internal("run.turn_too_large", message)));
+        let failed = Turn { asked: Vec::new(), outcome, ..turn };
+        // Nothing of the first try was written.
+        self.listed = Status::Parked;
+        self.due = None;
         let commit = self.turn_commit(&failed, now);
         self.write(commit).await?;
         Ok(self.after(failed))
@@ -93,12 +79,18 @@ impl Live {
     }
 
     /// Lets the machine take the turn. Also used for the first turn, before acceptance.
-    pub(crate) fn decide(&mut self, now: Time, delivered: Vec<Delivery>) -> Result<Turn, Parked> {
+    pub(crate) fn decide(&mut self, now: Time, mut delivered: Vec<Delivery>) -> Result<Turn, Parked> {
         self.first = false;
         let items: Vec<Delivered> = delivered.iter().map(|delivery| self.bring(delivery)).collect();
         let number = self.machine.next_turn();
+        let spill = &self.engine.spill;
+        let advanced = self.machine.advance(now, items, &|asked| spill.full(asked));
+        if let Ok(advance) = &advanced {
+            self.put_back(delivered.split_off(advance.taken));
+        }
+        self.consume(&delivered);
         let mut turn = Turn { turn: number, epoch: self.epoch, delivered, ..Turn::default() };
-        match self.machine.advance(now, items) {
+        match advanced {
             Ok(advance) => {
                 turn.asked = advance.asked;
                 turn.patches = advance.patches;
@@ -109,26 +101,6 @@ impl Live {
             Err(Halt::Park(parked)) => return Err(parked),
         }
         Ok(turn)
-    }
-
-    pub(super) fn bring(&mut self, delivery: &Delivery) -> Delivered {
-        match delivery {
-            Delivery::Result { step, outcome, .. } => Delivered::Result(step.clone(), outcome.clone()),
-            Delivery::Timer(step) => Delivered::Timer(step.clone()),
-            Delivery::Deadline => Delivered::Cancel(deadline_exceeded()),
-            Delivery::Message(version) => {
-                let Some(place) = self.pending.iter().position(|(at, _)| at == version) else {
-                    return Delivered::Nothing;
-                };
-                let message = self.pending.remove(place).map(|(_, message)| message);
-                if let Some(Message { what: Sent::Result { step, generation, .. }, .. }) = &message
-                    && *generation == self.generation
-                {
-                    self.children.remove(step);
-                }
-                message.map_or(Delivered::Nothing, |message| message_delivers(&message, self.generation))
-            }
-        }
     }
 
     /// The commit that makes a turn durable, with all that must change with it.

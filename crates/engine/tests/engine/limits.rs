@@ -88,24 +88,3 @@ async fn a_caller_that_leaves_half_way_leaves_no_run_half_begun() {
     assert_eq!(house.effects().len(), 3, "what was begun is finished");
     assert_eq!(engine.active(), 0);
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_turn_that_no_commit_can_hold_ends_the_run_and_does_not_repeat_its_steps() {
-    let house = House::new();
-    let mut registry = house.registry();
-    let large: steadfast_engine::Action<u64, String> = steadfast_engine::Action::new("test.large");
-    let effects = house.effects.clone();
-    registry.action(&large, steadfast_engine::ActionOptions::default(), move |task, bytes: u64| {
-        effects.lock().expect("effects").push((task.key.to_string(), "large".into()));
-        async move { Ok("x".repeat(usize::try_from(bytes).expect("small"))) }
-    });
-    registry.workflow("large", 1, WorkflowOptions::default(), |ctx: Ctx, bytes: u64| async move {
-        let large = steadfast_engine::Action::<u64, String>::new("test.large");
-        Ok(ctx.step("large", &large, &bytes).await?.len())
-    });
-    let engine = house.engine(registry);
-    let run = accept(&engine, "large", &5_000_000).await.run;
-    let settled = finish(&engine, run).await;
-    assert_eq!(settled.outcome.expect_err("given up").code, "run.turn_too_large");
-    assert_eq!(house.effects().len(), 1);
-}

@@ -5,6 +5,7 @@ mod compensation;
 mod context;
 mod explain;
 mod house;
+mod large;
 mod limits;
 mod messages;
 mod react;
