@@ -193,14 +193,12 @@ impl Op {
     }
 }
 
-/// The claim under which an effect of a run is found. The engine starts the window of a
-/// forward effect when the run ends for good; that an effect was undone is never forgotten.
+/// The claim under which an effect of a run is found. The engine starts its window once the
+/// run has ended and nothing of it can be undone any more.
 pub fn effect_claim(tenant: &TenantId, op: &Op, key: &str) -> ClaimKey {
     match op {
         // Whatever key the compensation has: what is undone is undone once.
-        Op::Undo(undo) => {
-            ClaimKey::new(tenant, "@run", "bank.undo", &format!("{} {}", undo.forward.name(), undo.key))
-        }
+        Op::Undo(undo) => steadfast_engine::effect_claim(tenant, &steadfast_engine::undo_key(&undo.key)),
         _ => steadfast_engine::effect_claim(tenant, key),
     }
 }

@@ -56,10 +56,11 @@ impl Engine {
                 let Some(run) = run_id(&wake_up.stream) else {
                     continue;
                 };
-                report.checked += 1;
                 match load(&*engine.log, &wake_up.stream, true).await {
+                    // It is woken for something else.
                     Ok(history) if history.status().ended() => {}
                     Ok(history) => {
+                        report.checked += 1;
                         if let Err(why) = engine.replay(&history) {
                             let started = &history.facts.started;
                             let (workflow, version) = (started.workflow.clone(), started.version);
@@ -67,6 +68,7 @@ impl Engine {
                         }
                     }
                     Err(error) if error.poisoned() => {
+                        report.checked += 1;
                         report.unreadable.push((run, error.failure()));
                     }
                     Err(error) => return Err(error.failure()),

@@ -110,7 +110,7 @@ impl Inner {
             return Ok(());
         };
         if history.status() == Status::Dead {
-            return self.replay_run(&history, "parent", None, None).await;
+            return self.replay_run(&history, "parent", None).await;
         }
         let message = result_message(parent.run, generation, step, outcome);
         let mut commit = Commit::default();

@@ -7,9 +7,10 @@ use steadfast_log::{ClaimChange, Commit, CommitError, Expect, StreamId};
 use uuid::Uuid;
 
 use crate::{
-    Data, Engine, Status, StepId,
+    Data, Engine, Status,
     accept::key_reused,
     dead_letter::{DeadLetter, DeadLetterId, LetterKind, REPLAYED, stream as letter_stream},
+    effects::Ending,
     engine::{Inner, run_stream},
     history::History,
     record::{Ended, Message, Replayed, Sent, kind},
@@ -106,6 +107,9 @@ impl Engine {
                 if !history.open_children().is_empty() {
                     engine.leave_orphans(&mut writer);
                 }
+                let steps = history.on_log();
+                let ending = Ending::undone(history, Status::Killed, &steps);
+                engine.settle_effects(&mut writer, &history.facts, &ending);
                 Ok(Some(writer.finish()))
             })
             .await?;
@@ -128,16 +132,15 @@ impl Engine {
         let stream = letter_stream(tenant, id);
         match (letter.kind, letter.run) {
             (LetterKind::Message, _) => engine.replay_message(&letter, &stream, by).await,
-            (kind, Some(run)) => {
+            (LetterKind::Undo, _) => engine.replay_undo(letter, stream, by).await,
+            (LetterKind::Run, Some(run)) => {
                 let history = load(&*engine.log, &run_stream(tenant, run), false).await;
                 let history = history.map_err(|error| error.failure())?;
-                let undo = if kind == LetterKind::Undo { letter.step } else { None };
-                if undo.is_some() && letter.generation != history.generation {
-                    return Err(undo_is_gone());
-                }
-                engine.replay_run(&history, by, undo, Some(&stream)).await
+                engine.replay_run(&history, by, Some(&stream)).await
             }
-            (_, None) => Err(Failure::internal("dead_letter.unreadable", "the dead letter names no run")),
+            (LetterKind::Run, None) => {
+                Err(Failure::internal("dead_letter.unreadable", "the dead letter names no run"))
+            }
         }
     }
 }
@@ -148,28 +151,33 @@ impl Inner {
         self: &Arc<Self>,
         history: &History,
         by: &str,
-        undo: Option<StepId>,
         letter: Option<&StreamId>,
     ) -> Result<(), Failure> {
         if !history.status().ended() {
             return Err(Failure::refused("run.not_ended", "the run is going on; there is nothing to replay"));
         }
-        if undo.is_some() && history.status() == Status::Completed {
-            return Err(undo_is_gone());
+        if history.status() != Status::Dead {
+            // A parent's replay brought it back, and its letter was not needed.
+            let message = format!("the run has ended as {} since", history.status().as_str());
+            return Err(Failure::refused("dead_letter.cannot_replay", message));
+        }
+        if self.effects(&history.facts.stream).await.map_err(|error| error.failure())?.settled {
+            return Err(expired());
         }
         let facts = &history.facts;
-        let again = undo.is_none() && history.undone.values().any(Option::is_none);
+        // One that gave up may have undone a part.
+        let again = !history.undone.is_empty();
         let generation = history.generation + u32::from(again);
         let mut writer = self.writer(facts);
-        let status = if undo.is_some() { Status::Compensating } else { Status::Running };
-        writer.event(kind::REPLAYED, &Replayed { by: by.into(), generation, undo });
+        writer.event(kind::REPLAYED, &Replayed { by: by.into(), generation });
         writer.expect(Expect::Exact(history.head));
-        writer.status(status);
+        writer.status(Status::Running);
         writer.wake(self.world.now(), self.node);
-        if status == Status::Running && !again {
+        if !again {
             // It waits for its children again.
             writer.forget_orphans();
         }
+        writer.keep_effects();
         if let Some(claim) = facts.started.claim {
             // A live run's key never expires.
             writer.commit.claims.push(ClaimChange::Settle(claim, steadfast_core::Time::NEVER));
@@ -183,10 +191,7 @@ impl Inner {
                 self.refresh(&facts.stream.tenant(), facts.run);
                 Ok(())
             }
-            Err(CommitError::Conflict { .. }) => {
-                let message = "the run or its dead letter changed meanwhile; look again";
-                Err(Failure::refused("dead_letter.changed", message).retryable())
-            }
+            Err(CommitError::Conflict { .. }) => Err(changed()),
             Err(error) => Err(error.failure()),
         }
     }
@@ -222,9 +227,15 @@ impl Inner {
     }
 }
 
-fn undo_is_gone() -> Failure {
-    let message = "the run was replayed since and has a newer generation or has completed: undo this step by hand, with the input and the key of the letter";
-    Failure::refused("dead_letter.cannot_replay", message)
+pub(crate) fn changed() -> Failure {
+    Failure::refused("dead_letter.changed", "the run or its dead letter changed meanwhile; look again")
+        .retryable()
+}
+
+/// The keys of its effects are being forgotten: nothing may rest on them any more.
+pub(crate) fn expired() -> Failure {
+    let message = "the time in which this dead letter could be replayed is over; see to it by hand";
+    Failure::refused("dead_letter.expired", message)
 }
 
 pub(crate) fn refuse_ended(history: &History) -> Result<(), Failure> {

@@ -63,6 +63,9 @@ pub struct DeadLetter {
     /// The event it could not handle: stream and version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<(StreamId, u64)>,
+    /// The compensation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
     /// Why.
     pub cause: Failure,
     /// With what.

@@ -7,18 +7,16 @@ use steadfast_log::{ClaimChange, Commit, CommitError, Expect, StreamId, WakeUp, 
 use tokio::sync::mpsc;
 
 use crate::{
-    Data, EffectKey, Settled, Status, StepId, StepOutcome, Update,
+    Data, Settled, Status, StepOutcome, Update,
     action::result_message,
     dead_letter::{DeadLetter, LetterKind},
     engine::{Inner, run_stream},
     history::{Facts, History, unreadable},
     live::{Drove, Input},
-    record::{Ended, Message, Parked, kind},
+    record::{Ended, Message, Noted, Parked, kind},
     recovery::run_id,
     store::{WAKE, Writer, add_message, commit_patiently},
 };
-
-const EFFECTS_SETTLED: usize = 32;
 
 impl Inner {
     /// What every end of a run writes: claim, list, wake-up, parent, dead letter.
@@ -53,6 +51,7 @@ impl Inner {
                 workflow: facts.started.workflow.clone(),
                 subscriber: None,
                 event: None,
+                action: None,
                 cause: cause.clone(),
                 input: Some(facts.started.input.clone())
                     // A large one stands in the run's own record.
@@ -63,27 +62,6 @@ impl Inner {
             };
             self.add_letter(&mut writer.commit, &facts.stream.tenant(), &facts.started.principal, &letter);
         }
-    }
-
-    /// The run has ended for good: the keys of its effects need not be remembered for ever.
-    /// Those of a dead run are, since it may be replayed and undone.
-    pub(crate) fn settle_effects(
-        &self,
-        writer: &mut Writer<'_>,
-        facts: &Facts,
-        generation: u32,
-        status: Status,
-        steps: &[StepId],
-    ) {
-        if status == Status::Dead {
-            return;
-        }
-        let (tenant, until) =
-            (facts.stream.tenant(), self.world.now().after(self.config.idempotency_window.get()));
-        let settle =
-            |step| ClaimChange::Settle(EffectKey::of(facts.run, generation, step).claim(&tenant), until);
-        // A commit has room for so many; a run with more effects leaves the rest behind.
-        writer.commit.claims.extend(steps.iter().rev().take(EFFECTS_SETTLED).map(settle));
     }
 
     /// Adds a message to a run, and the wake-up that makes sure it is looked at.
@@ -127,11 +105,13 @@ impl Inner {
         history: &History,
         mut inbox: mpsc::UnboundedReceiver<Input>,
     ) -> Drove {
-        let drove = if history.orphans.is_empty() {
-            self.note_late(history).await
-        } else {
+        let drove = if !history.orphans.is_empty() {
             self.tell_orphans(&history.facts.stream);
             Drove::Over
+        } else if let Some(drove) = self.settle_late(history).await {
+            drove
+        } else {
+            self.note_late(history).await
         };
         let mut stopping = self.stopping.subscribe();
         tokio::select! {
@@ -146,9 +126,20 @@ impl Inner {
 
     /// Something came after the end: the wake-up that it set is taken away.
     async fn note_late(&self, history: &History) -> Drove {
-        let mut writer = self.writer(&history.facts);
-        writer.event(kind::NOTED, &serde_json::json!({}));
+        let mut writer = self.late_writer(history, Noted::default());
         writer.expect(Expect::Exact(history.head));
+        writer.keep_effects();
+        match commit_patiently(&self.log, &self.world, writer.finish()).await {
+            Ok(_) => Drove::Over,
+            Err(CommitError::Conflict { .. }) => Drove::Again,
+            Err(_) => Drove::StoreAway,
+        }
+    }
+
+    /// Says that a run that has ended was looked at: nothing wakes it for its own sake.
+    pub(crate) fn late_writer<'a>(&'a self, history: &'a History, noted: Noted) -> Writer<'a> {
+        let mut writer = self.writer(&history.facts);
+        writer.event(kind::NOTED, &noted);
         let clear = WakeUpChange::Clear(history.facts.stream.clone(), WAKE.into());
         writer.commit.wake_ups.push(clear);
         writer.forget_orphans();
@@ -156,11 +147,7 @@ impl Inner {
             writer.unpark();
             writer.status(history.progress());
         }
-        match commit_patiently(&self.log, &self.world, writer.finish()).await {
-            Ok(_) => Drove::Over,
-            Err(CommitError::Conflict { .. }) => Drove::Again,
-            Err(_) => Drove::StoreAway,
-        }
+        writer
     }
 
     /// A run whose record cannot be read ends as a dead letter, so that it is seen and

@@ -147,12 +147,7 @@ impl Teller {
             kind::REPLAYED => {
                 if let Some(replayed) = self.read::<Replayed>(recorded) {
                     self.generation = replayed.generation;
-                    let text = match replayed.undo {
-                        Some(step) => {
-                            format!("compensation of {step} tried again by {}", replayed.by)
-                        }
-                        None => format!("replayed by {} as generation {}", replayed.by, replayed.generation),
-                    };
+                    let text = format!("replayed by {} as generation {}", replayed.by, replayed.generation);
                     self.line(recorded, "replayed", text);
                 }
             }

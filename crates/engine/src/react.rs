@@ -206,6 +206,7 @@ impl Inner {
             workflow: String::new(),
             subscriber: Some(subscriber.name.clone()),
             event: Some((event.stream.clone(), event.version)),
+            action: None,
             cause,
             input: None,
             key: None,

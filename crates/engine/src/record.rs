@@ -29,7 +29,7 @@ pub mod kind {
     pub const PARKED: &str = "run.parked";
     /// [`super::Replayed`]
     pub const REPLAYED: &str = "run.replayed";
-    /// Something reached the run after its end and was laid aside. No body.
+    /// [`super::Noted`]
     pub const NOTED: &str = "run.noted";
     /// All children that the run left behind have been told. No body.
     pub const TOLD: &str = "run.told";
@@ -371,6 +371,14 @@ pub struct Ended {
     pub by: Option<String>,
 }
 
+/// Something reached the run while nothing was to be done about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {
+    /// The claims of its effects have got their window: it can no longer be replayed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
+}
+
 /// The code does not fit the history (promise G8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parked {
@@ -389,7 +397,4 @@ pub struct Replayed {
     pub by: String,
     /// The same generation goes on at the failed step; the next one begins anew.
     pub generation: u32,
-    /// Only this compensation is tried again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undo: Option<StepId>,
 }

@@ -58,7 +58,7 @@ impl EffectKey {
     }
     /// Of the compensation of a step.
     pub fn undo(run: RunId, generation: u32, step: &StepId) -> Self {
-        Self(format!("{run}/{generation}/{step}!undo").into())
+        Self(undo_key(Self::of(run, generation, step).as_str()).into())
     }
     /// The claim under which an effect on our own log is taken, together with its record.
     /// The engine starts its window once the run has ended for good.
@@ -79,6 +79,11 @@ impl fmt::Debug for EffectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The key of the compensation of a step, from the key of the step.
+pub fn undo_key(forward: &str) -> String {
+    format!("{forward}!undo")
 }
 
 /// [`EffectKey::claim`] of a key that is only text any more. No user is called `@run`.

@@ -111,15 +111,20 @@ async fn resolve_all(log: &dyn Log, history: &mut History) -> Result<(), LoadErr
 
 /// Loads the values of one message that are stored beside the log.
 pub(crate) async fn load_values(log: &dyn Log, message: &mut Message) -> Result<(), LoadError> {
-    let mut stored = None;
-    message.visit(&mut |data| {
-        if let Data::Stored(id, _) = data {
-            stored = Some(*id);
-        }
-    });
-    let Some(id) = stored else { return Ok(()) };
-    let value = payload(log, id).await?;
+    // A message carries one value at most.
+    let mut carried = None;
+    message.visit(&mut |data| carried = Some(data.clone()));
+    let Some(mut value) = carried else { return Ok(()) };
+    load_data(log, &mut value).await?;
     message.visit(&mut |data| *data = value.clone());
+    Ok(())
+}
+
+/// Loads one value, if it is stored beside the log.
+pub(crate) async fn load_data(log: &dyn Log, data: &mut Data) -> Result<(), LoadError> {
+    if let Data::Stored(id, _) = data {
+        *data = payload(log, *id).await?;
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use steadfast_log::{CommitError, Expect};
 use crate::{
     EffectKey,
     dead_letter::{DeadLetter, LetterKind},
+    effects::Ending,
     engine::Inner,
     execute::{Performed, perform, task},
     history::{History, Intent, final_status},
@@ -101,6 +102,7 @@ async fn write(
             workflow: history.facts.started.workflow.clone(),
             subscriber: None,
             event: None,
+            action: Some(undo.action.clone()),
             cause: failure.clone(),
             input: Some(undo.input.clone()),
             key: Some(EffectKey::undo(history.facts.run, history.generation, &undone.step)),
@@ -116,7 +118,11 @@ async fn write(
         let status = history.outcome.as_ref().map_or(Status::Failed, final_status);
         writer.event(kind::ENDED, &Ended { status, failure: None, by: None });
         engine.end(&mut writer, &history.facts, history.generation, status, &outcome(history));
-        engine.settle_effects(&mut writer, &history.facts, history.generation, status, &history.on_log());
+        engine.settle_effects(
+            &mut writer,
+            &history.facts,
+            &Ending::undone(history, status, &history.on_log()),
+        );
     }
     writer.expect(Expect::Exact(history.head));
     commit_patiently(&engine.log, &engine.world, writer.finish()).await.map(drop)
@@ -129,7 +135,7 @@ async fn end(engine: &Arc<Inner>, history: &History) -> Drove {
     writer.event(kind::ENDED, &Ended { status, failure: None, by: None });
     writer.expect(Expect::Exact(history.head));
     engine.end(&mut writer, &history.facts, history.generation, status, &outcome(history));
-    engine.settle_effects(&mut writer, &history.facts, history.generation, status, &history.on_log());
+    engine.settle_effects(&mut writer, &history.facts, &Ending::undone(history, status, &history.on_log()));
     match commit_patiently(&engine.log, &engine.world, writer.finish()).await {
         Ok(_) => {
             tell_end(engine, history);

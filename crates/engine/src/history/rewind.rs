@@ -27,10 +27,6 @@ impl History {
     pub(super) fn apply_replayed(&mut self, replayed: &Replayed) {
         self.ended = None;
         self.parked = None;
-        if let Some(step) = &replayed.undo {
-            self.undone.remove(step);
-            return;
-        }
         if replayed.generation > self.generation {
             let input = self.input.clone();
             self.next_generation(input);

@@ -9,6 +9,7 @@ use crate::{
     Data, StepOutcome, Update,
     child::Child,
     context::Halt,
+    effects::Ending,
     execute::{perform, task},
     history::final_status,
     machine::{Delivered, Machine},
@@ -120,8 +121,13 @@ impl Live {
                 _ => Ok(Data::null()),
             };
             engine.end(&mut writer, &self.facts, self.generation, status, &outcome);
-            engine.settle_effects(&mut writer, &self.facts, self.generation, status, &self.on_log);
+            let steps = &self.on_log;
+            let ending = Ending { generation: self.generation, status, steps, stands: true };
+            engine.settle_effects(&mut writer, &self.facts, &ending);
         } else {
+            if matches!(turn.outcome, Some(Outcome::Continued(_))) {
+                engine.settle_stands(&mut writer, &self.facts, self.generation, &self.on_log);
+            }
             if status != self.listed {
                 writer.status(status);
             }

@@ -1,6 +1,7 @@
 //! The promises of the engine, each attacked by name, on the in-memory log and paused time.
 
 mod children;
+mod claims;
 mod compensation;
 mod context;
 mod explain;
@@ -14,4 +15,5 @@ mod replay;
 mod steps;
 mod through;
 mod two_nodes;
+mod undo_letters;
 mod unknown;
