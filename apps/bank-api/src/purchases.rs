@@ -37,6 +37,7 @@ impl PurchaseBody {
             product,
             quantity: self.quantity,
             from: self.from.map(|from| account("from", &from)).transpose()?,
+            total: None,
         })
     }
 }

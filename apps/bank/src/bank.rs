@@ -3,7 +3,7 @@ use std::{future::Future, sync::Arc};
 use serde::{Deserialize, Serialize};
 use steadfast_core::{Coded, Currency, Failure, Money, NodeId, Principal, TenantId, World, canonical::Hash};
 use steadfast_log::Log;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     AccountId, Ask, BankConfig, Key, Op, Reply, Stats,
@@ -25,6 +25,7 @@ pub struct Bank {
     pub(crate) customers: Arc<Customers>,
     stats: Arc<Stats>,
     decider: mpsc::Sender<Request>,
+    closing: Arc<Notify>,
 }
 
 /// A transfer as people ask for it.
@@ -48,7 +49,7 @@ const MEMO_MAX: usize = 140;
 
 impl Bank {
     /// A bank on `log`, and its decider, which must run for it to answer and ends once
-    /// the last clone of the bank is gone.
+    /// the bank is closed or its last clone is gone.
     pub fn open(
         log: Arc<dyn Log>,
         world: World,
@@ -58,7 +59,9 @@ impl Bank {
         let config = Arc::new(config);
         let stats = Arc::new(Stats::default());
         let (decider, inbox) = mpsc::channel(config.queue.get());
-        let run = Decider::new(log.clone(), world.clone(), node, config.clone(), stats.clone(), inbox).run();
+        let closing = Arc::new(Notify::new());
+        let run = Decider::new(log.clone(), world.clone(), node, config.clone(), stats.clone(), inbox)
+            .run(closing.clone());
         let bank = Self {
             directory: Arc::new(Directory::new(log.clone(), config.cached)),
             views: Arc::new(Views::new(log.clone(), config.cached)),
@@ -68,8 +71,14 @@ impl Bank {
             config,
             stats,
             decider,
+            closing,
         };
         (bank, run)
+    }
+
+    /// Takes in nothing more. The decider answers what it has taken in, and then ends.
+    pub fn close(&self) {
+        self.closing.notify_one();
     }
 
     /// What the decider has counted.

@@ -43,6 +43,7 @@ pub use context::RequestContext;
 pub use edge::Edge;
 pub use idempotency::{Key, OptionalKey, REPLAYED, RequiredKey};
 pub use key_file::KeyFileError;
+pub use listen::Connections;
 pub use metrics::Metrics;
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page};
 pub use prefer::{Prefer, applied};

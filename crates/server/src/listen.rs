@@ -17,6 +17,23 @@ use crate::Edge;
 /// burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Connections that were taken in.
+#[derive(Debug)]
+pub struct Connections {
+    edge: Edge,
+    places: Arc<Semaphore>,
+    most: u32,
+}
+
+impl Connections {
+    /// Waits until all of them have ended, for so long at most; what is still open then is
+    /// cut off when the process ends.
+    pub async fn ended(&self, limit: Duration) -> bool {
+        let all = self.places.acquire_many(self.most);
+        self.edge.within(limit, all).await.is_some()
+    }
+}
+
 /// Serves until `shutdown` ends, then lets requests that are under way end for up to the
 /// configured grace.
 pub(crate) async fn serve(
@@ -24,7 +41,7 @@ pub(crate) async fn serve(
     router: Router,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
-) {
+) -> Connections {
     let most = edge.config().connections_max.get();
     let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX)));
     let (stop, stopped) = watch::channel(());
@@ -47,10 +64,12 @@ pub(crate) async fn serve(
     edge.stop();
     drop(listener);
     drop(stop);
-    let idle = places.acquire_many(most);
-    if edge.within(edge.config().grace.get(), idle).await.is_none() {
-        tracing::warn!("some connections did not end within the grace and are cut off");
+    let grace = edge.config().grace.get();
+    let connections = Connections { edge, places, most };
+    if !connections.ended(grace).await {
+        tracing::warn!("some connections did not end within the grace");
     }
+    connections
 }
 
 async fn accept(edge: &Edge, listener: &TcpListener) -> TcpStream {

@@ -2,16 +2,22 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    body::Body,
+    http::{Request, StatusCode, header},
     middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use steadfast_engine::Engine;
 use steadfast_resilience::Registry;
 use tokio::net::TcpListener;
 
 use crate::{
-    App, Edge, Metrics, NodeKey, ServerConfig, breakers, dead_letters, events, front, health, listen, query,
-    runs, signals,
+    App, Connections, Edge, Metrics, NodeKey, ServerConfig, breakers, dead_letters, events, front, health,
+    listen, query, runs, signals,
 };
 
 /// What a server is put together from.
@@ -60,9 +66,19 @@ impl Server {
         self.router.clone()
     }
 
+    /// What a GET is answered with, by other means than a socket: status and body.
+    pub async fn look(&self, target: &str, token: &str) -> Option<(StatusCode, Bytes)> {
+        let request = Request::get(target).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let request = request.body(Body::empty()).ok()?;
+        let answer = TowerToHyperService::new(self.router.clone()).call(request).await;
+        let (head, body) = answer.ok()?.into_parts();
+        Some((head.status, body.collect().await.ok()?.to_bytes()))
+    }
+
     /// Serves until `shutdown` ends and what was under way is answered, or the grace over.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        listen::serve(self.edge, self.router, listener, shutdown).await;
+    /// What is open then gets its answers as they come, for as long as the process goes on.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Connections {
+        listen::serve(self.edge, self.router, listener, shutdown).await
     }
 }
 

@@ -10,7 +10,9 @@ use std::fmt;
 use aws_lc_rs::hmac;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
-use steadfast_core::{Coded, Fault, Principal, Role, TenantId, World, principal::check_name, secret::Secret};
+use steadfast_core::{
+    Coded, Fault, Principal, Role, TenantId, World, canonical::Hash, principal::check_name, secret::Secret,
+};
 
 const ISSUER: &str = "steadfast";
 const AUDIENCE: &str = "steadfast-api";
@@ -67,6 +69,7 @@ pub struct NodeKey {
     decoding: DecodingKey,
     validation: Validation,
     cursors: hmac::Key,
+    words: Secret<[u8; 32]>,
 }
 
 impl fmt::Debug for NodeKey {
@@ -90,7 +93,14 @@ impl NodeKey {
             decoding: DecodingKey::from_secret(secret.reveal()),
             validation,
             cursors: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
+            words: Secret::new(Hash::of_parts(&[b"words".as_slice(), secret.reveal()]).0),
         }
+    }
+
+    /// What people's words are sealed with where no key is configured for it; of another use
+    /// than tokens, so another key.
+    pub const fn words(&self) -> &Secret<[u8; 32]> {
+        &self.words
     }
 
     /// What cursors are signed with; of another use than tokens, so of another key.

@@ -28,7 +28,7 @@ use std::{
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use steadfast_core::{Failure, Fault, NodeId, World};
 use steadfast_log::{Claim, ClaimKey, CommitError, Committed, Lease, Log, ReadError, StreamId};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 pub use request::{Ask, Attach, Key};
 
@@ -75,7 +75,8 @@ struct Found {
 
 type Work = FuturesUnordered<BoxFuture<'static, Event>>;
 
-/// See the module's text. Ends when all its callers are gone.
+/// See the module's text. Ends when all its callers are gone, or when it is closed and has
+/// answered what it took in.
 pub(crate) struct Decider {
     log: Arc<dyn Log>,
     world: World,
@@ -135,7 +136,7 @@ impl Decider {
         }
     }
 
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self, closing: Arc<Notify>) {
         let mut open = true;
         while open || !self.idle() {
             self.step();
@@ -143,6 +144,7 @@ impl Decider {
             tokio::select! {
                 biased;
                 Some(event) = self.work.next(), if !self.work.is_empty() => self.on(event),
+                () = closing.notified(), if open => self.inbox.close(),
                 request = self.inbox.recv(), if room => match request {
                     Some(request) => self.accept(request),
                     None => open = false,

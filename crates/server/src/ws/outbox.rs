@@ -35,6 +35,12 @@ impl Outbox {
             self.full.notify_one();
         }
     }
+    /// Sends a frame and waits for room, as a replay of what was told before does. Ends also
+    /// when the connection is closed, which happens to a peer that does not read.
+    pub async fn deliver(&self, frame: ServerFrame) {
+        // Closed: it is told again when the client resumes.
+        let _ = self.frames.send(frame).await;
+    }
     /// Ends when the connection is closed. Safe to drop half-way.
     pub async fn closed(&self) {
         self.frames.closed().await;

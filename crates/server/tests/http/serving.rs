@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use steadfast_core::Role;
-use steadfast_server::ServerConfig;
+use steadfast_server::{Connections, ServerConfig};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -17,7 +17,7 @@ struct Serving {
     address: SocketAddr,
     token: String,
     stop: oneshot::Sender<()>,
-    ended: JoinHandle<()>,
+    ended: JoinHandle<Connections>,
 }
 
 async fn serve(config: ServerConfig) -> (steadfast_engine::Engine, Serving) {
