@@ -266,7 +266,7 @@ async fn act(ctx: &Ctx, n: u32, proposal: Proposal) -> Result<Told, Failure> {
         // The run itself was cancelled: its end says so.
         Err(failure) if failure.code == "run.cancelled" => return Err(failure),
         Err(failure) => Told::Refused {
-            code: failure.code.to_string(),
+            code: failure.code.clone(),
             details: failure.data.unwrap_or_default(),
             proposal: Some(proposal),
         },

@@ -176,7 +176,7 @@ impl Scene<'_> {
             page.map_err(|error| Failure::internal("orders.unreadable", error.to_string()).retryable())?;
         let line = |row: &steadfast_log::Listing| OrderLine {
             id: row.stream.name().to_owned(),
-            status: row.status.to_string(),
+            status: row.status.clone(),
             created: row.created,
         };
         Ok(Told::Orders { orders: page.rows.iter().map(line).collect() })

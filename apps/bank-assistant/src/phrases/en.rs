@@ -1,36 +1,17 @@
 use super::{day, list, money, name};
 use crate::{
     proposal::Proposal,
-    told::{AmountWrong, OrderLine, ProductLine, Told},
+    told::{AccountLine, AmountWrong, MovementLine, OrderLine, ProductLine, Told},
     understand::{Intent, Language::En, Unclear},
 };
 
 pub(super) fn say(told: &Told) -> String {
     match told {
-        Told::Balance { accounts } => {
-            let mut text = String::new();
-            for account in accounts {
-                let held = if account.available == account.balance {
-                    String::new()
-                } else {
-                    format!(" (balance {})", money(account.balance))
-                };
-                text += &format!(
-                    "{}{}: {} available{held}.",
-                    if text.is_empty() { "" } else { "\n" },
-                    kind(&account.name),
-                    money(account.available)
-                );
-            }
-            if text.is_empty() { "You have no accounts yet.".into() } else { text }
-        }
+        Told::Balance { accounts } if accounts.is_empty() => "You have no accounts yet.".into(),
+        Told::Balance { accounts } => accounts.iter().map(account).collect::<Vec<_>>().join("\n"),
         Told::Movements { movements } if movements.is_empty() => "There are no movements yet.".into(),
         Told::Movements { movements } => {
-            let mut text = String::from("Your latest movements:");
-            for line in movements {
-                text += &format!("\n{}  {}  ({})", day(line.time), money(line.amount), line.with);
-            }
-            text
+            format!("Your latest movements:{}", movements.iter().map(movement).collect::<String>())
         }
         Told::Products { products } if products.is_empty() => "I found no products.".into(),
         Told::Products { products } => {
@@ -102,6 +83,19 @@ fn kind(account: &str) -> &str {
 
 fn product(line: &ProductLine) -> String {
     format!("\n• {} ({}), {} left", name(&line.name, En), money(line.price), line.stock)
+}
+
+fn account(line: &AccountLine) -> String {
+    let held = if line.available == line.balance {
+        String::new()
+    } else {
+        format!(" (balance {})", money(line.balance))
+    };
+    format!("{}: {} available{held}.", kind(&line.name), money(line.available))
+}
+
+fn movement(line: &MovementLine) -> String {
+    format!("\n{}  {}  ({})", day(line.time), money(line.amount), line.with)
 }
 
 fn order(line: &OrderLine) -> String {

@@ -1,36 +1,17 @@
 use super::{day, list, money, name};
 use crate::{
     proposal::Proposal,
-    told::{AmountWrong, OrderLine, ProductLine, Told},
+    told::{AccountLine, AmountWrong, MovementLine, OrderLine, ProductLine, Told},
     understand::{Intent, Language::Es, Unclear},
 };
 
 pub(super) fn say(told: &Told) -> String {
     match told {
-        Told::Balance { accounts } => {
-            let mut text = String::new();
-            for account in accounts {
-                let held = if account.available == account.balance {
-                    String::new()
-                } else {
-                    format!(" (saldo {})", money(account.balance))
-                };
-                text += &format!(
-                    "{}{}: {} disponibles{held}.",
-                    if text.is_empty() { "" } else { "\n" },
-                    kind(&account.name),
-                    money(account.available)
-                );
-            }
-            if text.is_empty() { "No tienes cuentas todavía.".into() } else { text }
-        }
+        Told::Balance { accounts } if accounts.is_empty() => "No tienes cuentas todavía.".into(),
+        Told::Balance { accounts } => accounts.iter().map(account).collect::<Vec<_>>().join("\n"),
         Told::Movements { movements } if movements.is_empty() => "Todavía no hay movimientos.".into(),
         Told::Movements { movements } => {
-            let mut text = String::from("Tus últimos movimientos:");
-            for line in movements {
-                text += &format!("\n{}  {}  ({})", day(line.time), money(line.amount), line.with);
-            }
-            text
+            format!("Tus últimos movimientos:{}", movements.iter().map(movement).collect::<String>())
         }
         Told::Products { products } if products.is_empty() => "No encontré productos.".into(),
         Told::Products { products } => {
@@ -101,6 +82,19 @@ fn kind(account: &str) -> &str {
 
 fn product(line: &ProductLine) -> String {
     format!("\n• {} ({}), quedan {}", name(&line.name, Es), money(line.price), line.stock)
+}
+
+fn account(line: &AccountLine) -> String {
+    let held = if line.available == line.balance {
+        String::new()
+    } else {
+        format!(" (saldo {})", money(line.balance))
+    };
+    format!("{}: {} disponibles{held}.", kind(&line.name), money(line.available))
+}
+
+fn movement(line: &MovementLine) -> String {
+    format!("\n{}  {}  ({})", day(line.time), money(line.amount), line.with)
 }
 
 fn order(line: &OrderLine) -> String {
