@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use clap::Args;
 use reqwest::{Method, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value;
+use steadfast_core::Failure;
 
 use crate::{
     config::{self, ConfigArgs},
-    store::StoreUrl,
+    failed::Keyed,
+    local::Local,
+    store::{StoreArgs, StoreUrl},
 };
 
 /// Which server a command talks to, and as whom.
@@ -48,22 +50,48 @@ pub(crate) struct Client {
     token: String,
 }
 
-/// A refusal by the server.
-#[derive(Debug, thiserror::Error)]
-#[error("{} ({}, HTTP {status})", .problem.detail, .problem.code)]
-struct Refusal {
-    status: u16,
-    problem: Problem,
+/// Whom a verb that only reads asks: a server, or a store.
+pub(crate) enum Reader {
+    Server(Client),
+    Store(Box<Local>),
 }
 
-/// What we read of a problem document.
-#[derive(Debug, Deserialize)]
-struct Problem {
-    code: String,
-    detail: String,
+/// A refusal by the server.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .problem.detail)]
+pub(crate) struct Refusal {
+    pub(crate) problem: Problem,
+}
+
+/// A problem document.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Problem {
+    pub(crate) code: String,
+    pub(crate) detail: String,
+    pub(crate) retryable: bool,
+    pub(crate) nothing_happened: bool,
+    #[serde(default)]
+    pub(crate) field: Option<String>,
+    #[serde(default)]
+    pub(crate) id: Option<String>,
+    #[serde(default)]
+    pub(crate) data: Option<Value>,
 }
 
 impl Connection {
+    /// Where the server is.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_end_matches('/')
+    }
+
+    /// The token that was given, or a fresh one: for a user, or else for whom `--as` names.
+    pub(crate) fn token(&self, user: Option<&str>) -> anyhow::Result<String> {
+        match &self.token {
+            Some(token) => Ok(token.clone()),
+            None => mint(user.or(self.act_as.as_deref())),
+        }
+    }
+
     /// A client with a token; nothing is sent yet.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
         let token = match (&self.token, &self.act_as) {
@@ -77,16 +105,41 @@ impl Connection {
             .build()?;
         Ok(Client { http, url: self.url.trim_end_matches('/').to_owned(), token })
     }
+
+    /// The store if one is named, else the server.
+    pub(crate) async fn reader(&self, store: &StoreArgs) -> anyhow::Result<Reader> {
+        if store.store.is_some() {
+            let local = Local::open(store, self.act_as.as_deref()).await?;
+            return Ok(Reader::Store(Box::new(local)));
+        }
+        Ok(Reader::Server(self.client()?))
+    }
+}
+
+impl Reader {
+    /// Reads.
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
+        let local = match self {
+            Self::Server(client) => return client.get(path, query).await,
+            Self::Store(local) => local,
+        };
+        let (status, body) = local.get(path, query).await?;
+        if status.is_success() {
+            return Ok(serde_json::from_slice(&body)?);
+        }
+        Err(Refusal { problem: serde_json::from_slice(&body)? }.into())
+    }
 }
 
 fn mint(user: Option<&str>) -> anyhow::Result<String> {
     let store: StoreUrl = config::load(&ConfigArgs::from_env())?.store.url.parse()?;
     let path = store.key_path();
     if !path.exists() {
-        bail!(
+        let message = format!(
             "no token: give --token or STEADFAST_TOKEN, or run this where the node's key is (looked for {})",
             path.display()
         );
+        return Err(Failure::refused("token.missing", message).into());
     }
     crate::commands::token::mint(&path, user)
 }
@@ -95,20 +148,26 @@ impl Client {
     /// Reads.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
         let request = self.request(Method::GET, path).query(query);
-        Ok(self.send(request).await?.body)
+        Ok(self.send(request, true).await?.body)
     }
 
     /// Takes away; the same again changes nothing.
     pub(crate) async fn delete(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
         let request = self.request(Method::DELETE, path).query(query);
-        Ok(self.send(request).await?.body)
+        Ok(self.send(request, false).await?.body)
     }
 
     /// Reads what is meant for people.
     pub(crate) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
         let request = self.request(Method::GET, path);
-        let (text, _) = self.exchange(request.header(header::ACCEPT, "text/plain")).await?;
+        let (text, _) = self.exchange(request.header(header::ACCEPT, "text/plain"), true).await?;
         Ok(text)
+    }
+
+    /// The server's metrics.
+    pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
+        let request = self.http.get(format!("{}/metrics", self.url)).bearer_auth(&self.token);
+        Ok(self.exchange(request, true).await?.0)
     }
 
     /// Asks for something that is done once for each key.
@@ -126,15 +185,19 @@ impl Client {
         if let Some(seconds) = wait {
             request = request.header("Prefer", format!("wait={seconds}"));
         }
-        self.send(request).await
+        let answer = self.send(request, false).await;
+        answer.map_err(|source| match key {
+            Some(key) => Keyed { key: key.to_owned(), source }.into(),
+            None => source,
+        })
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}/api/v1{path}", self.url)).bearer_auth(&self.token)
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
-        let (text, replayed) = self.exchange(request).await?;
+    async fn send(&self, request: reqwest::RequestBuilder, reads: bool) -> anyhow::Result<Answer> {
+        let (text, replayed) = self.exchange(request, reads).await?;
         let body = if text.is_empty() {
             Value::Null
         } else {
@@ -143,31 +206,39 @@ impl Client {
         Ok(Answer { body, replayed })
     }
 
-    /// The text of a good answer, and whether it had been given before.
-    async fn exchange(&self, request: reqwest::RequestBuilder) -> anyhow::Result<(String, bool)> {
-        let response = request.send().await.map_err(|error| {
-            if error.is_connect() {
-                anyhow::anyhow!(
-                    "no server answers at {}: start one with `steadfast serve`, or give --url",
-                    self.url
-                )
+    /// The text of a good answer, and whether it had been given before. What only reads
+    /// changes nothing, also when no answer comes.
+    async fn exchange(
+        &self,
+        request: reqwest::RequestBuilder,
+        reads: bool,
+    ) -> anyhow::Result<(String, bool)> {
+        let lost = |error: reqwest::Error| {
+            let connected = !error.is_connect();
+            let (code, message) = if connected {
+                ("server.no_answer", format!("the server's answer was lost: {}", error.without_url()))
             } else {
-                anyhow::Error::new(error.without_url()).context("the server did not answer")
-            }
-        })?;
+                let url = &self.url;
+                let what_to_do = "start one with `steadfast serve`, or give --url";
+                ("server.unreachable", format!("no server answers at {url}: {what_to_do}"))
+            };
+            Failure { nothing_happened: reads || !connected, ..Failure::upstream(code, message) }
+        };
+        let response = request.send().await.map_err(lost)?;
         let status = response.status();
         let replayed = response.headers().get("Idempotency-Replayed").is_some_and(|value| value == "true");
-        let text = response.text().await.context("the answer broke off")?;
+        let text = response.text().await.map_err(lost)?;
         if status.is_success() {
             return Ok((text, replayed));
         }
         let problem: Problem = serde_json::from_str(&text).map_err(|_| not_ours(status, &self.url))?;
-        Err(Refusal { status: status.as_u16(), problem }.into())
+        Err(Refusal { problem }.into())
     }
 }
 
-fn not_ours(status: StatusCode, url: &str) -> anyhow::Error {
-    anyhow::anyhow!("{url} answered HTTP {status} and not as Steadfast does: check --url")
+fn not_ours(status: StatusCode, url: &str) -> Failure {
+    let message = format!("{url} answered HTTP {status} and not as Steadfast does: check --url");
+    Failure { retryable: false, ..Failure::upstream("server.not_steadfast", message) }
 }
 
 /// A path segment that may hold anything.

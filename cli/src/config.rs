@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use anyhow::Context as _;
 use clap::Args;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_bank::BankConfig;
+use steadfast_bank_assistant::AssistantConfig;
 use steadfast_core::{
+    Failure,
     config::{Problem, SecretSource, environment, load_checked},
     logging::LogConfig,
 };
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     /// The bank.
     pub(crate) bank: BankConfig,
+    /// The bank's assistant.
+    pub(crate) assistant: AssistantConfig,
     /// How calls to the outside are protected, by name.
     pub(crate) resilience: Policies,
     /// Where events are sent, by name.
@@ -84,8 +87,10 @@ impl Default for StoreSection {
 pub(crate) fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
     let file = args.config.as_ref().map(|path| {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("configuration {name} cannot be read; check --config"))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let message = format!("configuration {name} cannot be read; check --config: {error}");
+            Failure::refused("config.unreadable", message)
+        })?;
         anyhow::Ok((name, text))
     });
     let file = file.transpose()?;
@@ -96,7 +101,7 @@ pub(crate) fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
 fn check(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Err(error) = config.store.url.parse::<StoreUrl>() {
-        problems.push(Problem::about("store.url", error.to_string()));
+        problems.push(Problem::about("store.url", error.message));
     }
     problems
 }

@@ -5,36 +5,59 @@ mod client;
 mod commands;
 mod config;
 mod effects;
+mod failed;
+mod local;
 mod node;
 mod output;
 mod retention;
 mod serve;
 mod store;
+mod talk;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use failed::Failed;
+
 fn main() -> ExitCode {
     steadfast_core::logging::install_panic_hook();
     // One provider for the whole process; an error means that it is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = commands::Cli::parse();
+    let cli = match commands::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
+    let as_json = cli.as_json();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            output::error(&anyhow::anyhow!("cannot start threads: {error}"));
+            let error = anyhow::Error::new(error).context("threads cannot be started");
+            output::failed(&Failed::of(&error), as_json);
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(commands::run(cli)) {
-        Ok(code) => code,
+        Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough, as with `| head`.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(&error);
+            output::failed(&Failed::of(&error), as_json);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help and version, or what is wrong with the command line. It did not parse, so whether
+/// it asks for JSON is seen from its words.
+fn misused(error: &clap::Error) -> ExitCode {
+    let mut words = std::env::args_os().take_while(|word| word != "--");
+    if error.use_stderr() && words.any(|word| word == "--json") {
+        output::failed(&Failed::usage(error), true);
+        return ExitCode::from(2);
+    }
+    // Nothing to be done if nobody reads it.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }

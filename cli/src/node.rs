@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use steadfast_bank::{Bank, BankConfig};
+use steadfast_bank_assistant::{Assistant, AssistantConfig, understand::Rules};
 use steadfast_core::{
-    NodeId, World,
+    Failure, NodeId, World,
     canonical::Hash,
     config::{SecretSource, environment},
     observe::{Observer, silent},
@@ -14,7 +15,7 @@ use steadfast_core::{
 use steadfast_engine::{Engine, EngineConfig, Registry, Subscriber};
 use steadfast_log::{Identity, Log};
 use steadfast_log_sqlite::{Options, SqliteLog};
-use steadfast_server::{Webhook, WebhookConfig};
+use steadfast_server::{NodeKey, Webhook, WebhookConfig};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -47,12 +48,20 @@ pub(crate) async fn open_store(
 pub(crate) fn options(section: &StoreSection, world: &World) -> anyhow::Result<Options> {
     let mut options = Options::new(world.clone());
     options.config = section.sqlite.clone();
+    if let Some(ring) = ring(section, world)? {
+        options.cipher = Arc::new(ring);
+    }
+    Ok(options)
+}
+
+/// The configured keys, if there are any.
+fn ring(section: &StoreSection, world: &World) -> anyhow::Result<Option<Keyring>> {
     let Some(source) = &section.key else {
-        anyhow::ensure!(
-            section.old_keys.is_empty(),
-            "store.old_keys is set without store.key: name today's key"
-        );
-        return Ok(options);
+        if section.old_keys.is_empty() {
+            return Ok(None);
+        }
+        let message = "store.old_keys is set without store.key: name today's key";
+        return Err(Failure::refused("config.invalid", message).into());
     };
     let (id, key) = read_key("store.key", source)?;
     let mut ring = Keyring::new(id, &key, world.clone());
@@ -60,8 +69,7 @@ pub(crate) fn options(section: &StoreSection, world: &World) -> anyhow::Result<O
         let (id, key) = read_key("store.old_keys", source)?;
         ring.add(id, &key);
     }
-    options.cipher = Arc::new(ring);
-    Ok(options)
+    Ok(Some(ring))
 }
 
 /// A key and its id, which is a hash of it: the same key has the same id wherever it stands.
@@ -69,7 +77,8 @@ fn read_key(name: &str, source: &SecretSource) -> anyhow::Result<(String, Secret
     let text = source.read(&environment()).with_context(|| name.to_owned())?;
     let mut key = [0; 32];
     hex::decode_to_slice(text.reveal().trim(), &mut key).map_err(|_| {
-        anyhow::anyhow!("{name}: expected 64 hex digits; make them with `openssl rand -hex 32`")
+        let message = format!("{name}: expected 64 hex digits; make them with `openssl rand -hex 32`");
+        Failure::refused("config.secret", message)
     })?;
     let id = Hash::of_parts(&[b"key id", &key]).to_string();
     Ok((id[..16].to_owned(), Secret::new(key)))
@@ -82,10 +91,36 @@ pub(crate) fn open_bank(log: &Arc<SqliteLog>, world: &World, config: BankConfig)
     (bank, tokio::spawn(decider))
 }
 
+/// The bank's assistant. What people write is sealed with the store's key, or else with one
+/// of the node's own.
+pub(crate) fn assistant(
+    bank: &Bank,
+    log: &Arc<dyn Log>,
+    world: &World,
+    keyring: Keyring,
+    config: AssistantConfig,
+) -> Assistant {
+    let rules = Arc::new(Rules::default());
+    Assistant::new(bank.clone(), log.clone(), world.clone(), keyring, rules, config)
+}
+
+/// The keys that open what people wrote.
+pub(crate) fn words_ring(section: &StoreSection, key: &NodeKey, world: &World) -> anyhow::Result<Keyring> {
+    const NODE: &str = "node";
+    let Some(mut ring) = ring(section, world)? else {
+        return Ok(Keyring::new(NODE, key.words(), world.clone()));
+    };
+    ring.add(NODE, key.words());
+    Ok(ring)
+}
+
 /// Everything that this binary can run.
-pub(crate) fn registry(bank: &Bank) -> Registry {
+pub(crate) fn registry(assistant: &Assistant) -> Registry {
     let mut registry = Registry::default();
+    let bank = assistant.bank();
     steadfast_bank::purchase::register(&mut registry, bank);
+    steadfast_bank::steps::register(&mut registry, bank);
+    steadfast_bank_assistant::register(&mut registry, assistant);
     registry
 }
 
@@ -105,16 +140,19 @@ pub(crate) fn add_sinks(
     Ok(())
 }
 
-/// An engine that only reads, beside a running server or without one.
-pub(crate) async fn reading(store: &StoreArgs) -> anyhow::Result<Engine> {
+/// An engine and a bank that only read, beside a running server or without one.
+pub(crate) async fn reading(store: &StoreArgs) -> anyhow::Result<(Engine, Bank)> {
     let log = Arc::new(store.read_only().await?);
     let world = World::system();
     // Its decider is never run: nothing here is decided.
-    let bank: Arc<dyn Log> = log.clone();
+    let shared: Arc<dyn Log> = log.clone();
     let node = NodeId::next(&world);
-    let (bank, _) = Bank::open(bank, world.clone(), node, BankConfig::default());
-    let mut registry = registry(&bank);
+    let (bank, _) = Bank::open(shared.clone(), world.clone(), node, BankConfig::default());
+    // Nothing that was said is opened here, so any key does.
+    let keyring = Keyring::new("none", &Secret::new([0; 32]), world.clone());
+    let assistant = assistant(&bank, &shared, &world, keyring, AssistantConfig::default());
+    let mut registry = registry(&assistant);
     effects::register(&mut registry, &world, None::<&Path>)?;
     let config = EngineConfig::default();
-    Ok(Engine::new(log, world, registry, config, silent()))
+    Ok((Engine::new(log, world, registry, config, silent()), bank))
 }

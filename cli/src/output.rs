@@ -6,6 +6,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::failed::Failed;
+
 /// One line on stdout. A closed pipe ends the program quietly, as `head` expects.
 pub(crate) fn line(text: impl AsRef<str>) {
     let mut out = io::stdout().lock();
@@ -32,9 +34,9 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// An error and its causes, as one line.
-pub(crate) fn error(error: &anyhow::Error) {
-    note(format!("error: {error:#}"));
+/// Why a command failed: one line for people, or one JSON object.
+pub(crate) fn failed(failed: &Failed, as_json: bool) {
+    note(if as_json { failed.to_json() } else { format!("error: {failed}") });
 }
 
 /// A value as indented JSON.

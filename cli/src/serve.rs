@@ -4,18 +4,20 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::Args;
 use steadfast_bank::{Bank, demo, import};
 use steadfast_bank_api::BankApp;
+use steadfast_bank_assistant::Conversations;
 use steadfast_core::{
-    Principal, TenantId, World, logging,
+    Failure, Principal, TenantId, World, logging,
     observe::{Observer, silent},
 };
 use steadfast_engine::Engine;
-use steadfast_log::Log as _;
+use steadfast_log::Log;
 use steadfast_log_sqlite::SqliteLog;
 use steadfast_resilience::Registry as Policies;
 use steadfast_server::{Metrics, NodeKey, Server, ServerParts};
@@ -71,6 +73,7 @@ struct Node {
     bank: Bank,
     decider: JoinHandle<()>,
     engine: Engine,
+    conversations: Conversations,
     metrics: Arc<Metrics>,
     breakers: Arc<Policies>,
     key: NodeKey,
@@ -88,7 +91,10 @@ impl Node {
         if args.demo && !log.identity().held {
             demo::seed(&bank, &TenantId::default()).await.context("the demo could not be seeded")?;
         }
-        let mut registry = node::registry(&bank);
+        let shared: Arc<dyn Log> = log.clone();
+        let keyring = node::words_ring(&config.store, &key, world)?;
+        let assistant = node::assistant(&bank, &shared, world, keyring, config.assistant.clone());
+        let mut registry = node::registry(&assistant);
         if args.bench {
             effects::register(&mut registry, world, args.bench_effects.as_deref())?;
         }
@@ -96,14 +102,19 @@ impl Node {
         let breakers = Arc::new(Policies::new(&config.resilience, world, &observer));
         registry.guarded_by(breakers.clone());
         let engine = Engine::new(log.clone(), world.clone(), registry, config.engine.clone(), observer);
-        Ok(Self { log, bank, decider, engine, metrics, breakers, key, world: world.clone() })
+        let conversations = Conversations::new(assistant, engine.clone());
+        Ok(Self { log, bank, decider, engine, conversations, metrics, breakers, key, world: world.clone() })
     }
 
     async fn serve(self, args: &ServeArgs, config: &Config, url: &StoreUrl) -> anyhow::Result<()> {
         let wanted = config.server.listen;
-        let listener = TcpListener::bind(wanted)
-            .await
-            .with_context(|| format!("cannot listen on {wanted}: choose another address with --listen"))?;
+        let listener = TcpListener::bind(wanted).await.map_err(|error| {
+            let what_to_do = "choose another address with --listen";
+            Failure::refused(
+                "server.cannot_listen",
+                format!("cannot listen on {wanted}: {what_to_do}: {error}"),
+            )
+        })?;
         let listen = listener.local_addr()?;
         let server = Server::new(ServerParts {
             engine: self.engine.clone(),
@@ -111,34 +122,55 @@ impl Node {
             config: config.server.clone(),
             metrics: self.metrics,
             breakers: self.breakers,
-            apps: vec![Box::new(BankApp::new(self.bank.clone()))],
+            apps: vec![Box::new(BankApp::new(self.bank.clone()).conversing(self.conversations.clone()))],
         });
         let stop = stop_signal()?;
         let engine = self.engine.clone();
         let running = tokio::spawn(async move { engine.run().await });
         let bank = self.bank.clone();
         let timers = tokio::spawn(async move { bank.run_timers().await });
-        let keeping = retention::run(self.log.clone(), self.world, config.store.sqlite.clone());
+        let conversations = self.conversations;
+        let news = tokio::spawn(async move { conversations.run().await });
+        let world = self.world;
+        let keeping = retention::run(self.log.clone(), world.clone(), config.store.sqlite.clone());
         let keeping = tokio::spawn(keeping);
         if self.log.identity().held {
             output::note("the store was restored and is held: stop, check it, run `steadfast resume`");
         }
         greet(args, listen, url);
         tracing::info!(%listen, version = env!("CARGO_PKG_VERSION"), "the node serves");
-        server.serve(listener, stop).await;
+        let connections = server.serve(listener, stop).await;
         tracing::info!("the node stops");
         timers.abort();
+        news.abort();
         keeping.abort();
         self.engine.stop(config.server.grace.get()).await;
         // A task that panicked has logged where; there is nothing left to save.
         let _ = running.await;
         let _ = timers.await;
         let _ = keeping.await;
-        // The decider ends after the bank's last clone, some of which are in the engine.
-        drop((self.engine, self.bank));
-        self.decider.abort();
-        let _ = self.decider.await;
+        self.bank.close();
+        drain(self.decider, config.bank.answer_within.get(), &world).await;
+        if !connections.ended(ANSWERS_OUT).await {
+            tracing::warn!("connections that are still open are cut off");
+        }
         Ok(())
+    }
+}
+
+/// How long answers that are given may take to leave.
+const ANSWERS_OUT: Duration = Duration::from_secs(1);
+
+/// Lets the decider answer what it has taken in. It waits for the store alone; a caller
+/// that has waited for so long has been told to ask again.
+async fn drain(mut decider: JoinHandle<()>, limit: Duration, world: &World) {
+    tokio::select! {
+        biased;
+        _ = &mut decider => {}
+        () = world.clock().sleep(limit) => {
+            tracing::warn!("the store does not answer: what waits for it is given up");
+            decider.abort();
+        }
     }
 }
 

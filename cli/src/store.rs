@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
 use clap::Args;
-use steadfast_core::World;
+use steadfast_core::{Failure, World};
 use steadfast_log_sqlite::SqliteLog;
 
 use crate::{
@@ -27,7 +26,7 @@ impl StoreArgs {
     pub(crate) fn url(&self) -> anyhow::Result<StoreUrl> {
         match &self.store {
             Some(url) => Ok(url.clone()),
-            None => config::load(&self.config)?.store.url.parse(),
+            None => Ok(config::load(&self.config)?.store.url.parse()?),
         }
     }
 
@@ -55,11 +54,15 @@ impl StoreUrl {
 }
 
 impl std::str::FromStr for StoreUrl {
-    type Err = anyhow::Error;
-    fn from_str(text: &str) -> anyhow::Result<Self> {
+    type Err = Failure;
+    fn from_str(text: &str) -> Result<Self, Failure> {
         match text.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => Ok(Self(path.into())),
-            _ => bail!("{text:?} is not a store: write sqlite:PATH, such as sqlite:data/steadfast.db"),
+            _ => {
+                let message =
+                    format!("{text:?} is not a store: write sqlite:PATH, such as sqlite:data/steadfast.db");
+                Err(Failure::refused("store.invalid_url", message))
+            }
         }
     }
 }

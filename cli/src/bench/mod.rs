@@ -15,11 +15,13 @@ mod place;
 mod report;
 mod runs;
 mod transfers;
+pub(crate) mod ws;
 
 pub(crate) use log::log;
 pub(crate) use report::Report;
 pub(crate) use runs::runs;
 pub(crate) use transfers::transfers;
+pub(crate) use ws::ws;
 
 use std::time::Duration;
 

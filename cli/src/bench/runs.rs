@@ -78,7 +78,9 @@ async fn serve(place: &Place, engine: &Engine) -> anyhow::Result<(Arc<Load>, Joi
         breakers: Arc::new(Registry::new(&Policies::new(), &place.world, &silent())),
         apps: Vec::new(),
     });
-    let serving = tokio::spawn(server.serve(listener, std::future::pending()));
+    let serving = tokio::spawn(async move {
+        server.serve(listener, std::future::pending()).await;
+    });
     let world = place.world.clone();
     let load = Load { address, token, world };
     Ok((Arc::new(load), serving))

@@ -2,7 +2,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Global;
-use crate::{client::segment, output};
+use crate::{client::segment, output, store::StoreArgs};
 
 /// See [`super::Command::DeadLetters`].
 #[derive(Debug, Subcommand)]
@@ -13,6 +13,8 @@ pub(crate) enum DeadLettersCommand {
     Show {
         /// Which.
         id: String,
+        #[command(flatten)]
+        store: StoreArgs,
     },
     /// Try again: a run goes on at its failed step, or from the start if any of it was undone.
     Replay {
@@ -33,19 +35,21 @@ pub(crate) struct ListArgs {
     /// Go on where an earlier page ended.
     #[arg(long)]
     cursor: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 pub(crate) async fn run(command: DeadLettersCommand, global: &Global) -> anyhow::Result<()> {
-    let client = global.connection.client()?;
     match command {
         DeadLettersCommand::List(args) => {
+            let reader = global.connection.reader(&args.store).await?;
             let query = [
                 ("status", args.status),
                 ("limit", args.limit.map(|limit| limit.to_string())),
                 ("cursor", args.cursor),
             ];
             let query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-            let answer = client.get("/dead-letters", &query).await?;
+            let answer = reader.get("/dead-letters", &query).await?;
             let columns = [
                 ("ID", "id"),
                 ("KIND", "kind"),
@@ -57,13 +61,14 @@ pub(crate) async fn run(command: DeadLettersCommand, global: &Global) -> anyhow:
             ];
             output::list(&answer, global.json, &columns)
         }
-        DeadLettersCommand::Show { id } => {
-            let answer = client.get(&format!("/dead-letters/{}", segment(&id)), &[]).await?;
+        DeadLettersCommand::Show { id, store } => {
+            let reader = global.connection.reader(&store).await?;
+            let answer = reader.get(&format!("/dead-letters/{}", segment(&id)), &[]).await?;
             output::thing(&answer, global.json)
         }
         DeadLettersCommand::Replay { id } => {
             let path = format!("/dead-letters/{}/replay", segment(&id));
-            let answer = client.post(&path, None, None, &json!({})).await?;
+            let answer = global.connection.client()?.post(&path, None, None, &json!({})).await?;
             if global.json {
                 return output::json(&answer.body);
             }

@@ -18,7 +18,7 @@ pub(crate) struct ExplainArgs {
 
 pub(crate) async fn run(args: ExplainArgs, global: &Global) -> anyhow::Result<()> {
     if args.store.store.is_some() {
-        let engine = node::reading(&args.store).await?;
+        let (engine, _) = node::reading(&args.store).await?;
         let explanation = engine.explain(&args.tenant, args.run).await?;
         if global.json {
             return output::json(&explanation);

@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod bank;
 pub(crate) mod bench;
 pub(crate) mod breakers;
+pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod dead_letters;
 pub(crate) mod events;
@@ -12,9 +13,8 @@ pub(crate) mod migrate;
 pub(crate) mod resume;
 pub(crate) mod runs;
 pub(crate) mod token;
+pub(crate) mod understand;
 pub(crate) mod verify;
-
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -35,7 +35,7 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Answer in JSON, for programs.
+    /// Answer in JSON, for programs: an answer on stdout, an error as one object on stderr.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -62,9 +62,11 @@ enum Command {
     /// Circuit breakers: list, reset.
     #[command(subcommand)]
     Breakers(breakers::BreakersCommand),
-    /// The bank: accounts, transfer, buy, products, import, contacts, customers.
+    /// The bank: accounts, transfer, buy, products, import, contacts, customers, understand.
     #[command(subcommand)]
     Bank(bank::BankCommand),
+    /// Talk to the bank's assistant, in Spanish or English.
+    Chat(chat::ChatArgs),
     /// Check that a store holds together. Exit code 1 if it does not.
     Verify(verify::VerifyArgs),
     /// Bring a store to this binary's schema, or to another one.
@@ -83,34 +85,43 @@ enum Command {
     Bench(bench::BenchCommand),
 }
 
-pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+impl Cli {
+    /// Answers, and errors, are for programs.
+    pub(crate) fn as_json(&self) -> bool {
+        self.global.json
+    }
+}
+
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     let global = &cli.global;
     match cli.command {
-        Command::Serve(args) => serve::serve(args).await?,
-        Command::Token(args) => token::run(&args, global)?,
-        Command::Explain(args) => explain::run(args, global).await?,
-        Command::Runs(command) => return runs::run(command, global).await,
-        Command::DeadLetters(command) => dead_letters::run(command, global).await?,
-        Command::Events(command) => events::run(command, global).await?,
-        Command::Breakers(command) => breakers::run(command, global).await?,
-        Command::Bank(command) => bank::run(command, global).await?,
-        Command::Verify(args) => return verify::run(args, global).await,
-        Command::Migrate(args) => migrate::run(args, global).await?,
-        Command::Backup(args) => backup::backup(args, global).await?,
-        Command::Restore(args) => backup::restore(args, global).await?,
-        Command::Resume(args) => resume::run(args, global).await?,
-        Command::Config(command) => config::run(command, global)?,
-        Command::Bench(command) => return bench::run(command, global).await,
+        Command::Serve(args) => serve::serve(args).await,
+        Command::Token(args) => token::run(&args, global),
+        Command::Explain(args) => explain::run(args, global).await,
+        Command::Runs(command) => runs::run(command, global).await,
+        Command::DeadLetters(command) => dead_letters::run(command, global).await,
+        Command::Events(command) => events::run(command, global).await,
+        Command::Breakers(command) => breakers::run(command, global).await,
+        Command::Bank(command) => bank::run(command, global).await,
+        Command::Chat(args) => chat::run(args, global).await,
+        Command::Verify(args) => verify::run(args, global).await,
+        Command::Migrate(args) => migrate::run(args, global).await,
+        Command::Backup(args) => backup::backup(args, global).await,
+        Command::Restore(args) => backup::restore(args, global).await,
+        Command::Resume(args) => resume::run(args, global).await,
+        Command::Config(command) => config::run(command, global),
+        Command::Bench(command) => bench::run(command, global).await,
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// An idempotency key: the caller's, or a fresh one that is shown, so that the same
-/// command can be sent again.
-pub(crate) fn key_or_new(key: Option<String>) -> String {
+/// command can be sent again. Programs find it in the error, should there be one.
+pub(crate) fn key_or_new(key: Option<String>, global: &Global) -> String {
     key.unwrap_or_else(|| {
         let key = steadfast_core::World::system().uuid().to_string();
-        crate::output::note(format!("idempotency key {key} (repeat safely with --key)"));
+        if !global.json {
+            crate::output::note(format!("idempotency key {key} (repeat safely with --key)"));
+        }
         key
     })
 }

@@ -1,6 +1,6 @@
 use clap::Args;
 use serde_json::json;
-use steadfast_core::{World, observe::silent};
+use steadfast_core::{Failure, World, observe::silent};
 use steadfast_log::Log as _;
 
 use super::Global;
@@ -15,7 +15,10 @@ pub(crate) struct ResumeArgs {
 
 pub(crate) async fn run(args: ResumeArgs, global: &Global) -> anyhow::Result<()> {
     let url = args.store.url()?;
-    anyhow::ensure!(url.path().exists(), "{} does not exist: check --store", url.path().display());
+    if !url.path().exists() {
+        let message = format!("{} does not exist: check --store", url.path().display());
+        return Err(Failure::refused("store.missing", message).into());
+    }
     let config = crate::config::load(&args.store.config)?;
     let log = node::open_store(&url, &config.store, &World::system(), silent()).await?;
     let held = log.identity().held;

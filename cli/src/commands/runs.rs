@@ -1,12 +1,10 @@
-use std::process::ExitCode;
-
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use steadfast_core::RunId;
 
 use super::{Global, key_or_new};
-use crate::{client::segment, output};
+use crate::{client::segment, output, store::StoreArgs};
 
 /// See [`super::Command::Runs`].
 #[derive(Debug, Subcommand)]
@@ -14,10 +12,7 @@ pub(crate) enum RunsCommand {
     /// Runs, newest first.
     List(ListArgs),
     /// One run.
-    Show {
-        /// Which.
-        run: RunId,
-    },
+    Show(ShowArgs),
     /// Start a run.
     Start(StartArgs),
     /// Send a run a named value.
@@ -49,6 +44,17 @@ pub(crate) struct ListArgs {
     /// Go on where an earlier page ended.
     #[arg(long)]
     cursor: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// See [`RunsCommand::Show`].
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Which.
+    run: RunId,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// See [`RunsCommand::Start`].
@@ -105,14 +111,11 @@ fn label(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| "write NAME=VALUE".into())
 }
 
-pub(crate) async fn run(command: RunsCommand, global: &Global) -> anyhow::Result<ExitCode> {
-    if let RunsCommand::Check(args) = command {
-        return super::verify::check(args, global).await;
-    }
-    let client = global.connection.client()?;
+pub(crate) async fn run(command: RunsCommand, global: &Global) -> anyhow::Result<()> {
     match command {
         RunsCommand::List(args) => {
-            let answer = client.get("/runs", &query(args)).await?;
+            let reader = global.connection.reader(&args.store).await?;
+            let answer = reader.get("/runs", &query(args)).await?;
             let columns = [
                 ("ID", "id"),
                 ("WORKFLOW", "workflow"),
@@ -120,31 +123,33 @@ pub(crate) async fn run(command: RunsCommand, global: &Global) -> anyhow::Result
                 ("PRINCIPAL", "principal"),
                 ("CREATED", "created"),
             ];
-            output::list(&answer, global.json, &columns)?;
+            output::list(&answer, global.json, &columns)
         }
-        RunsCommand::Show { run } => {
-            let answer = client.get(&format!("/runs/{run}"), &[]).await?;
-            output::thing(&answer, global.json)?;
+        RunsCommand::Show(args) => {
+            let reader = global.connection.reader(&args.store).await?;
+            let answer = reader.get(&format!("/runs/{}", args.run), &[]).await?;
+            output::thing(&answer, global.json)
         }
         RunsCommand::Start(args) => {
+            let client = global.connection.client()?;
             let labels: serde_json::Map<String, Value> =
                 args.labels.into_iter().map(|(name, value)| (name, value.into())).collect();
             let body = json!({ "workflow": args.workflow, "input": args.input, "labels": labels });
-            let key = key_or_new(args.key);
+            let key = key_or_new(args.key, global);
             let answer = client.post("/runs", Some(&key), args.wait, &body).await?;
-            output::thing(&answer.body, global.json)?;
+            output::thing(&answer.body, global.json)
         }
         RunsCommand::Signal(args) => {
+            let client = global.connection.client()?;
             let path = format!("/runs/{}/signals/{}", args.run, segment(&args.name));
-            let key = key_or_new(args.key);
+            let key = key_or_new(args.key, global);
             client.post(&path, Some(&key), None, &args.value).await?;
-            done(global, args.run, "signalled")?;
+            done(global, args.run, "signalled")
         }
-        RunsCommand::Cancel(args) => end(&client, global, args, "cancel").await?,
-        RunsCommand::Kill(args) => end(&client, global, args, "kill").await?,
-        RunsCommand::Check(_) => {}
+        RunsCommand::Cancel(args) => end(global, args, "cancel").await,
+        RunsCommand::Kill(args) => end(global, args, "kill").await,
+        RunsCommand::Check(args) => super::verify::check(args, global).await,
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn query(args: ListArgs) -> Vec<(&'static str, String)> {
@@ -159,13 +164,9 @@ fn query(args: ListArgs) -> Vec<(&'static str, String)> {
     single.chain(labels).collect()
 }
 
-async fn end(
-    client: &crate::client::Client,
-    global: &Global,
-    args: EndArgs,
-    verb: &str,
-) -> anyhow::Result<()> {
+async fn end(global: &Global, args: EndArgs, verb: &str) -> anyhow::Result<()> {
     let path = format!("/runs/{}/{verb}", args.run);
+    let client = global.connection.client()?;
     client
         .post(&path, None, None, &json!({ "reason": args.reason }))
         .await

@@ -1,9 +1,8 @@
 use std::path::Path;
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::json;
-use steadfast_core::{Principal, Role, TenantId, World, defaults::ACCESS_TOKEN};
+use steadfast_core::{Failure, Principal, Role, TenantId, World, defaults::ACCESS_TOKEN};
 use steadfast_server::NodeKey;
 
 use super::Global;
@@ -48,10 +47,11 @@ pub(crate) fn mint(key: &Path, user: Option<&str>) -> anyhow::Result<String> {
 
 fn sign(key: &Path, principal: &Principal) -> anyhow::Result<String> {
     if !key.exists() {
-        bail!(
+        let message = format!(
             "there is no node key at {}: start the server there once, or name its store with --store",
             key.display()
         );
+        return Err(Failure::refused("key.missing", message).into());
     }
     let world = World::system();
     let key = NodeKey::load_or_create(key, &world)?;

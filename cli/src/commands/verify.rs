@@ -1,7 +1,5 @@
-use std::process::ExitCode;
-
 use clap::Args;
-use steadfast_core::World;
+use steadfast_core::{Failure, World};
 
 use super::Global;
 use crate::{node, output, store::StoreArgs, verify};
@@ -16,7 +14,7 @@ pub(crate) struct VerifyArgs {
     store: StoreArgs,
 }
 
-pub(crate) async fn run(args: VerifyArgs, global: &Global) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: VerifyArgs, global: &Global) -> anyhow::Result<()> {
     let log = args.store.read_only().await?;
     let verdict = verify::verify(&log, &World::system(), args.rebuild).await?;
     if global.json {
@@ -27,7 +25,11 @@ pub(crate) async fn run(args: VerifyArgs, global: &Global) -> anyhow::Result<Exi
             output::line(format!("  {problem}"));
         }
     }
-    Ok(if verdict.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if verdict.passed {
+        return Ok(());
+    }
+    Err(Failure::refused("store.not_verified", "the store does not hold together; the verdict says why")
+        .into())
 }
 
 /// See [`super::runs::RunsCommand::Check`].
@@ -38,8 +40,8 @@ pub(crate) struct CheckArgs {
 }
 
 /// Replays every open run against this binary.
-pub(crate) async fn check(args: CheckArgs, global: &Global) -> anyhow::Result<ExitCode> {
-    let engine = node::reading(&args.store).await?;
+pub(crate) async fn check(args: CheckArgs, global: &Global) -> anyhow::Result<()> {
+    let (engine, _) = node::reading(&args.store).await?;
     let bar = output::progress(0, "runs");
     let report = engine.check(|checked| bar.set_position(checked as u64)).await?;
     bar.finish_and_clear();
@@ -63,5 +65,9 @@ pub(crate) async fn check(args: CheckArgs, global: &Global) -> anyhow::Result<Ex
             output::line(format!("  {run}: {failure}"));
         }
     }
-    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if report.passed() {
+        return Ok(());
+    }
+    let message = "open runs diverge from this binary, or cannot be read; the report says which";
+    Err(Failure::refused("runs.diverged", message).into())
 }

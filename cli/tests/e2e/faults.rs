@@ -120,7 +120,8 @@ async fn a_backup_of_a_running_store_restores_held_and_goes_on_when_resumed() {
     let client = Client::new(&held.url);
     let held_token = place.token("ana", "user");
     let ready = send(client.raw(Method::GET, "/readyz")).await.expect("an answer");
-    assert_eq!(ready.status, 503, "held: {ready:?}");
+    assert_eq!((ready.status, ready.text("code")), (503, "store.held"), "{ready:?}");
+    assert_eq!(ready.body["nothing_happened"], true, "asking changes nothing: {ready:?}");
     for path in ["/bank/transfers", "/bank/purchases", "/runs"] {
         let body = match path {
             "/bank/transfers" => {

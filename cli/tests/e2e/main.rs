@@ -4,12 +4,15 @@
 
 mod books;
 mod canary;
+mod chat;
 mod docs;
+mod failures;
 mod faults;
 mod http;
 mod keys;
 mod kill;
 mod money;
 mod node;
+mod stop;
 mod verbs;
 mod walk;

@@ -1,0 +1,307 @@
+//! Conversations: by the chat command, and by a small client that stops at any moment.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    time::Duration,
+};
+
+use futures::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use steadfast_core::World;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest as _},
+};
+
+use crate::{
+    books::{balances, listed, recompute, seeded},
+    http::Client,
+    node::{Node, Place},
+};
+
+/// More than any answer takes; only a failing test waits for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A chat over a pipe.
+struct Chat {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Chat {
+    fn start(place: &Place, user: &str, url: &str) -> Self {
+        let mut command = place.command(&["chat", "--user", user, "--url", url, "--json"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let input = child.stdin.take().expect("stdin");
+        let output = BufReader::new(child.stdout.take().expect("stdout"));
+        Self { child, input, output }
+    }
+    fn say(&mut self, text: &str) {
+        writeln!(self.input, "{text}").expect("it reads");
+    }
+    /// The next frame of a type, with all before it.
+    fn until(&mut self, kind: &str, status: &str, frames: &mut Vec<Value>) {
+        let mut line = String::new();
+        while self.output.read_line(&mut line).expect("readable") > 0 {
+            let frame: Value = serde_json::from_str(&line).expect("a frame on each line");
+            line.clear();
+            frames.push(frame);
+            let frame = frames.last().expect("just pushed");
+            if frame["type"] == kind && (status.is_empty() || frame["status"] == status) {
+                return;
+            }
+        }
+        panic!("the chat ended before {kind} {status}: {frames:?}");
+    }
+    fn end(self) -> Output {
+        drop(self.input);
+        drop(self.output);
+        self.child.wait_with_output().expect("it ends")
+    }
+}
+
+/// All lines at once, to the end; what it printed.
+fn piped(mut command: Command, lines: &[&str]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    let mut input = child.stdin.take().expect("stdin");
+    for line in lines {
+        writeln!(input, "{line}").expect("it reads");
+    }
+    drop(input);
+    child.wait_with_output().expect("it ends")
+}
+
+fn restart(place: &Place, url: &str) -> Node {
+    let address = url.trim_start_matches("http://");
+    Node::start(place.command(&["serve", "--demo", "--listen", address]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_tells_pays_and_refuses_in_both_languages() {
+    let place = Place::new();
+    let node = place.serve();
+    let chat = |user: &str, lines: &[&str]| {
+        let output = piped(place.command(&["chat", "--user", user, "--url", &node.url]), lines);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{told}{said}");
+        assert!(!told.contains("eyJ") && !said.contains("eyJ"), "no token is printed");
+        told
+    };
+    let told = chat("ana", &["¿cuánto tengo?", "transfiere $1,750.50 a luis", "sí", "mi saldo"]);
+    assert!(told.contains("25,000.00 MXN"), "{told}");
+    for argument in
+        ["amount    1,750.50 MXN", "to        luis-checking", "from      ana-checking", "expires   2"]
+    {
+        assert!(told.contains(argument), "{argument}: {told}");
+    }
+    assert!(told.contains("23,249.50 MXN"), "{told}");
+    assert_eq!(told.matches("1,750.50 MXN a Luis").count(), 2, "asked once and done once: {told}");
+
+    let told = chat("luis", &["what is my balance?", "send 300 pesos to marta", "yes"]);
+    assert!(told.contains("9,750.50 MXN") && told.contains("Done: you sent 300.00 MXN to Marta."), "{told}");
+
+    let told = chat("marta", &["quiero comprar una bicicleta plegable", "sí", "mi saldo"]);
+    assert!(told.contains("6,890.00 MXN") && told.contains("1,800.00 MXN"), "nothing was paid: {told}");
+    let told = chat("marta", &["buy a folding bicycle", "yes"]);
+    assert!(told.contains("No money moved."), "{told}");
+
+    let client = Client::new(&node.url);
+    let accounts = listed(&place, &client).await;
+    let mut expected = seeded();
+    expected.extend([
+        ("ana-checking".to_owned(), 2_324_950),
+        ("luis-checking".to_owned(), 945_050),
+        ("marta-checking".to_owned(), 180_000),
+    ]);
+    assert_eq!(balances(&accounts), expected);
+    node.stop();
+    place.verify(&["--rebuild"]);
+    std::fs::write(place.path("effects.txt"), "").expect("written");
+    recompute(&place, &accounts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_can_go_on_later_and_mistakes_are_told() {
+    let place = Place::new();
+    let node = place.serve();
+    let mut chat = Chat::start(&place, "ana", &node.url);
+    chat.say("transfiere 500 pesos a luis");
+    let mut frames = Vec::new();
+    chat.until("reply", "needs_confirmation", &mut frames);
+    let session = frames[0]["session_id"].as_str().expect("an ack comes first").to_owned();
+    let output = chat.end();
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("nothing moves without a yes"), "{said}");
+
+    let go_on = ["chat", "--user", "ana", "--url", &node.url, "--session", &session];
+    let output = piped(place.command(&go_on), &["sí"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("500.00 MXN a Luis"), "{told}");
+
+    let wrong = piped(
+        place.command(&["chat", "--user", "luis", "--url", &node.url, "--session", &session]),
+        &["hola"],
+    );
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(wrong.status.code() == Some(1) && said.contains("session.not_found"), "{said}");
+    let wrong = piped(place.command(&["chat", "--user", "nobody", "--url", &node.url]), &["hola"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let wrong = piped(place.command(&["chat", "--url", &node.url, "--token", "none"]), &["hola"]);
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(wrong.status.code() == Some(1) && said.contains("token.invalid"), "{said}");
+    let url = node.url.clone();
+    node.stop();
+    let wrong = piped(place.command(&["chat", "--user", "ana", "--url", &url]), &["hola"]);
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(wrong.status.code() == Some(1) && said.contains("server.unreachable"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_whose_server_is_killed_finds_it_again_and_the_outcome_comes_once() {
+    let place = Place::new();
+    let mut node = place.serve();
+    let url = node.url.clone();
+    let mut chat = Chat::start(&place, "ana", &url);
+    let mut frames = Vec::new();
+    chat.say("transfiere 500 pesos a luis");
+    chat.until("ack", "", &mut frames);
+    node.kill();
+    let mut node = restart(&place, &url);
+    chat.until("reply", "needs_confirmation", &mut frames);
+    node.kill();
+    let node = restart(&place, &url);
+    chat.say("sí");
+    chat.until("reply", "completed", &mut frames);
+    let output = chat.end();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let asked = frames.iter().filter(|frame| frame["status"] == "needs_confirmation").count();
+    let numbers: Vec<_> = frames
+        .iter()
+        .filter(|frame| frame["type"] == "reply")
+        .map(|frame| (frame["frame"].as_u64(), frame["request_id"].as_str()))
+        .collect();
+    let mut once = numbers.clone();
+    once.dedup();
+    assert_eq!((asked, &numbers), (1, &once), "{frames:?}");
+    let client = Client::new(&node.url);
+    let balances = balances(&listed(&place, &client).await);
+    assert_eq!((balances["ana-checking"], balances["luis-checking"]), (2_450_000, 850_000));
+    node.stop();
+    place.verify(&["--rebuild"]);
+}
+
+/// A client that knows nothing but the frames.
+struct Talker(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Talker {
+    async fn connect(url: &str, token: &str) -> Self {
+        let address = url.replacen("http", "ws", 1) + "/ws";
+        let mut request = address.into_client_request().expect("an address");
+        let bearer = format!("Bearer {token}").parse().expect("a header");
+        request.headers_mut().insert("Authorization", bearer);
+        Self(connect_async(request).await.expect("a conversation").0)
+    }
+    async fn send(&mut self, frame: &Value) {
+        self.0.send(Message::text(frame.to_string())).await.expect("sent");
+    }
+    /// The next frame about a request that fits.
+    async fn hear(&mut self, request: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let heard = async {
+            while let Some(arrived) = self.0.next().await {
+                let Message::Text(text) = arrived.expect("a frame") else { continue };
+                let frame: Value = serde_json::from_str(&text).expect("JSON");
+                assert_ne!(frame["type"], "error", "{frame}");
+                if frame["request_id"] == request && fits(&frame) {
+                    return frame;
+                }
+            }
+            panic!("the connection ended");
+        };
+        tokio::time::timeout(PATIENCE, heard).await.expect("a frame in time")
+    }
+    async fn reply(&mut self, request: &str, status: &str) -> Value {
+        self.hear(request, |frame| frame["type"] == "reply" && frame["status"] == status).await
+    }
+}
+
+/// When the server is killed.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+enum Moment {
+    MessageSent,
+    Acknowledged,
+    Asked,
+    Confirmed,
+    AtWork,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_by_conversation_happens_once_whenever_the_server_is_killed() {
+    use Moment::{Acknowledged, Asked, AtWork, Confirmed, MessageSent};
+    let place = Place::new();
+    let mut moved = 0;
+    for moment in [MessageSent, Acknowledged, Asked, Confirmed, AtWork] {
+        let mut node = place.serve();
+        let token = place.token("ana", "user");
+        let request = World::system().uuid().to_string();
+        let message =
+            json!({ "type": "message", "request_id": request, "text": "transfiere 500 pesos a luis" });
+        let confirm = json!({ "type": "confirm", "request_id": request, "accept": true });
+        let mut talker = Talker::connect(&node.url, &token).await;
+        talker.send(&message).await;
+        let mut ack = Value::Null;
+        if moment >= Acknowledged {
+            ack = talker.hear(&request, |frame| frame["type"] == "ack").await;
+        }
+        if moment >= Asked {
+            talker.reply(&request, "needs_confirmation").await;
+        }
+        if moment >= Confirmed {
+            talker.send(&confirm).await;
+        }
+        if moment >= AtWork {
+            // Told of the step that moves money, so the yes is durable.
+            talker.hear(&request, |frame| frame["type"] == "progress" && frame["step"] == "transfer").await;
+        }
+        node.kill();
+
+        let node = place.serve();
+        let mut talker = Talker::connect(&node.url, &token).await;
+        if moment == MessageSent {
+            talker.send(&message).await;
+            ack = talker.hear(&request, |frame| frame["type"] == "ack").await;
+        } else {
+            let session = &ack["session_id"];
+            talker.send(&json!({ "type": "resume", "session_id": session, "after": 0 })).await;
+        }
+        let asked = talker.reply(&request, "needs_confirmation").await;
+        assert_eq!(asked["run_id"], ack["run_id"], "{moment:?}");
+        if moment < AtWork {
+            talker.send(&confirm).await;
+        }
+        talker.reply(&request, "completed").await;
+        moved += 50_000;
+        // All of the conversation once more: one question and one outcome.
+        let mut again = Talker::connect(&node.url, &token).await;
+        again.send(&json!({ "type": "resume", "session_id": ack["session_id"], "after": 0 })).await;
+        let first = again.hear(&request, |frame| frame["type"] == "reply").await;
+        let second = again.hear(&request, |frame| frame["type"] == "reply").await;
+        assert_eq!(
+            (&first["status"], &second["status"]),
+            (&json!("needs_confirmation"), &json!("completed"))
+        );
+        let client = Client::new(&node.url);
+        let balances = balances(&listed(&place, &client).await);
+        let expected = (2_500_000 - moved, 800_000 + moved);
+        assert_eq!((balances["ana-checking"], balances["luis-checking"]), expected, "{moment:?}");
+        node.stop();
+        let verdict = place.verify(&["--rebuild"]);
+        assert_eq!(verdict["open_runs"], 0, "{moment:?}: {verdict}");
+    }
+}
