@@ -1,8 +1,8 @@
 use axum::{
     extract::{FromRef, FromRequestParts},
-    http::{header, request::Parts},
+    http::{Extensions, HeaderMap, header, request::Parts},
 };
-use steadfast_core::{Coded, CorrelationId, Failure, Principal};
+use steadfast_core::{Coded, CorrelationId, Failure, Principal, Time};
 
 use crate::{Edge, Problem, RequestContext};
 
@@ -28,15 +28,8 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let edge = Edge::from_ref(state);
-        let token = bearer(parts)?;
-        let principal =
-            edge.key().verify(token, edge.world()).map_err(|error| Problem::new(error.failure()))?;
-        let correlation = parts
-            .extensions
-            .get::<RequestContext>()
-            .map_or_else(|| CorrelationId::next(edge.world()), RequestContext::correlation);
-        edge.metrics().tenant(&principal.tenant);
-        Ok(Self { principal, correlation })
+        let (caller, _) = identify(&edge, bearer(&parts.headers)?, &parts.extensions)?;
+        Ok(caller)
     }
 }
 
@@ -57,20 +50,31 @@ where
     }
 }
 
+/// Whom a token speaks for, and until when.
+pub(crate) fn identify(edge: &Edge, token: &str, extensions: &Extensions) -> Result<(Caller, Time), Problem> {
+    let verified = edge.key().verify_until(token, edge.world());
+    let (principal, expires) = verified.map_err(|error| Problem::new(error.failure()))?;
+    let correlation = extensions
+        .get::<RequestContext>()
+        .map_or_else(|| CorrelationId::next(edge.world()), RequestContext::correlation);
+    edge.metrics().tenant(&principal.tenant);
+    Ok((Caller { principal, correlation }, expires))
+}
+
 pub(crate) fn forbidden(message: &str) -> Failure {
     Failure::refused("auth.forbidden", message)
 }
 
 /// The one bearer token. Two `Authorization` headers are refused: whoever stands between
 /// may have looked at the other one.
-fn bearer(parts: &Parts) -> Result<&str, Problem> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let missing = || {
         Problem::new(Failure::refused(
             "auth.missing",
             "send `Authorization: Bearer TOKEN`; get a token with `steadfast token`",
         ))
     };
-    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(missing());
     };

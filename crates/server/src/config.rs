@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_core::config::{Period, Size, positive};
 
+use crate::WsConfig;
+
 /// `[server]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -32,6 +34,8 @@ pub struct ServerConfig {
     pub connections_max: NonZeroU32,
     /// How long a stopping server lets requests end.
     pub grace: Period,
+    /// Conversations over WebSocket, on `/ws`.
+    pub ws: WsConfig,
 }
 
 impl Default for ServerConfig {
@@ -44,6 +48,7 @@ impl Default for ServerConfig {
             wait_max: Duration::from_secs(30).into(),
             connections_max: NonZeroU32::MIN.saturating_add(4_095),
             grace: Duration::from_secs(10).into(),
+            ws: WsConfig::default(),
         }
     }
 }

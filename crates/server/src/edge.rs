@@ -1,14 +1,9 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use steadfast_core::World;
 use steadfast_engine::Engine;
 use steadfast_resilience::Registry;
+use tokio::sync::watch;
 
 use crate::{Metrics, NodeKey, ServerConfig};
 
@@ -27,7 +22,7 @@ struct Inner {
     config: ServerConfig,
     metrics: Arc<Metrics>,
     breakers: Arc<Registry>,
-    stopping: AtomicBool,
+    stopping: watch::Sender<bool>,
 }
 
 impl Edge {
@@ -45,7 +40,7 @@ impl Edge {
                 config,
                 metrics,
                 breakers,
-                stopping: AtomicBool::new(false),
+                stopping: watch::Sender::new(false),
             }),
         }
     }
@@ -70,10 +65,15 @@ impl Edge {
         &self.inner.breakers
     }
     pub(crate) fn stop(&self) {
-        self.inner.stopping.store(true, Ordering::Relaxed);
+        self.inner.stopping.send_replace(true);
     }
     pub(crate) fn stopping(&self) -> bool {
-        self.inner.stopping.load(Ordering::Relaxed)
+        *self.inner.stopping.borrow()
+    }
+    /// Ends when the node stops.
+    pub(crate) async fn stopped(&self) {
+        // An error means that the edge is gone, and it is not: `self` is part of it.
+        let _ = self.inner.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
     /// `work`, if it ends within `limit`. Dropping it half-way must be fine.
     pub(crate) async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {

@@ -1,4 +1,5 @@
-//! The edge: HTTP under `/api/v1`, authentication, problem documents and metrics.
+//! The edge: HTTP under `/api/v1`, conversations under `/ws`, authentication, problem
+//! documents and metrics.
 //!
 //! A request comes in through `listen`, gets its ids, deadline and access line in
 //! `front`, its caller in `auth`, and is answered by one file per thing: `runs`,
@@ -53,4 +54,6 @@ pub use runs::{RunRef, answer_start};
 pub use server::{Server, ServerParts};
 pub use token::{NodeKey, TokenError};
 pub use webhook::{Webhook, WebhookConfig, WebhookError};
-pub use ws::{ClientFrame, Connection, Conversation, Outbox, Outgoing, ReplyStatus, ServerFrame};
+pub use ws::{
+    ClientFrame, Connection, Conversation, Origin, Outbox, Outgoing, ReplyStatus, ServerFrame, WsConfig,
+};

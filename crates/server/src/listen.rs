@@ -1,7 +1,12 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -34,6 +39,11 @@ impl Connections {
     }
 }
 
+/// A connection's place among `connections_max`. Requests carry it, so that one that
+/// upgrades keeps it for as long as its connection lasts.
+#[derive(Clone)]
+pub(crate) struct Place(#[expect(dead_code, reason = "held, not used")] Arc<OwnedSemaphorePermit>);
+
 /// Serves until `shutdown` ends, then lets requests that are under way end for up to the
 /// configured grace.
 pub(crate) async fn serve(
@@ -52,7 +62,8 @@ pub(crate) async fn serve(
                 return;
             };
             let stream = accept(&edge, &listener).await;
-            let connection = connection(edge.clone(), router.clone(), stream, stopped.clone(), place);
+            let connection =
+                connection(edge.clone(), router.clone(), stream, stopped.clone(), Place(Arc::new(place)));
             tokio::spawn(connection);
         }
     };
@@ -98,15 +109,20 @@ async fn connection(
     router: Router,
     stream: TcpStream,
     mut stopped: watch::Receiver<()>,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) {
     // Answers are small and wanted at once; without it only they are slower.
     let _ = stream.set_nodelay(true);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(place.clone());
+        router.call(request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(edge.config().read_timeout.get())
-        .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::pin!(served);
     // A connection that breaks is its client's matter: what it asked for goes on.
     tokio::select! {

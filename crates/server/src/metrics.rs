@@ -51,6 +51,7 @@ labels! {
     Level { policy, level }
     Change { breaker, state }
     Tenant { tenant }
+    Frame { direction, kind }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -59,6 +60,12 @@ struct Http {
     http_request_method: &'static str,
     http_route: String,
     http_response_status_code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Closed {
+    code: u16,
+    by: &'static str,
 }
 
 /// Counts what the node does; `/metrics` shows it. Given to engine, store and policies as
@@ -82,6 +89,9 @@ pub struct Metrics {
     requests: Family<Http, Histogram, fn() -> Histogram>,
     tenant_requests: Family<Tenant, Counter<u64, AtomicU64>>,
     tenants: Mutex<BTreeSet<TenantId>>,
+    connections: Gauge<i64, AtomicI64>,
+    frames: Family<Frame, Counter>,
+    closed: Family<Closed, Counter>,
 }
 
 impl Default for Metrics {
@@ -111,6 +121,9 @@ impl Metrics {
             requests: Family::new_with_constructor(durations as fn() -> Histogram),
             tenant_requests: Family::default(),
             tenants: Mutex::default(),
+            connections: Gauge::default(),
+            frames: Family::default(),
+            closed: Family::default(),
         };
         made.register();
         made
@@ -140,6 +153,10 @@ impl Metrics {
         of.register(name("breaker_open"), "1 while a breaker is not closed", self.breaker_open.clone());
         let help = "Requests with an access token, by tenant";
         of.register(name("tenant_requests"), help, self.tenant_requests.clone());
+        of.register(name("ws_connections"), "Open WebSocket connections", self.connections.clone());
+        of.register(name("ws_frames"), "Frames of WebSocket connections", self.frames.clone());
+        let help = "WebSocket connections that ended, by close code";
+        of.register(name("ws_closed"), help, self.closed.clone());
         let help = "From a request's head to its answer";
         of.register_with_unit("http_server_request_duration", help, seconds(), self.requests.clone());
     }
@@ -161,6 +178,23 @@ impl Metrics {
         self.tenant_requests.get_or_create(&labels).inc();
     }
 
+    /// One more open connection, until what is returned is dropped.
+    pub(crate) fn connection(&self) -> Open {
+        self.connections.inc();
+        Open(self.connections.clone())
+    }
+
+    /// One frame of a connection, `in` or `out`. A kind is a word of the code.
+    pub(crate) fn frame(&self, direction: &str, kind: &str) {
+        let labels = Frame { direction: direction.into(), kind: kind.into() };
+        self.frames.get_or_create(&labels).inc();
+    }
+
+    /// One connection that ended, and who ended it.
+    pub(crate) fn closed(&self, code: u16, by: &'static str) {
+        self.closed.get_or_create(&Closed { code, by }).inc();
+    }
+
     /// Everything, as OpenMetrics text.
     pub(crate) fn text(&self, runs_active: usize) -> String {
         self.runs_active.set(i64::try_from(runs_active).unwrap_or(i64::MAX));
@@ -168,6 +202,16 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// A connection that is counted as open.
+#[derive(Debug)]
+pub(crate) struct Open(Gauge<i64, AtomicI64>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     App, Connections, Edge, Metrics, NodeKey, ServerConfig, breakers, dead_letters, events, front, health,
-    listen, query, runs, signals,
+    listen, query, runs, signals, ws,
 };
 
 /// What a server is put together from.
@@ -47,6 +47,8 @@ impl Server {
     /// Puts a server together. It serves nothing yet.
     pub fn new(parts: ServerParts) -> Self {
         let edge = Edge::new(parts.engine, parts.key, parts.config, parts.metrics, parts.breakers);
+        let conversation = parts.apps.iter().find_map(|app| app.conversation(edge.clone()));
+        let conversation = conversation.map(|it| ws::routes(edge.clone(), it)).unwrap_or_default();
         let mut api = engine_routes().with_state(edge.clone());
         for app in &parts.apps {
             api = api.nest(&format!("/{}", app.name()), app.routes(edge.clone()));
@@ -57,6 +59,7 @@ impl Server {
             .route("/metrics", get(health::metrics))
             .with_state(edge.clone())
             .nest("/api/v1", api.route_layer(from_fn(query::none_on_posts)))
+            .merge(conversation)
             .layer(from_fn_with_state(edge.clone(), front::front));
         Self { edge, router }
     }

@@ -11,7 +11,8 @@ use aws_lc_rs::hmac;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use steadfast_core::{
-    Coded, Fault, Principal, Role, TenantId, World, canonical::Hash, principal::check_name, secret::Secret,
+    Coded, Fault, Principal, Role, TenantId, Time, World, canonical::Hash, principal::check_name,
+    secret::Secret,
 };
 
 const ISSUER: &str = "steadfast";
@@ -139,6 +140,11 @@ impl NodeKey {
 
     /// Who the token speaks for.
     pub fn verify(&self, token: &str, world: &World) -> Result<Principal, TokenError> {
+        self.verify_until(token, world).map(|(principal, _)| principal)
+    }
+
+    /// Who the token speaks for, and until when.
+    pub(crate) fn verify_until(&self, token: &str, world: &World) -> Result<(Principal, Time), TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Invalid);
         }
@@ -162,7 +168,8 @@ impl NodeKey {
         if claims.nbf > now || claims.iat > now {
             return Err(TokenError::NotYet);
         }
-        Ok(Principal { tenant: claims.tenant, user: claims.sub, role: claims.role })
+        let principal = Principal { tenant: claims.tenant, user: claims.sub, role: claims.role };
+        Ok((principal, Time::from_micros(claims.exp.saturating_mul(1_000_000))))
     }
 }
 

@@ -109,6 +109,15 @@ pub enum ReplyStatus {
 }
 
 impl ServerFrame {
+    /// Its `type`.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Ack { .. } => "ack",
+            Self::Progress { .. } => "progress",
+            Self::Reply { .. } => "reply",
+            Self::Error { .. } => "error",
+        }
+    }
     /// An error frame.
     pub fn error(request_id: Option<RequestId>, failure: &Failure) -> Self {
         Self::Error {
@@ -116,6 +125,17 @@ impl ServerFrame {
             code: failure.code.clone(),
             message: failure.message.clone(),
             retryable: failure.retryable,
+        }
+    }
+}
+
+impl ClientFrame {
+    /// Its `type`.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Message { .. } => "message",
+            Self::Confirm { .. } => "confirm",
+            Self::Resume { .. } => "resume",
         }
     }
 }

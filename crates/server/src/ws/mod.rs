@@ -1,10 +1,25 @@
-//! Conversations over WebSocket, under `/ws`.
+//! Conversations over WebSocket (RFC 6455), under `/ws`.
+//!
+//! The handshake is an ordinary request of ours, the frames are tungstenite's, and the
+//! socket is kept in our hands: so a refusal is a problem document, the bytes between two
+//! messages are bounded, and a close frame is not lost to a reset.
 
+mod close;
+mod config;
 mod frame;
+mod handshake;
+mod origin;
 mod outbox;
+mod places;
+mod read;
+mod socket;
+mod wire;
 
+pub use config::WsConfig;
 pub use frame::{ClientFrame, ReplyStatus, ServerFrame};
 use futures::future::BoxFuture;
+pub(crate) use handshake::routes;
+pub use origin::Origin;
 pub use outbox::{Outbox, Outgoing};
 use steadfast_core::Failure;
 

@@ -1,0 +1,56 @@
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use steadfast_core::{Principal, TenantId};
+
+type User = (TenantId, String);
+
+/// How many connections each user has.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    taken: Arc<Mutex<HashMap<User, u32>>>,
+    each: u32,
+}
+
+/// One of a user's connections; dropping it makes room.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Places,
+    user: User,
+}
+
+impl Places {
+    pub(super) fn new(each: NonZeroU32) -> Self {
+        Self { taken: Arc::default(), each: each.get() }
+    }
+    /// One more, unless the user has all there are for one.
+    pub(super) fn take(&self, principal: &Principal) -> Option<Place> {
+        let user = (principal.tenant.clone(), principal.user.clone());
+        let mut taken = self.lock();
+        let count = taken.entry(user.clone()).or_default();
+        if *count >= self.each {
+            return None;
+        }
+        *count += 1;
+        drop(taken);
+        Some(Place { places: self.clone(), user })
+    }
+    fn lock(&self) -> MutexGuard<'_, HashMap<User, u32>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        if let Some(count) = taken.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.user);
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! How connections end that did nothing wrong.
+
+use std::time::Duration;
+
+use crate::{
+    house::{House, TTL},
+    raw::{CLOSE, FIN, frame},
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn a_connection_lasts_no_longer_than_its_token() {
+    let house = House::with(|ws| ws.idle_timeout = DAY.into()).await;
+    let mut raw = house.open().await;
+    house.clock.advance(TTL / 2);
+    raw.echoes("half of it is over").await;
+    house.clock.advance(TTL / 2);
+    assert_eq!(raw.close_code().await, Some(4401));
+    drop(raw);
+    house.is_empty().await;
+}
+
+#[tokio::test]
+async fn setting_the_clock_past_the_tokens_end_ends_the_connection() {
+    let house = House::with(|ws| ws.idle_timeout = DAY.into()).await;
+    let mut raw = house.open().await;
+    raw.echoes("hola").await;
+    house.clock.jump(house.world.now().after(TTL));
+    house.clock.advance(Duration::from_secs(30));
+    assert_eq!(raw.close_code().await, Some(4401));
+}
+
+#[tokio::test]
+async fn a_stopping_server_says_so_and_waits_for_its_clients_to_go() {
+    let mut house = House::new().await;
+    let (mut ana, mut bob) = (house.open().await, house.open_as("bob").await);
+    ana.echoes("hola").await;
+    bob.echoes("hola").await;
+    house.stop();
+    assert_eq!(ana.close_code().await, Some(1001));
+    assert_eq!(bob.close_code().await, Some(1001));
+    drop(ana);
+    assert!(!house.ended.is_finished(), "bob is still there");
+    drop(bob);
+    (&mut house.ended).await.expect("ends");
+    house.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_go_is_left_behind() {
+    let mut house = House::new().await;
+    let mut raw = house.open().await;
+    raw.echoes("hola").await;
+    house.stop();
+    assert_eq!(raw.close_code().await, Some(1001));
+    house.clock.advance(Duration::from_secs(10));
+    (&mut house.ended).await.expect("ends");
+    house.is_empty().await;
+}
+
+#[tokio::test]
+async fn what_was_read_is_heard_to_its_end_though_its_client_is_gone() {
+    let house = House::new().await;
+    let mut raw = house.open().await;
+    raw.say("wait").await;
+    raw.say("and this").await;
+    raw.send(&frame(FIN | CLOSE, &[])).await;
+    house.echo.waits.notified().await;
+    assert_eq!(raw.close_code().await, None);
+    drop(raw);
+    house.echo.closed.notified().await;
+    house.shows("steadfast_ws_connections 1").await;
+    house.echo.go_on.notify_one();
+    house.is_empty().await;
+    assert_eq!(house.echo.state().heard, ["wait", "and this"]);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_application_ends_its_connection_and_no_other() {
+    let house = House::new().await;
+    let (mut ana, mut bob) = (house.open().await, house.open_as("bob").await);
+    ana.say("panic").await;
+    assert_eq!(ana.close_code().await, Some(1011));
+    bob.echoes("all is well here").await;
+    drop((ana, bob));
+    house.is_empty().await;
+}
