@@ -16,7 +16,7 @@ pub(crate) struct Desk {
 
 impl Conversation for Desk {
     fn admit<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(async { self.conversations.assistant().bank().admit(&caller.principal, None).await })
+        Box::pin(async { self.conversations.assistant().bank().admit_customer(&caller.principal).await })
     }
 
     fn connect(&self, caller: Caller, outbox: Outbox) -> Box<dyn Connection> {

@@ -296,6 +296,12 @@ impl Bank {
         Err(Failure::refused("customer.inactive", message))
     }
 
+    /// Refuses whoever is no customer, with `user.not_found`, or may not act: see [`Bank::admit`].
+    pub async fn admit_customer(&self, principal: &Principal) -> Result<(), Failure> {
+        self.must_exist(&principal.tenant, &principal.user).await?;
+        self.admit(principal, None).await
+    }
+
     pub(crate) async fn must_exist(&self, tenant: &TenantId, user: &str) -> Result<(), Failure> {
         if user != SYSTEM && self.directory.is_user(tenant, user).await? {
             return Ok(());

@@ -10,7 +10,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper::upgrade::OnUpgrade;
-use steadfast_core::{Failure, Time};
+use steadfast_core::{Failure, Fault, Time};
 
 use super::{
     Conversation, origin,
@@ -65,7 +65,7 @@ async fn open(State(door): State<Door>, mut request: Request) -> Result<Response
         let message = "this node is stopping: connect again";
         return Err(Problem::new(Failure::internal("node.stopping", message).retryable()));
     }
-    door.conversation.admit(&caller).await?;
+    door.conversation.admit(&caller).await.map_err(not_admitted)?;
     let place = place(&door, &caller)?;
 
     let held = request.extensions_mut().remove::<listen::Place>();
@@ -79,6 +79,13 @@ async fn open(State(door): State<Door>, mut request: Request) -> Result<Response
         drop((held, place));
     });
     Ok(switching(accept, protocols.ours))
+}
+
+/// Whoever may not converse is forbidden to, whatever the reason is; other failures are ours.
+fn not_admitted(failure: Failure) -> Problem {
+    let refused = failure.fault == Fault::Caller;
+    let problem = Problem::new(failure);
+    if refused { problem.with_status(StatusCode::FORBIDDEN) } else { problem }
 }
 
 /// The caller, by a token of the header or, from browsers, of a subprotocol.

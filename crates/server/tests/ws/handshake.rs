@@ -63,7 +63,7 @@ async fn whoever_may_not_converse_is_told_why_in_a_problem_document() {
             401,
             "auth.ambiguous",
         ),
-        ("GET", "/ws", &upgrade, bearer(&house.token("mallory")), 403, "auth.forbidden"),
+        ("GET", "/ws", &upgrade, bearer(&house.token("mallory")), 403, "user.not_found"),
         ("GET", "/ws", &upgrade, format!("{good}\r\norigin: https://evil.test"), 403, "auth.forbidden"),
         ("GET", "/ws", &upgrade, format!("{good}\r\norigin: null"), 403, "auth.forbidden"),
         (

@@ -162,7 +162,7 @@ impl Conversation for Desk {
     fn admit<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Result<(), Failure>> {
         let known = caller.principal.user != "mallory";
         Box::pin(async move {
-            known.then_some(()).ok_or_else(|| Failure::refused("auth.forbidden", "the user is not active"))
+            known.then_some(()).ok_or_else(|| Failure::refused("user.not_found", "there is no such user"))
         })
     }
     fn connect(&self, _: Caller, outbox: Outbox) -> Box<dyn Connection> {
