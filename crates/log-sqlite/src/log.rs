@@ -160,7 +160,7 @@ impl SqliteLog {
             source: Arc::new(Source { about, archive: Archive::beside(path) }),
             world: options.world.clone(),
             cipher: options.cipher.clone(),
-            readers: Readers::open(path.to_owned(), options.config.readers.get())?,
+            readers: Readers::open(path, options.config.readers.get())?,
             writing: None,
             leases: Mutex::default(),
             tail,

@@ -1,79 +1,22 @@
-//! Reading: a small pool of connections, on threads that may block.
+//! Reading: a few threads that may block, and what they read.
 
 mod archive;
 mod events;
 mod lists;
+mod pool;
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use steadfast_core::{Time, canonical::Hash};
 use steadfast_log::{Claim, ReadError, Snapshot, StreamId};
-use tokio::sync::Semaphore;
-
-use crate::{StoreError, file};
 
 pub(crate) use self::{
     archive::Archive,
     events::{Source, head, read_all, read_stream, read_stream_back},
     lists::{count, due, list, listing, wake_up},
+    pool::Readers,
 };
-
-/// Connections that read. Safe to drop half-way: what runs, ends by itself.
-#[derive(Debug, Clone)]
-pub(crate) struct Readers {
-    path: Arc<PathBuf>,
-    idle: Arc<Mutex<Vec<Connection>>>,
-    permits: Arc<Semaphore>,
-}
-
-impl Readers {
-    /// Opens the first connection at once, so that what is wrong is known early.
-    pub(crate) fn open(path: PathBuf, limit: usize) -> Result<Self, StoreError> {
-        let first = file::open_reading(&path)?;
-        Ok(Self {
-            path: Arc::new(path),
-            idle: Arc::new(Mutex::new(vec![first])),
-            permits: Arc::new(Semaphore::new(limit)),
-        })
-    }
-
-    /// Runs `read` with a connection. It sees one state of the store only within a
-    /// transaction of its own.
-    pub(crate) async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
-    ) -> Result<T, ReadError> {
-        let permit = self
-            .permits
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| ReadError::Unavailable("the store is closed".into()))?;
-        let (path, idle) = (self.path.clone(), self.idle.clone());
-        let lock = |idle: &Mutex<Vec<Connection>>| idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let run = move || {
-            let conn = match lock(&idle) {
-                Some(conn) => conn,
-                None => {
-                    file::open_reading(&path).map_err(|error| ReadError::Unavailable(error.to_string()))?
-                }
-            };
-            let result = read(&conn);
-            // One that failed is not trusted with the next read.
-            if !matches!(result, Err(ReadError::Unavailable(_))) {
-                idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
-            }
-            drop(permit);
-            result
-        };
-        tokio::task::spawn_blocking(run).await.map_err(|error| ReadError::Unavailable(error.to_string()))?
-    }
-}
 
 /// An error of SQLite, for a reader.
 pub(crate) fn unreadable(error: rusqlite::Error) -> ReadError {

@@ -97,6 +97,7 @@ where
         lists::a_listing_put_again_replaces_row_and_labels,
         reads::an_event_comes_back_as_it_was_written,
         reads::a_stream_is_read_from_either_end,
+        reads::a_read_that_nobody_polls_keeps_no_other_waiting,
         reads::a_page_of_the_log_never_cuts_a_commit,
         reads::reading_on_from_every_page_gives_the_whole_log,
         reads::the_tail_moves_with_every_commit_and_never_with_a_refusal,

@@ -1,8 +1,14 @@
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures::FutureExt as _;
 use steadfast_core::{CorrelationId, EventId, SessionId};
 
 use super::{Fixture, claim, key, stream, take};
 use crate::{Append, Commit, Derived, Expect, Position, Recorded, Subscription, rebuild};
+
+/// More than any read takes; only a store that hangs is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn an_event_comes_back_as_it_was_written(f: &Fixture) {
     let mut full = f.event();
@@ -32,6 +38,22 @@ pub(super) async fn an_event_comes_back_as_it_was_written(f: &Fixture) {
     assert_eq!(read, wanted);
     let page = f.log.read_all(Position::START, 10).await.expect("a page");
     assert_eq!(page.events, wanted);
+}
+
+/// As a task does that reads in one part and awaits something else in another.
+pub(super) async fn a_read_that_nobody_polls_keeps_no_other_waiting(f: &Fixture) {
+    f.write(f.one("a", Expect::New)).await;
+    let name = stream("a");
+    let mut begun: Vec<_> = (0..100).map(|_| f.log.read_stream(&name, 1, 10)).collect();
+    for read in &mut begun {
+        // Begun, and not looked at again for now.
+        let _ = read.now_or_never();
+    }
+    for _ in 0..100 {
+        let read = tokio::time::timeout(PATIENCE, f.log.read_stream(&name, 1, 10));
+        let read = read.await.expect("a read that ends though others are not polled");
+        assert_eq!(read.expect("read").len(), 1);
+    }
 }
 
 pub(super) async fn a_stream_is_read_from_either_end(f: &Fixture) {

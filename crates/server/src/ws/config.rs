@@ -47,11 +47,11 @@ impl Default for WsConfig {
             message_max: Size::bytes(64 << 10),
             text_max: Size::bytes(4 << 10),
             outbox_frames: count(256),
-            messages_per_second: count(10),
-            messages_burst: count(20),
+            messages_per_second: count(20),
+            messages_burst: count(60),
             idle_timeout: Duration::from_secs(60).into(),
             write_timeout: Duration::from_secs(10).into(),
-            connections_per_user: count(16),
+            connections_per_user: count(1_000),
         }
     }
 }
