@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt as _, future::pending};
 use steadfast_core::{RequestId, RunId, SessionId};
 use steadfast_engine::{Engine, Update};
 use steadfast_log::{Position, follow};
@@ -120,24 +121,36 @@ impl Feed {
 
     pub(crate) async fn run(&self) {
         let mut updates = self.engine.updates();
+        let mut from = None;
+        // Kept over what arrives meanwhile, so that a page that is read is not read again.
+        let mut page = pending().boxed();
         loop {
-            let from = self.lock().from;
             tokio::select! {
                 () = self.awake.notified() => {}
                 update = updates.recv() => match update {
-                    Ok((run, update)) => self.tell(run, update),
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Ok((run, update)) => {
+                        self.tell(run, update);
+                        continue;
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => continue,
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
-                next = self.follow(from), if from.is_some() => self.moved(from, next),
+                next = &mut page => {
+                    self.moved(from, next);
+                    (from, page) = (None, pending().boxed());
+                }
+            }
+            let wanted = self.lock().from;
+            if wanted != from {
+                from = wanted;
+                page = from.map_or_else(|| pending().boxed(), |from| self.follow(from).boxed());
             }
         }
     }
 
     /// The sessions that moved after `from`, and where to go on; nothing where the log
     /// could not be read.
-    async fn follow(&self, from: Option<Position>) -> Option<(Vec<SessionId>, Position)> {
-        let from = from?;
+    async fn follow(&self, from: Position) -> Option<(Vec<SessionId>, Position)> {
         let log = self.engine.log();
         let Ok(page) = follow(&**log, from, PAGE).await else {
             self.engine.world().clock().sleep(Duration::from_secs(1)).await;

@@ -6,13 +6,16 @@ mod turn;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    panic::resume_unwind,
     sync::Arc,
 };
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use steadfast_core::{RunId, Time};
 use steadfast_log::{Commit, CommitError, Recorded};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -49,6 +52,15 @@ pub(crate) enum Drove {
     StoreAway,
 }
 
+/// The work of a task. Actions that panic are failures of their steps, so a panic here is
+/// ours; else the process is about to end.
+fn joined(done: Result<Done, JoinError>) -> Result<Done, Stop> {
+    done.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(_) => Stop::StoreAway,
+    })
+}
+
 /// Stops the driver.
 enum Stop {
     Lost,
@@ -79,7 +91,9 @@ pub(crate) struct Live {
     known: HashMap<StepId, StepOutcome>,
     timers: BTreeSet<(Time, StepId)>,
     children: HashMap<StepId, RunId>,
-    working: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Tasks, so that they go on while this run waits for the log: what one of them holds
+    /// may be what the log waits for. Dropping them ends them.
+    working: JoinSet<Done>,
     undoes: bool,
     /// Steps of this generation whose effect is on our own log.
     on_log: Vec<StepId>,
@@ -108,7 +122,7 @@ impl Live {
             known: HashMap::new(),
             timers: BTreeSet::new(),
             children: HashMap::new(),
-            working: FuturesUnordered::new(),
+            working: JoinSet::new(),
             undoes: false,
             on_log: Vec::new(),
             deadline,
@@ -211,13 +225,13 @@ impl Live {
         let stopped = async { drop(stopping.wait_for(|stopping| *stopping).await) };
         tokio::select! {
             biased;
-            Some(done) = self.working.next(), if !idle => self.finish(done).await?,
+            Some(done) = self.working.join_next(), if !idle => self.finish(done).await?,
             Some(input) = inbox.recv() => self.take(input).await?,
             () = stopped, if idle => return Ok(false),
             () = sleep => return Ok(!idle || timer.is_some_and(|timer| timer <= warm)),
         }
         // Whatever else is there already shares the turn.
-        while let Some(Some(done)) = self.working.next().now_or_never() {
+        while let Some(done) = self.working.try_join_next() {
             self.finish(done).await?;
         }
         while let Ok(input) = inbox.try_recv() {
@@ -226,8 +240,8 @@ impl Live {
         Ok(true)
     }
 
-    async fn finish(&mut self, done: Done) -> Result<(), Stop> {
-        match done {
+    async fn finish(&mut self, done: Result<Done, JoinError>) -> Result<(), Stop> {
+        match joined(done)? {
             Done::Step(step, Performed::Result { outcome, failed_attempts }) => {
                 if outcome.is_err() {
                     // An attempt that was given up may have recorded its result all the same.
@@ -331,7 +345,8 @@ impl Live {
                 return Drove::StoreAway;
             }
         }
-        while let Some(done) = self.working.next().await {
+        while let Some(done) = self.working.join_next().await {
+            let Ok(done) = joined(done) else { return Drove::StoreAway };
             if let Done::Step(step, Performed::Result { outcome, .. }) = done
                 && self.record_late(&step, outcome).await.is_err()
             {

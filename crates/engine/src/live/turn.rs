@@ -1,8 +1,8 @@
 //! One turn: what is delivered, the commit that makes it durable, and what follows.
 
-use futures::{FutureExt, stream::FuturesUnordered};
 use steadfast_core::{Coded, Failure, Time};
 use steadfast_log::{Commit, CommitError, Expect, WakeUpChange};
+use tokio::task::JoinSet;
 
 use super::{Done, Live, Stop};
 use crate::{
@@ -245,7 +245,7 @@ impl Live {
         self.ready.clear();
         self.known.clear();
         self.children.clear();
-        self.working = FuturesUnordered::new();
+        self.working = JoinSet::new();
         self.pending.retain(|(_, message)| !matches!(message.what, Sent::Result { .. }));
         let info = self.facts.info(self.generation);
         if let Some(workflow) = self.engine.workflow(&self.facts.started) {
@@ -276,7 +276,7 @@ impl Live {
                     }
                     let task = task(&self.facts, self.generation, step, false, action, input);
                     let (engine, step) = (self.engine.clone(), step.clone());
-                    self.working.push(async move { Done::Step(step, perform(engine, task).await) }.boxed());
+                    self.working.spawn(async move { Done::Step(step, perform(engine, task).await) });
                 }
                 What::Child { run, workflow, input } => {
                     self.children.insert(step.clone(), *run);
@@ -291,7 +291,7 @@ impl Live {
                         input: input.clone(),
                     };
                     let (begun, step) = (self.engine.clone().start_child(child), step.clone());
-                    self.working.push(async move { Done::Child(step, begun.await) }.boxed());
+                    self.working.spawn(async move { Done::Child(step, begun.await) });
                 }
             }
         }

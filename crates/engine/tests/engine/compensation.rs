@@ -77,15 +77,15 @@ async fn g4_an_unfinished_step_outside_is_given_its_deadline_after_a_crash() {
         ctx.race(slow, ctx.sleep("soon", Duration::from_secs(1))).await;
         Err::<(), _>(Failure::refused("test.tired", "waited long enough"))
     });
-    // Commits: accepted with the first turn, then the turn that fails, which happens; death
-    // while the slow step is going on. Whoever performs it may act until its deadline.
+    // Commits: accepted with the first turn, then the turn that fails, which happens; then the
+    // node is cut off while the slow step is going on. It may act until its deadline, and does.
     let doomed = house.node(house.mortal(2, true), registry.clone());
     let began = house.world.now();
     let run = accept(&doomed, "crashing", &()).await.run;
     doomed.world().clock().sleep(Duration::from_secs(100)).await;
     let engine = house.engine(registry);
     finish(&engine, run).await;
-    assert_eq!(house.effects(), ["undo slow"]);
+    assert_eq!(house.effects(), ["slow 1800", "undo slow"]);
     let waited = house.world.now().since(began);
     assert!(waited >= Duration::from_secs(3_600), "undone after {waited:?}, before the deadline");
 }
