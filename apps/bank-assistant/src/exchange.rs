@@ -21,7 +21,7 @@ use crate::{
     report::{Reported, Say},
     session::{Confirmation, Heard, Said},
     told::Told,
-    understand::{Expecting, Language, Understood},
+    understand::{self, Expecting, Language, Understood},
 };
 
 /// The name of the workflow.
@@ -144,6 +144,7 @@ impl Talk {
         };
         let understood = ctx.step(("understand", n), &UNDERSTAND, &listen).await?;
         self.language = understood.language;
+        let unclear = understood.answer == Some(understand::Answer::Unclear);
         let question = Question { understood, pending: self.pending.clone(), about };
         let verdict = ctx.step(("check", n), &CHECK, &Check { question }).await?;
         let told = match verdict {
@@ -165,7 +166,7 @@ impl Talk {
                 let hash = proposal.hash()?;
                 self.confirmation = Some(Confirmation { hash, expires, requests: answers.clone() });
                 self.pending = Some(*pending);
-                Told::Confirm { proposal, expires }
+                Told::Confirm { proposal, expires, unclear }
             }
             Verdict::Decide(accept) => return self.decided(ctx, n, accept, answers).await,
         };

@@ -92,6 +92,9 @@ pub enum Told {
         proposal: Proposal,
         /// After this it is void.
         expires: Time,
+        /// What was said to it was not understood.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unclear: bool,
     },
     /// Money moved.
     Transferred {

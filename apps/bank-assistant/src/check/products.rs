@@ -98,11 +98,12 @@ fn words(text: &str) -> Vec<String> {
 
 /// The same word, or its plural.
 fn alike(name: &str, word: &str) -> bool {
-    let stem = |word: &str| {
-        let word = word.strip_suffix("es").filter(|stem| stem.len() > 3).unwrap_or(word);
-        word.strip_suffix('s').filter(|stem| stem.len() > 2).unwrap_or(word).to_owned()
+    let plural = |one: &str, many: &str| {
+        let ending = many.strip_prefix(one).is_some_and(|rest| rest == "s" || rest == "es");
+        let z = one.strip_suffix('z').zip(many.strip_suffix("ces"));
+        ending || z.is_some_and(|(one, many)| one == many)
     };
-    name == word || stem(name) == stem(word)
+    name == word || plural(name, word) || plural(word, name)
 }
 
 fn line(view: ProductView) -> ProductLine {

@@ -9,7 +9,7 @@ use super::{Draft, Pending, Scene, Verdict, is_of, refused, transfer::place_of};
 use crate::{
     proposal::Proposal,
     told::{Asks, ProductLine, Told},
-    understand::{AccountKind, Answer, Expecting, Quantity, Slots},
+    understand::{AccountKind, Answer, Expecting, Matter, Quantity, Slots},
 };
 
 /// A purchase so far.
@@ -61,6 +61,15 @@ impl PurchaseDraft {
                     self.product = Wanted::Known(line.id.clone());
                 }
             }
+            Answer::Change(slots) => {
+                if let Some(words) = &slots.product {
+                    self.product = Wanted::Written(words.clone());
+                    self.quantity = slots.quantity;
+                } else if slots.quantity != Quantity::Missing {
+                    self.quantity = slots.quantity;
+                }
+                self.from = slots.from.or(self.from);
+            }
             Answer::Amount(_) | Answer::Recipient(_) | Answer::Confirmed(_) | Answer::Unclear => {}
         }
         self
@@ -108,7 +117,8 @@ impl Scene<'_> {
             from: from.id.clone(),
         };
         let draft = Draft::Purchase(draft);
-        let pending = Pending { draft, expecting: Expecting::Confirmation, proposal: Some(proposal) };
+        let pending =
+            Pending { draft, expecting: Expecting::Confirmation(Matter::Purchase), proposal: Some(proposal) };
         Ok(Verdict::Propose(Box::new(pending), self.expires()))
     }
 

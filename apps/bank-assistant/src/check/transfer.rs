@@ -7,7 +7,7 @@ use super::{Draft, Pending, Scene, Verdict, is_of, refused};
 use crate::{
     proposal::Proposal,
     told::{AmountWrong, Asks, Told},
-    understand::{AccountKind, Amount, Answer, Expecting, Recipient, Slots},
+    understand::{AccountKind, Amount, Answer, Expecting, Matter, Recipient, Slots},
 };
 
 /// A transfer so far.
@@ -76,6 +76,17 @@ impl TransferDraft {
                 }
             }
             Answer::Words(words) => self.to = Payee::Written(Recipient::Words(words.clone())),
+            Answer::Change(slots) => {
+                if slots.amount != Amount::Missing {
+                    self.amount = slots.amount;
+                }
+                match (&slots.recipient, slots.to) {
+                    (Some(recipient), _) => self.to = Payee::Written(recipient.clone()),
+                    (None, Some(kind)) => self.to = Payee::Own(kind),
+                    (None, None) => {}
+                }
+                self.from = slots.from.or(self.from);
+            }
             Answer::Product(_) | Answer::Quantity(_) | Answer::Confirmed(_) | Answer::Unclear => {}
         }
         self
@@ -133,7 +144,7 @@ impl Scene<'_> {
         }
         let pending = Pending {
             draft: Draft::Transfer(draft),
-            expecting: Expecting::Confirmation,
+            expecting: Expecting::Confirmation(Matter::Transfer),
             proposal: Some(proposal),
         };
         Ok(Verdict::Propose(Box::new(pending), self.expires()))

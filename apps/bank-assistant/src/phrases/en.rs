@@ -50,7 +50,10 @@ pub(super) fn say(told: &Told) -> String {
         Told::AskQuantity { product, .. } => {
             format!("How many pieces of {} would you like?", name(&product.name, En))
         }
-        Told::Confirm { proposal, .. } => format!("{} Do you confirm?", propose(proposal)),
+        Told::Confirm { proposal, unclear, .. } => {
+            let sorry = if *unclear { "I did not get that: say yes or no, or what to change. " } else { "" };
+            format!("{sorry}{} Do you confirm?", propose(proposal))
+        }
         Told::Transferred { proposal, .. } | Told::Purchased { proposal, .. } => done(proposal),
         Told::Refused { code, details, proposal } => {
             format!("{} No money moved.", refused(code, details, proposal.as_ref()))

@@ -50,7 +50,10 @@ pub(super) fn say(told: &Told) -> String {
         Told::AskQuantity { product, .. } => {
             format!("¿Cuántas piezas de {} quieres?", name(&product.name, Es))
         }
-        Told::Confirm { proposal, .. } => format!("{} ¿Confirmas?", propose(proposal)),
+        Told::Confirm { proposal, unclear, .. } => {
+            let sorry = if *unclear { "No te entendí: responde sí o no, o di qué cambiar. " } else { "" };
+            format!("{sorry}{} ¿Confirmas?", propose(proposal))
+        }
         Told::Transferred { proposal, .. } | Told::Purchased { proposal, .. } => done(proposal),
         Told::Refused { code, details, proposal } => {
             format!("{} No se movió dinero.", refused(code, details, proposal.as_ref()))

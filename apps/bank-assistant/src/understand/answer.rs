@@ -4,7 +4,7 @@
 use super::{
     amount,
     intents::Guess,
-    meaning::{Amount, Answer, Expecting, Intent, Quantity, Slots},
+    meaning::{Amount, Answer, Expecting, Intent, Matter, Quantity, Slots},
     slots::{self, Message},
     text::Kind,
 };
@@ -47,6 +47,11 @@ const LAST: &[&str] = &["ultimo", "ultima", "last"];
 /// What "cancela" may be followed by and still mean what was just proposed.
 const PENDING: &str = "\
     la el lo esto eso esta operacion todo por favor porfa porfavor mejor ya gracias it this that please the operation everything thanks";
+/// What is named after these stands in for what was proposed.
+const INSTEAD: &str = "\
+    mejor prefiero cambia cambialo cambiale instead rather better actually change";
+/// What stands around a new quantity and names no product.
+const LIGHT: &str = "make it be them si no yes pero but solo only sean son";
 /// Before or after the words of an answer, and no part of it.
 const FILLERS: &str = "\
     el la los las lo the quiero quisiera prefiero mejor dame es de del mi my i want por favor porfa \
@@ -61,7 +66,7 @@ pub(super) fn read(message: &Message<'_>, asked: Expecting, guess: Guess, slots:
         return Some(Answer::Unclear);
     }
     match asked {
-        Expecting::Confirmation => confirmation(message, guess, request),
+        Expecting::Confirmation(matter) => confirmation(message, matter, guess, request),
         Expecting::Choice(offered) => match place(message, offered) {
             Some(answer) if !request || words <= SHORT_WORDS => Some(answer),
             _ if request || guess.score >= CLEAR => None,
@@ -78,17 +83,17 @@ pub(super) fn read(message: &Message<'_>, asked: Expecting, guess: Guess, slots:
     }
 }
 
-/// Yes, no, or another amount: "better 300". A yes with a number or a question mark in it is no
+/// Yes, no, or something else instead. A yes with a number or a question mark in it is no
 /// plain yes.
-fn confirmation(message: &Message<'_>, guess: Guess, request: bool) -> Option<Answer> {
+fn confirmation(message: &Message<'_>, matter: Matter, guess: Guess, request: bool) -> Option<Answer> {
     if drops(message) {
         return Some(Answer::Confirmed(false));
     }
     if request {
         return None;
     }
-    if message.found.amount != Amount::Missing {
-        return Some(Answer::Amount(message.found.amount));
+    if let Some(slots) = change(message, matter, guess) {
+        return Some(Answer::Change(Box::new(slots)));
     }
     let asks = message.tokens.iter().any(|token| token.is_any(&["?", "¿"]));
     match guess.intent {
@@ -97,6 +102,41 @@ fn confirmation(message: &Message<'_>, guess: Guess, request: bool) -> Option<An
         Intent::OutOfScope if guess.score >= CLEAR => None,
         Intent::Greeting | Intent::Help => None,
         _ => Some(Answer::Unclear),
+    }
+}
+
+/// What shall be different about what was proposed.
+fn change(message: &Message<'_>, matter: Matter, guess: Guess) -> Option<Slots> {
+    match matter {
+        Matter::Transfer => {
+            let slots = slots::read(message, Intent::Transfer);
+            let names = slots.recipient.is_some() || slots.to.is_some() || slots.from.is_some();
+            // "Espera tantito" is a no, and no other amount.
+            let no = guess.intent == Intent::Deny && guess.score >= CLEAR;
+            let amount = slots.amount != Amount::Missing && (!no || slots.amount.exact().is_some());
+            (names || amount).then_some(slots)
+        }
+        Matter::Purchase => {
+            let mut slots = slots::read(message, Intent::BuyProduct);
+            let first = message.tokens.iter().find(|token| token.kind == Kind::Word);
+            let instead = first.is_some_and(|first| first.is_in(INSTEAD));
+            let named = message.tokens.iter().enumerate().any(|(i, token)| {
+                let light = token.is_in(FILLERS) || token.is_in(INSTEAD) || token.is_in(LIGHT);
+                token.kind == Kind::Word && !light && !number(message, i)
+            });
+            if !named || guess.intent != Intent::BuyProduct && !instead {
+                slots.product = None;
+            }
+            if slots.product.is_none() {
+                slots.quantity = match counts(message).as_slice() {
+                    [] => Quantity::Missing,
+                    [count] => slots::quantity(*count),
+                    _ => Quantity::Unclear,
+                };
+            }
+            let names = slots.product.is_some() || slots.from.is_some();
+            (names || slots.quantity != Quantity::Missing).then_some(slots)
+        }
     }
 }
 
@@ -110,9 +150,12 @@ fn drops(message: &Message<'_>) -> bool {
 
 /// Words that are neither the amount nor filler.
 fn other_words(message: &Message<'_>) -> usize {
-    let number = |i: usize| message.found.spans.iter().any(|(start, end)| (*start..*end).contains(&i));
     let word = |i: usize| message.tokens[i].kind == Kind::Word && !message.tokens[i].is_in(FILLERS);
-    (0..message.tokens.len()).filter(|i| word(*i) && !number(*i)).count()
+    (0..message.tokens.len()).filter(|i| word(*i) && !number(message, *i)).count()
+}
+
+fn number(message: &Message<'_>, i: usize) -> bool {
+    message.found.spans.iter().any(|(start, end)| (*start..*end).contains(&i))
 }
 
 fn amount(message: &Message<'_>, guess: Guess, request: bool) -> Option<Answer> {
@@ -125,6 +168,15 @@ fn amount(message: &Message<'_>, guess: Guess, request: bool) -> Option<Answer> 
 }
 
 fn quantity(message: &Message<'_>, guess: Guess) -> Option<Answer> {
+    match counts(message).as_slice() {
+        [count] => Some(Answer::Quantity(slots::quantity(*count))),
+        [] if guess.score >= CLEAR => None,
+        _ => Some(Answer::Quantity(Quantity::Unclear)),
+    }
+}
+
+/// The numbers without anything that makes money of them.
+fn counts(message: &Message<'_>) -> Vec<Option<u32>> {
     let mut counts = Vec::new();
     let mut i = 0;
     while i < message.tokens.len() {
@@ -136,11 +188,7 @@ fn quantity(message: &Message<'_>, guess: Guess) -> Option<Answer> {
             None => i += 1,
         }
     }
-    match counts.as_slice() {
-        [count] => Some(Answer::Quantity(slots::quantity(*count))),
-        [] if guess.score >= CLEAR => None,
-        _ => Some(Answer::Quantity(Quantity::Unclear)),
-    }
+    counts
 }
 
 /// "transfiérelo a luis" still answers "to whom?"; "transfer 300 to Luis" is a new request.

@@ -255,11 +255,21 @@ pub enum Expecting {
     /// How many?
     Quantity,
     /// Shall I?
-    Confirmation,
+    Confirmation(Matter),
     /// Which of these so many?
     Choice(u32),
     /// From which account?
     Account,
+}
+
+/// What a yes is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Matter {
+    /// A transfer.
+    Transfer,
+    /// A purchase.
+    Purchase,
 }
 
 /// What is known before the message is read.
@@ -290,7 +300,7 @@ impl Context {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// An amount; also to a confirmation: "better 300". May itself be unclear.
+    /// An amount. May itself be unclear.
     Amount(Amount),
     /// Somebody.
     Recipient(Recipient),
@@ -300,6 +310,8 @@ pub enum Answer {
     Quantity(Quantity),
     /// Yes or no.
     Confirmed(bool),
+    /// Neither yes nor no, but something else than was proposed: "better 300", "no, to Marta".
+    Change(Box<Slots>),
     /// The one at this place, counted from 1, never beyond what was offered.
     Choice(u32),
     /// One of the own accounts.

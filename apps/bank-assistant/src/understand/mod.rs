@@ -29,8 +29,8 @@ pub(crate) use self::text::plain;
 pub use self::{
     evaluate::{BadRow, Miss, Report, Tally, evaluate},
     meaning::{
-        AccountKind, Amount, Answer, Context, Expecting, Intent, Language, Quantity, Recipient, Slots,
-        Unclear, Understood,
+        AccountKind, Amount, Answer, Context, Expecting, Intent, Language, Matter, Quantity, Recipient,
+        Slots, Unclear, Understood,
     },
     rules::{Rules, TEXT_CHARS_MAX},
 };

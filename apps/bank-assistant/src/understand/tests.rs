@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use futures::FutureExt;
 use steadfast_core::{Currency, Money};
 
-use super::*;
+use super::{Matter::Transfer, *};
 
 mod amounts_as_written;
 
@@ -22,6 +22,10 @@ fn measure(files: &[&str]) -> Report {
         report.merge(measured.expect("well-formed rows"));
     }
     report
+}
+
+fn changed(amount: Amount) -> Answer {
+    Answer::Change(Box::new(Slots { amount, ..Slots::default() }))
 }
 
 fn read(text: &str, context: Context) -> Understood {
@@ -141,20 +145,20 @@ fn an_answer_fills_what_was_asked() {
     use Answer::{Account, Choice, Confirmed, Product, Unclear};
     let two = Quantity::Exact(2.try_into().expect("not zero"));
     for (asked, text, answer) in [
-        (Expecting::Confirmation, "sí", Confirmed(true)),
-        (Expecting::Confirmation, "claro", Confirmed(true)),
-        (Expecting::Confirmation, "dale", Confirmed(true)),
-        (Expecting::Confirmation, "va", Confirmed(true)),
-        (Expecting::Confirmation, "go ahead", Confirmed(true)),
-        (Expecting::Confirmation, "yes", Confirmed(true)),
-        (Expecting::Confirmation, "no", Confirmed(false)),
-        (Expecting::Confirmation, "mejor no", Confirmed(false)),
-        (Expecting::Confirmation, "cancela", Confirmed(false)),
-        (Expecting::Confirmation, "cancela la operación", Confirmed(false)),
-        (Expecting::Confirmation, "cancel it please", Confirmed(false)),
-        (Expecting::Confirmation, "¿sí?", Unclear),
-        (Expecting::Confirmation, "mejor 300", Answer::Amount(pesos(300))),
-        (Expecting::Confirmation, "sí, pero que sean 300 pesos", Answer::Amount(pesos(300))),
+        (Expecting::Confirmation(Transfer), "sí", Confirmed(true)),
+        (Expecting::Confirmation(Transfer), "claro", Confirmed(true)),
+        (Expecting::Confirmation(Transfer), "dale", Confirmed(true)),
+        (Expecting::Confirmation(Transfer), "va", Confirmed(true)),
+        (Expecting::Confirmation(Transfer), "go ahead", Confirmed(true)),
+        (Expecting::Confirmation(Transfer), "yes", Confirmed(true)),
+        (Expecting::Confirmation(Transfer), "no", Confirmed(false)),
+        (Expecting::Confirmation(Transfer), "mejor no", Confirmed(false)),
+        (Expecting::Confirmation(Transfer), "cancela", Confirmed(false)),
+        (Expecting::Confirmation(Transfer), "cancela la operación", Confirmed(false)),
+        (Expecting::Confirmation(Transfer), "cancel it please", Confirmed(false)),
+        (Expecting::Confirmation(Transfer), "¿sí?", Unclear),
+        (Expecting::Confirmation(Transfer), "mejor 300", changed(pesos(300))),
+        (Expecting::Confirmation(Transfer), "sí, pero que sean 300 pesos", changed(pesos(300))),
         (Expecting::Amount, "300", Answer::Amount(pesos(300))),
         (Expecting::Amount, "que sean quinientos pesos", Answer::Amount(pesos(500))),
         (
@@ -190,8 +194,8 @@ fn an_answer_fills_what_was_asked() {
 #[test]
 fn a_request_of_its_own_replaces_the_question() {
     for (asked, text, intent) in [
-        (Expecting::Confirmation, "bloquea mi tarjeta", Intent::BlockCard),
-        (Expecting::Confirmation, "transfiere 200 pesos a Ana", Intent::Transfer),
+        (Expecting::Confirmation(Transfer), "bloquea mi tarjeta", Intent::BlockCard),
+        (Expecting::Confirmation(Transfer), "transfiere 200 pesos a Ana", Intent::Transfer),
         (Expecting::Amount, "¿cuál es mi saldo?", Intent::CheckBalance),
         (Expecting::Amount, "transfiere mejor 200 pesos a Ana López", Intent::Transfer),
         (Expecting::Recipient, "send 300 pesos to Luis", Intent::Transfer),
@@ -235,8 +239,64 @@ fn nothing_but_a_plain_yes_confirms() {
         "okay wait",
         "sí, espera",
     ] {
-        let said = read(text, Context::default().expecting(Expecting::Confirmation));
+        let said = read(text, Context::default().expecting(Expecting::Confirmation(Transfer)));
         assert_ne!(said.answer, Some(Answer::Confirmed(true)), "{text}");
+    }
+}
+
+#[test]
+fn something_else_than_was_proposed_is_a_change() {
+    let change = |matter: Matter, text: &str| {
+        let said = read(text, Context::default().expecting(Expecting::Confirmation(matter)));
+        match said.answer {
+            Some(Answer::Change(slots)) => *slots,
+            other => panic!("{text}: {other:?}"),
+        }
+    };
+    let recipient = |name: &str| Some(Recipient::Words(name.into()));
+    for (text, to, amount) in [
+        ("mejor a Marta", "Marta", Amount::Missing),
+        ("no, a marta", "marta", Amount::Missing),
+        ("sí, pero a Juan", "Juan", Amount::Missing),
+        ("better to Marta", "Marta", Amount::Missing),
+    ] {
+        let slots = change(Matter::Transfer, text);
+        assert_eq!((slots.recipient, slots.amount), (recipient(to), amount), "{text}");
+    }
+    assert_eq!(change(Matter::Transfer, "mejor desde mi ahorro").from, Some(AccountKind::Savings));
+
+    let count = |n: u32| Quantity::Exact(n.try_into().expect("not zero"));
+    for (text, quantity) in [
+        ("make it two", count(2)),
+        ("que sean 3", count(3)),
+        ("mejor dos", count(2)),
+        ("no, tres", count(3)),
+        ("sí, pero 2 o 3", Quantity::Unclear),
+    ] {
+        let slots = change(Matter::Purchase, text);
+        assert_eq!((slots.product, slots.quantity), (None, quantity), "{text}");
+    }
+    for (text, product) in [
+        ("quiero dos cafés de chiapas", "cafés de chiapas"),
+        ("mejor quiero dos cafés de chiapas", "cafés de chiapas"),
+    ] {
+        let said = read(text, Context::default().expecting(Expecting::Confirmation(Matter::Purchase)));
+        let slots = match said.answer {
+            Some(Answer::Change(slots)) => *slots,
+            None => said.slots,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!((slots.product.as_deref(), slots.quantity), (Some(product), count(2)), "{text}");
+    }
+    for text in ["mmm no sé", "espera tantito", "¿seguro?", "hmm"] {
+        for matter in [Matter::Transfer, Matter::Purchase] {
+            let said = read(text, Context::default().expecting(Expecting::Confirmation(matter)));
+            let answer = said.answer;
+            assert!(
+                !matches!(answer, Some(Answer::Change(_) | Answer::Confirmed(true))),
+                "{text}: {answer:?}"
+            );
+        }
     }
 }
 
@@ -252,7 +312,7 @@ fn of_all_our_sentences_only_the_yeses_confirm() {
         let path = format!("{}/data/{file}.jsonl", env!("CARGO_MANIFEST_DIR"));
         let rows = std::fs::read_to_string(path).expect("the data is in the repository");
         for row in rows.lines().map(|line| serde_json::from_str::<Row>(line).expect("a row")) {
-            let said = read(&row.text, Context::default().expecting(Expecting::Confirmation));
+            let said = read(&row.text, Context::default().expecting(Expecting::Confirmation(Transfer)));
             let confirmed = said.answer == Some(Answer::Confirmed(true));
             assert!(!confirmed || row.intent == Intent::Confirm, "{}", row.text);
             if row.intent == Intent::Confirm {

@@ -110,6 +110,31 @@ async fn changing_an_argument_voids_the_confirmation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whatever_was_proposed_can_be_changed_and_what_is_not_understood_is_said_to_be() {
+    let house = House::build().await;
+    let node = house.node();
+    let mut ana = node.customer("ana");
+    ana.say("transfiere 500 pesos a luis").await;
+    let (_, shown) = ana.say("mejor a marta").await;
+    assert!(shown.text.starts_with("Voy a enviar 500.00 MXN a Marta"), "{}", shown.text);
+    let (_, shown) = ana.say("mmm no sé").await;
+    assert!(shown.text.starts_with("No te entendí") && shown.text.contains("Marta"), "{}", shown.text);
+    assert_eq!(shown.status, NeedsConfirmation);
+    ana.say("no").await;
+
+    ana.say("buy a folding bicycle").await;
+    let (_, shown) = ana.say("make it two").await;
+    assert!(shown.text.contains("2 × Folding bicycle"), "{}", shown.text);
+    let (_, shown) = ana.say("mejor quiero dos cafés de chiapas").await;
+    assert!(shown.text.contains("2 × Café de altura"), "{}", shown.text);
+    let (_, shown) = ana.say("buy three coffees").await;
+    assert!(shown.text.contains("3 × Highland coffee"), "{}", shown.text);
+    let (_, done) = ana.say("yes").await;
+    assert_eq!(done.status, Completed, "{}", done.text);
+    assert_eq!((node.balance("ana").await, node.balance("marta").await), (2_500_000 - 3 * 38_900, 150_000));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_confirmation_expires_and_moves_nothing() {
     let house = House::build().await;
     let node = house.node();

@@ -26,7 +26,7 @@ const AROUND: &str = "\
     any my your you do does have has is are it there how much many cost costs price of what which s in \
     available availability left back when will be sold out show see find browse search looking look for \
     m recommend suggest add and cart ll take place check still units unit please can could kind kinds \
-    sell offer grab give buying now thanks deals on";
+    sell offer grab give buying now thanks deals on mejor prefiero cambialo instead rather better actually";
 /// Here the product has ended and its price, purpose or payment begins.
 const CUT: &str = "\
     menos pagalo pagala pago cobralo under paying using maximo porque because";
