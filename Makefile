@@ -49,8 +49,8 @@ soak: build ## a hundred rounds of kill -9 under load, on the release binary
 	STEADFAST_KILL_ROUNDS=$${STEADFAST_KILL_ROUNDS:-100} STEADFAST_BIN=$(CURDIR)/$(STEADFAST) \
 	  $(CARGO) test --locked --package steadfast-cli --test e2e -- --nocapture --exact kill::killing_it_at_any_moment_loses_and_doubles_nothing
 
-bench: build ## how fast the log, runs and transfers are, beside what the disk can do
-	@for what in log runs transfers; do ./$(STEADFAST) bench $$what || exit 1; done
+bench: build ## how fast the log, runs, transfers and conversations are, beside what the disk can do
+	@for what in log runs transfers ws; do ./$(STEADFAST) bench $$what || exit 1; done
 
 docs: build ## write docs/configuration.md and docs/steadfast.example.toml from the code
 	./$(STEADFAST) config reference > docs/configuration.md

@@ -26,5 +26,8 @@ run=$(steadfast bank buy chocolate-mesa --as marta --key "$KEY" --json 2>/dev/nu
   sed -n 's/.*"id": "\([^"]*\)".*/\1/p' | head -n 1)
 steadfast explain "$run" --as marta
 
+echo "== the same by words: shown, confirmed, done"
+printf '%s\n' 'mándale 12.50 pesos a Luis' 'sí' | steadfast chat --user ana
+
 echo "== does it all hold together?"
 steadfast verify

@@ -201,7 +201,7 @@ fn greet(args: &ServeArgs, listen: SocketAddr, url: &StoreUrl) {
     let store =
         if usual { String::new() } else { format!("STEADFAST_STORE__URL=sqlite:{} ", url.path().display()) };
     for try_this in
-        ["bank accounts --as ana", "bank transfer luis 1750.50 --as ana", "bank buy cafe-chiapas --as marta"]
+        ["chat --user ana", "bank transfer luis 1750.50 --as ana", "bank buy cafe-chiapas --as marta"]
     {
         output::line(format!("  {store}{program} {try_this}{place}"));
     }
