@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::{Method, StatusCode, header};
-use serde::Deserialize;
 use serde_json::Value;
 use steadfast_core::Failure;
 
 use crate::{
-    config::{self, ConfigArgs},
-    failed::Keyed,
+    config::{self, ConfigArgs, StoreUrl},
+    failed::{Keyed, Problem, Refusal},
+    keys,
     local::Local,
-    store::{StoreArgs, StoreUrl},
+    store::StoreArgs,
 };
 
 /// Which server a command talks to, and as whom.
@@ -54,28 +54,6 @@ pub(crate) struct Client {
 pub(crate) enum Reader {
     Server(Client),
     Store(Box<Local>),
-}
-
-/// A refusal by the server.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .problem.detail)]
-pub(crate) struct Refusal {
-    pub(crate) problem: Problem,
-}
-
-/// A problem document.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Problem {
-    pub(crate) code: String,
-    pub(crate) detail: String,
-    pub(crate) retryable: bool,
-    pub(crate) nothing_happened: bool,
-    #[serde(default)]
-    pub(crate) field: Option<String>,
-    #[serde(default)]
-    pub(crate) id: Option<String>,
-    #[serde(default)]
-    pub(crate) data: Option<Value>,
 }
 
 impl Connection {
@@ -141,7 +119,7 @@ fn mint(user: Option<&str>) -> anyhow::Result<String> {
         );
         return Err(Failure::refused("token.missing", message).into());
     }
-    crate::commands::token::mint(&path, user)
+    keys::sign(&path, &keys::principal(user))
 }
 
 impl Client {

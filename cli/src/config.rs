@@ -1,6 +1,9 @@
 //! The whole configuration of a node: one section for each part of the house.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -16,8 +19,6 @@ use steadfast_engine::EngineConfig;
 use steadfast_log_sqlite::StoreConfig;
 use steadfast_resilience::Policies;
 use steadfast_server::{ServerConfig, WebhookConfig};
-
-use crate::store::StoreUrl;
 
 /// Where the configuration is.
 #[derive(Debug, Clone, Default, Args)]
@@ -83,6 +84,35 @@ impl Default for StoreSection {
     }
 }
 
+/// `sqlite:PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoreUrl(PathBuf);
+
+impl StoreUrl {
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+    /// The node's key, beside the file.
+    pub(crate) fn key_path(&self) -> PathBuf {
+        self.0.with_file_name("node.key")
+    }
+}
+
+impl std::str::FromStr for StoreUrl {
+    type Err = Failure;
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        match text.strip_prefix("sqlite:") {
+            Some(path) if !path.is_empty() => Ok(Self(path.into())),
+            _ => {
+                let message =
+                    format!("{text:?} is not a store: write sqlite:PATH, such as sqlite:data/steadfast.db");
+                Err(Failure::refused("store.invalid_url", message))
+            }
+        }
+    }
+}
+
 /// Reads file and variables, and checks what no single value can know.
 pub(crate) fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
     let file = args.config.as_ref().map(|path| {
@@ -104,4 +134,18 @@ fn check(config: &Config) -> Vec<Problem> {
         problems.push(Problem::about("store.url", error.message));
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_a_url_and_its_key_lies_beside_it() {
+        let url: StoreUrl = "sqlite:a/b.db".parse().expect("a store");
+        assert_eq!(url.key_path(), Path::new("a/node.key"));
+        for wrong in ["", "sqlite:", "a/b.db", "postgres://x"] {
+            assert!(wrong.parse::<StoreUrl>().is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::{error::Error, fmt, io};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use steadfast_core::{
     Coded, Failure,
@@ -15,8 +15,6 @@ use steadfast_core::{
 use steadfast_log::{CommitError, ReadError};
 use steadfast_log_sqlite::StoreError;
 use steadfast_server::{KeyFileError, WebhookError};
-
-use crate::client::Refusal;
 
 /// The command line itself is wrong; the exit code is then 2.
 pub(crate) const USAGE: &str = "command.usage";
@@ -47,6 +45,28 @@ pub(crate) struct Failed {
 pub(crate) struct Keyed {
     pub(crate) key: String,
     pub(crate) source: anyhow::Error,
+}
+
+/// A refusal by the server.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .problem.detail)]
+pub(crate) struct Refusal {
+    pub(crate) problem: Problem,
+}
+
+/// A problem document.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Problem {
+    pub(crate) code: String,
+    pub(crate) detail: String,
+    pub(crate) retryable: bool,
+    pub(crate) nothing_happened: bool,
+    #[serde(default)]
+    pub(crate) field: Option<String>,
+    #[serde(default)]
+    pub(crate) id: Option<String>,
+    #[serde(default)]
+    pub(crate) data: Option<Value>,
 }
 
 impl Failed {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use reqwest::StatusCode;
 use steadfast_bank_api::BankApp;
-use steadfast_core::{Failure, Principal, Role, TenantId, World, observe::silent, secret::Secret};
+use steadfast_core::{Failure, World, observe::silent, secret::Secret};
 use steadfast_resilience::{Policies, Registry};
 use steadfast_server::{Metrics, NodeKey, Server, ServerConfig, ServerParts};
 
-use crate::{node, store::StoreArgs};
+use crate::{keys, node, store::StoreArgs};
 
 /// The store behind the server's handlers, and who asks.
 pub(crate) struct Local {
@@ -33,12 +33,7 @@ impl Local {
         } else {
             NodeKey::new(&Secret::new(std::array::from_fn(|_| world.uuid().as_bytes()[15])))
         };
-        let (user, role) = match user {
-            Some(user) => (user, Role::User),
-            None => ("operator", Role::Admin),
-        };
-        let principal = Principal { tenant: TenantId::default(), user: user.to_owned(), role };
-        let token = key.mint(&principal, steadfast_core::defaults::ACCESS_TOKEN, &world)?;
+        let token = key.mint(&keys::principal(user), steadfast_core::defaults::ACCESS_TOKEN, &world)?;
         let server = Server::new(ServerParts {
             engine,
             key,

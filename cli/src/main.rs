@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod effects;
 mod failed;
+mod keys;
 mod local;
 mod node;
 mod output;

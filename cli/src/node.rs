@@ -6,22 +6,21 @@ use anyhow::Context as _;
 use steadfast_bank::{Bank, BankConfig};
 use steadfast_bank_assistant::{Assistant, AssistantConfig, understand::Rules};
 use steadfast_core::{
-    Failure, NodeId, World,
-    canonical::Hash,
-    config::{SecretSource, environment},
+    NodeId, World,
+    config::environment,
     observe::{Observer, silent},
     secret::{Keyring, Secret},
 };
 use steadfast_engine::{Engine, EngineConfig, Registry, Subscriber};
 use steadfast_log::{Identity, Log};
-use steadfast_log_sqlite::{Options, SqliteLog};
-use steadfast_server::{NodeKey, Webhook, WebhookConfig};
+use steadfast_log_sqlite::SqliteLog;
+use steadfast_server::{Webhook, WebhookConfig};
 use tokio::task::JoinHandle;
 
 use crate::{
-    config::StoreSection,
+    config::{StoreSection, StoreUrl},
     effects,
-    store::{StoreArgs, StoreUrl, blocking},
+    store::{StoreArgs, blocking, options},
 };
 
 /// Opens the store for reading and writing; folders on the way are made.
@@ -44,46 +43,6 @@ pub(crate) async fn open_store(
     .await
 }
 
-/// How the store is opened, with the keys that its large values are encrypted with.
-pub(crate) fn options(section: &StoreSection, world: &World) -> anyhow::Result<Options> {
-    let mut options = Options::new(world.clone());
-    options.config = section.sqlite.clone();
-    if let Some(ring) = ring(section, world)? {
-        options.cipher = Arc::new(ring);
-    }
-    Ok(options)
-}
-
-/// The configured keys, if there are any.
-fn ring(section: &StoreSection, world: &World) -> anyhow::Result<Option<Keyring>> {
-    let Some(source) = &section.key else {
-        if section.old_keys.is_empty() {
-            return Ok(None);
-        }
-        let message = "store.old_keys is set without store.key: name today's key";
-        return Err(Failure::refused("config.invalid", message).into());
-    };
-    let (id, key) = read_key("store.key", source)?;
-    let mut ring = Keyring::new(id, &key, world.clone());
-    for source in &section.old_keys {
-        let (id, key) = read_key("store.old_keys", source)?;
-        ring.add(id, &key);
-    }
-    Ok(Some(ring))
-}
-
-/// A key and its id, which is a hash of it: the same key has the same id wherever it stands.
-fn read_key(name: &str, source: &SecretSource) -> anyhow::Result<(String, Secret<[u8; 32]>)> {
-    let text = source.read(&environment()).with_context(|| name.to_owned())?;
-    let mut key = [0; 32];
-    hex::decode_to_slice(text.reveal().trim(), &mut key).map_err(|_| {
-        let message = format!("{name}: expected 64 hex digits; make them with `openssl rand -hex 32`");
-        Failure::refused("config.secret", message)
-    })?;
-    let id = Hash::of_parts(&[b"key id", &key]).to_string();
-    Ok((id[..16].to_owned(), Secret::new(key)))
-}
-
 /// The bank and the task that decides for it, which ends after the bank's last clone.
 pub(crate) fn open_bank(log: &Arc<SqliteLog>, world: &World, config: BankConfig) -> (Bank, JoinHandle<()>) {
     let log: Arc<dyn Log> = log.clone();
@@ -102,16 +61,6 @@ pub(crate) fn assistant(
 ) -> Assistant {
     let rules = Arc::new(Rules::default());
     Assistant::new(bank.clone(), log.clone(), world.clone(), keyring, rules, config)
-}
-
-/// The keys that open what people wrote.
-pub(crate) fn words_ring(section: &StoreSection, key: &NodeKey, world: &World) -> anyhow::Result<Keyring> {
-    const NODE: &str = "node";
-    let Some(mut ring) = ring(section, world)? else {
-        return Ok(Keyring::new(NODE, key.words(), world.clone()));
-    };
-    ring.add(NODE, key.words());
-    Ok(ring)
 }
 
 /// Everything that this binary can run.

@@ -28,9 +28,9 @@ use tokio::{
 };
 
 use crate::{
-    config::{self, Config},
-    effects, node, output, retention,
-    store::{StoreArgs, StoreUrl},
+    config::{self, Config, StoreUrl},
+    effects, keys, node, output, retention,
+    store::StoreArgs,
 };
 
 /// See [`crate::commands`].
@@ -92,7 +92,7 @@ impl Node {
             demo::seed(&bank, &TenantId::default()).await.context("the demo could not be seeded")?;
         }
         let shared: Arc<dyn Log> = log.clone();
-        let keyring = node::words_ring(&config.store, &key, world)?;
+        let keyring = keys::words_ring(&config.store, &key, world)?;
         let assistant = node::assistant(&bank, &shared, world, keyring, config.assistant.clone());
         let mut registry = node::registry(&assistant);
         if args.bench {

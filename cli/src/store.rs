@@ -1,14 +1,14 @@
 //! Where the store is, and how it is opened.
 
-use std::path::{Path, PathBuf};
-
 use clap::Args;
-use steadfast_core::{Failure, World};
-use steadfast_log_sqlite::SqliteLog;
+use std::sync::Arc;
+
+use steadfast_core::World;
+use steadfast_log_sqlite::{Options, SqliteLog};
 
 use crate::{
-    config::{self, ConfigArgs},
-    node,
+    config::{self, ConfigArgs, StoreSection, StoreUrl},
+    keys,
 };
 
 /// Which store a command works on.
@@ -33,38 +33,19 @@ impl StoreArgs {
     /// Opens the store for reading alone: beside a running server, or without one.
     pub(crate) async fn read_only(&self) -> anyhow::Result<SqliteLog> {
         let url = self.url()?;
-        let options = node::options(&config::load(&self.config)?.store, &World::system())?;
+        let options = options(&config::load(&self.config)?.store, &World::system())?;
         blocking(move || Ok(SqliteLog::open_read_only(url.path(), options)?)).await
     }
 }
 
-/// `sqlite:PATH`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoreUrl(PathBuf);
-
-impl StoreUrl {
-    /// The file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
+/// How the store is opened, with the keys that its large values are encrypted with.
+pub(crate) fn options(section: &StoreSection, world: &World) -> anyhow::Result<Options> {
+    let mut options = Options::new(world.clone());
+    options.config = section.sqlite.clone();
+    if let Some(ring) = keys::ring(section, world)? {
+        options.cipher = Arc::new(ring);
     }
-    /// The node's key, beside the file.
-    pub(crate) fn key_path(&self) -> PathBuf {
-        self.0.with_file_name("node.key")
-    }
-}
-
-impl std::str::FromStr for StoreUrl {
-    type Err = Failure;
-    fn from_str(text: &str) -> Result<Self, Failure> {
-        match text.strip_prefix("sqlite:") {
-            Some(path) if !path.is_empty() => Ok(Self(path.into())),
-            _ => {
-                let message =
-                    format!("{text:?} is not a store: write sqlite:PATH, such as sqlite:data/steadfast.db");
-                Err(Failure::refused("store.invalid_url", message))
-            }
-        }
-    }
+    Ok(options)
 }
 
 /// Runs what blocks where it may block.
@@ -72,18 +53,4 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
     tokio::task::spawn_blocking(work).await?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_store_is_a_url_and_its_key_lies_beside_it() {
-        let url: StoreUrl = "sqlite:a/b.db".parse().expect("a store");
-        assert_eq!(url.key_path(), Path::new("a/node.key"));
-        for wrong in ["", "sqlite:", "a/b.db", "postgres://x"] {
-            assert!(wrong.parse::<StoreUrl>().is_err(), "{wrong:?}");
-        }
-    }
 }

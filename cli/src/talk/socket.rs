@@ -11,7 +11,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest as _, protocol::WebSocketConfig},
 };
 
-use crate::client::{Problem, Refusal};
+use crate::failed::{Problem, Refusal};
 
 /// How long a server may take to let us in.
 const OPENED_WITHIN: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ use crate::{
     bench::place::Place,
     client::{Client, Connection},
     config::StoreSection,
-    node,
+    keys, node,
     store::StoreArgs,
     verify::{self, Verdict},
 };
@@ -133,7 +133,7 @@ impl Own {
         let (bank, decider) = node::open_bank(&place.log, &world, BankConfig::default());
         demo::seed(&bank, &TenantId::default()).await?;
         let key = NodeKey::load_or_create(&place.folder().join("node.key"), &world)?;
-        let keyring = node::words_ring(&StoreSection::default(), &key, &world)?;
+        let keyring = keys::words_ring(&StoreSection::default(), &key, &world)?;
         let log: Arc<dyn Log> = place.log.clone();
         let assistant = node::assistant(&bank, &log, &world, keyring, AssistantConfig::default());
         let registry = node::registry(&assistant);
