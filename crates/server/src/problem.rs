@@ -113,6 +113,12 @@ impl Problem {
             let challenge = HeaderValue::from_static("Bearer realm=\"steadfast\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
+        // To what: there is one protocol, in one version.
+        if self.0.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
         if self.0.failure.retryable {
             let wait = steadfast_resilience::retry_after(&self.0.failure).unwrap_or(RETRY_AFTER);
             let seconds = wait.as_millis().div_ceil(1_000).max(1);

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use axum::{
     Router,
+    body::HttpBody as _,
     extract::{FromRef, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -58,13 +59,13 @@ async fn open(State(door): State<Door>, mut request: Request) -> Result<Response
     let (caller, expires) = identify(edge, &request, &protocols)?;
     origin::check(request.headers(), &edge.config().ws.origins)?;
     let accept = accept(request.headers())?;
+    // `get` serves HEAD too. Of a body it would be chance how much is taken for frames.
+    if request.method() != Method::GET || !request.body().is_end_stream() {
+        return Err(invalid_upgrade("ask with GET and without a body"));
+    }
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return Err(no_upgrade("the connection cannot be upgraded"));
     };
-    if edge.stopping() {
-        let message = "this node is stopping: connect again";
-        return Err(Problem::new(Failure::internal("node.stopping", message).retryable()));
-    }
     door.conversation.admit(&caller).await.map_err(not_admitted)?;
     let place = place(&door, &caller)?;
 
@@ -156,8 +157,7 @@ fn accept(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     let key = one(header::SEC_WEBSOCKET_KEY)
         .filter(|key| STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16));
     let Some(key) = key else {
-        let message = "send one `Sec-WebSocket-Key` of 16 bytes in base64";
-        return Err(Problem::bad_request("request.invalid_upgrade", message));
+        return Err(invalid_upgrade("send one `Sec-WebSocket-Key` of 16 bytes in base64"));
     };
     // It protects nothing: it shows that the answer is to this request.
     let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
@@ -167,11 +167,14 @@ fn accept(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
         .map_err(|_| Problem::new(Failure::internal("node.failed", "the answer could not be made")))
 }
 
+/// A request that is no good handshake.
+fn invalid_upgrade(message: &str) -> Problem {
+    Problem::bad_request("request.invalid_upgrade", format!("this path is a WebSocket: {message}"))
+}
+
 /// An ordinary request where only a WebSocket is served.
 fn no_upgrade(message: &str) -> Problem {
-    let message = format!("this path is a WebSocket: {message}");
-    Problem::new(Failure::refused("request.invalid_upgrade", message))
-        .with_status(StatusCode::UPGRADE_REQUIRED)
+    invalid_upgrade(message).with_status(StatusCode::UPGRADE_REQUIRED)
 }
 
 fn switching(accept: HeaderValue, ours: bool) -> Response {

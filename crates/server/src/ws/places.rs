@@ -54,3 +54,28 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use steadfast_core::Role;
+
+    use super::*;
+
+    #[test]
+    fn users_of_one_name_in_two_tenants_have_places_of_their_own_and_nothing_is_kept_of_who_left() {
+        let principal = |tenant: &str| Principal {
+            tenant: tenant.parse().expect("a tenant"),
+            user: "ana".into(),
+            role: Role::User,
+        };
+        let places = Places::new(NonZeroU32::MIN);
+        let (one, other) = (places.take(&principal("one")), places.take(&principal("other")));
+        assert!(one.is_some() && other.is_some());
+        assert!(places.take(&principal("one")).is_none());
+        drop(one);
+        let again = places.take(&principal("one"));
+        assert!(again.is_some());
+        drop((again, other));
+        assert!(places.lock().is_empty());
+    }
+}

@@ -25,8 +25,9 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    ClientFrame, Connection, Conversation, Outbox, Outgoing, ServerFrame, WsConfig,
+    ClientFrame, Connection, Conversation, Outbox, ServerFrame, WsConfig,
     close::{Close, End},
+    outbox::Outgoing,
     read,
     wire::{Count, Wire},
 };
@@ -247,10 +248,7 @@ async fn tell(link: &Link, sink: &mut SplitSink<Socket, Message>, outgoing: &mut
     let mut pulse = clock.sleep(pause);
     loop {
         let (kind, message) = tokio::select! {
-            Some(frame) = outgoing.next() => {
-                // Texts, numbers and JSON: nothing here can fail to be written.
-                (frame.kind(), Message::text(serde_json::to_string(&frame).unwrap_or_default()))
-            }
+            Some(frame) = outgoing.next() => (frame.kind, Message::text(frame.text)),
             () = &mut pulse => {
                 pulse = clock.sleep(pause);
                 ("ping", Message::Ping(Bytes::new()))

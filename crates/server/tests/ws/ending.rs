@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
 use crate::{
     house::{House, TTL},
-    raw::{CLOSE, FIN, frame},
+    raw::{CLOSE, FIN, Raw, frame},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -45,6 +47,25 @@ async fn a_stopping_server_says_so_and_waits_for_its_clients_to_go() {
     drop(bob);
     (&mut house.ended).await.expect("ends");
     house.is_empty().await;
+}
+
+#[tokio::test]
+async fn who_comes_while_the_server_stops_is_sent_away_in_the_same_words() {
+    let mut house = House::new().await;
+    let mut raw = Raw::new(house.connect().await);
+    let token = format!("Bearer {}", house.token("slow"));
+    let headers = [("authorization", token.as_str())];
+    let (head, ()) = tokio::join!(raw.handshake(&headers), async {
+        house.echo.waits.notified().await;
+        house.stop();
+        // It no longer listens.
+        while TcpStream::connect(house.address).await.is_ok() {}
+        house.echo.go_on.notify_one();
+    });
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(raw.close_code().await, Some(1001));
+    drop(raw);
+    (&mut house.ended).await.expect("ends");
 }
 
 #[tokio::test]

@@ -153,6 +153,10 @@ impl Echo {
     pub(crate) fn state(&self) -> State {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+    async fn pause(&self) {
+        self.waits.notify_one();
+        self.go_on.notified().await;
+    }
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -160,9 +164,16 @@ impl Echo {
 
 impl Conversation for Desk {
     fn admit<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Result<(), Failure>> {
-        let known = caller.principal.user != "mallory";
-        Box::pin(async move {
-            known.then_some(()).ok_or_else(|| Failure::refused("user.not_found", "there is no such user"))
+        Box::pin(async {
+            match caller.principal.user.as_str() {
+                "mallory" => Err(Failure::refused("user.not_found", "there is no such user")),
+                "trent" => Err(Failure::internal("store.unavailable", "the store is away").retryable()),
+                "slow" => {
+                    self.0.as_ref().expect("it converses").pause().await;
+                    Ok(())
+                }
+                _ => Ok(()),
+            }
         })
     }
     fn connect(&self, _: Caller, outbox: Outbox) -> Box<dyn Connection> {
@@ -197,12 +208,16 @@ impl Connection for Talk {
             };
             match text.as_str() {
                 "panic" => panic!("as asked"),
-                "wait" => {
-                    self.echo.waits.notify_one();
-                    self.echo.go_on.notified().await;
-                }
+                "wait" => self.echo.pause().await,
                 "many" => (0..100).for_each(|n| self.say(n, "one of many".into())),
-                "large" => (0..200).for_each(|n| self.say(n, "x".repeat(1 << 20))),
+                "all" => {
+                    for n in 0..100 {
+                        self.outbox.deliver(reply(n, "one of all".into())).await;
+                    }
+                    return;
+                }
+                // More than the buffers between two sockets take.
+                "large" => (0..24).for_each(|n| self.say(n, "x".repeat(1 << 20))),
                 _ => {}
             }
             self.echo.change(|state| state.heard.push(text.clone()));
@@ -213,15 +228,19 @@ impl Connection for Talk {
 
 impl Talk {
     fn say(&self, frame: u64, text: String) {
-        let id = "0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e";
-        self.outbox.send(ServerFrame::Reply {
-            request_id: id.parse().expect("an id"),
-            run_id: id.parse().expect("an id"),
-            session_id: id.parse().expect("an id"),
-            frame,
-            status: ReplyStatus::Completed,
-            text,
-            data: json!({}),
-        });
+        self.outbox.send(reply(frame, text));
+    }
+}
+
+fn reply(frame: u64, text: String) -> ServerFrame {
+    let id = "0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e";
+    ServerFrame::Reply {
+        request_id: id.parse().expect("an id"),
+        run_id: id.parse().expect("an id"),
+        session_id: id.parse().expect("an id"),
+        frame,
+        status: ReplyStatus::Completed,
+        text,
+        data: json!({}),
     }
 }

@@ -54,6 +54,16 @@ async fn who_reads_too_slowly_for_its_outbox_is_disconnected() {
 }
 
 #[tokio::test]
+async fn what_waits_for_room_is_told_in_full_through_a_small_outbox() {
+    let house = House::with(|ws| ws.outbox_frames = NonZeroU32::MIN).await;
+    let mut raw = house.open().await;
+    raw.say("all").await;
+    for n in 0..100 {
+        assert_eq!(raw.json().await["frame"], n);
+    }
+}
+
+#[tokio::test]
 async fn who_does_not_read_at_all_is_disconnected() {
     let house = House::with(|ws| ws.idle_timeout = DAY.into()).await;
     let mut raw = house.open().await;
