@@ -1,13 +1,13 @@
 //! A signal that is a request of its own: with an idempotency key, and with events of
 //! other streams that become durable together with it.
 
-use steadfast_core::{Failure, RunId, TenantId, Time, canonical::Hash, defaults};
+use steadfast_core::{Coded as _, Failure, RunId, TenantId, Time, canonical::Hash, defaults};
 use steadfast_log::{Append, ClaimKey, CommitError, Expect};
 use uuid::Uuid;
 
 use crate::{
     Accepted, Data, Engine,
-    accept::{accepted_before, held, take},
+    accept::{accepted_before, held, key_reused, take},
     control::refuse_ended,
     engine::run_stream,
     record::{Message, Sent, kind},
@@ -51,6 +51,9 @@ impl Engine {
         for _ in 0..defaults::CONFLICT_ATTEMPTS * 4 {
             let history = load(&*engine.log, &stream, false).await.map_err(|error| error.failure())?;
             if history.seen.contains(&message.id) {
+                if let Some((key, request, _)) = signal.key {
+                    self.same_request(key, request).await?;
+                }
                 return Ok(Accepted { run: signal.run, replayed: true });
             }
             refuse_ended(&history)?;
@@ -74,5 +77,11 @@ impl Engine {
         }
         let busy = Failure::internal("run.busy", "the run is too busy to take a message now");
         Err(Failure { nothing_happened: true, ..busy }.retryable())
+    }
+
+    /// The message was heard: is this what was said then?
+    async fn same_request(&self, key: ClaimKey, request: Hash) -> Result<(), Failure> {
+        let claim = self.inner.log.claim(key).await.map_err(|error| error.failure())?;
+        if claim.is_some_and(|claim| claim.request != request) { Err(key_reused()) } else { Ok(()) }
     }
 }

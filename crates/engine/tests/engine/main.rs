@@ -1,5 +1,6 @@
 //! The promises of the engine, each attacked by name, on the in-memory log and paused time.
 
+mod beside;
 mod children;
 mod claims;
 mod compensation;
