@@ -1,10 +1,17 @@
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use steadfast_core::{Failure, canonical::Hash};
-use steadfast_engine::{Action, ActionOptions, Ctx, Status, WorkflowOptions};
+use steadfast_engine::{Action, ActionOptions, Ctx, Data, Status, WorkflowOptions};
 use steadfast_log::{ClaimKey, Log, StreamId};
+use tokio::sync::Semaphore;
 
-use crate::house::{BOOK, FAIL, House, NOTE, accept, finish, notes, start, tenant, view};
+use crate::{
+    house::{BOOK, FAIL, House, NOTE, accept, finish, notes, start, tenant, view},
+    through::Through,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_run_of_five_steps_is_six_commits() {
@@ -272,5 +279,44 @@ async fn the_key_of_an_effect_is_remembered_while_the_run_may_need_it_and_no_lon
     assert!(live().await);
     house.world.clock().sleep(Duration::from_secs(25 * 3_600)).await;
     assert!(!live().await);
+    house.audit().await;
+}
+
+/// Needs what the log needs too.
+const SCARCE: Action<(), ()> = Action::new("test.scarce");
+
+#[tokio::test(start_paused = true)]
+async fn a_step_goes_on_while_its_run_waits_for_the_log() {
+    let house = House::new();
+    let scarce = Arc::new(Semaphore::new(1));
+    let shared = Arc::new(Through::new(house.log.clone(), |_| None).sharing(scarce.clone()));
+    let mut registry = house.registry();
+    let sharing = scarce.clone();
+    registry.action(&SCARCE, ActionOptions::once(Duration::from_secs(7_200)), move |_, ()| {
+        let sharing = sharing.clone();
+        async move {
+            drop(sharing.acquire().await.expect("never closed"));
+            Ok(())
+        }
+    });
+    registry.workflow("flow", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        let (done, said) = ctx.join(ctx.step("scarce", &SCARCE, &()), ctx.signal::<u64>("go", "go")).await;
+        done?;
+        said
+    });
+    let (owner, other) = (house.node(shared.clone(), registry.clone()), house.engine(registry));
+    house.world.clock().sleep(Duration::from_secs(1)).await;
+    // It is taken: first the step queues for it, and then its run, which has something to read.
+    let held = scarce.acquire().await.expect("never closed");
+    let run = accept(&owner, "flow", &()).await.run;
+    house.world.clock().sleep(Duration::from_secs(1)).await;
+    assert_eq!(shared.queued.load(Ordering::SeqCst), 0, "nothing is read yet");
+    let seven = Data::of(&7).expect("json");
+    other.signal(&tenant(), run, None, "ana", "go", seven).await.expect("sent");
+    while shared.queued.load(Ordering::SeqCst) == 0 {
+        house.world.clock().sleep(Duration::from_secs(1)).await;
+    }
+    drop(held);
+    assert_eq!(finish(&other, run).await.outcome.expect("a result").read::<u64>(), Ok(7));
     house.audit().await;
 }

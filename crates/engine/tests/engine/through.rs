@@ -1,6 +1,13 @@
-//! A way to the log on which commits can fail, and on which events can be of another kind.
+//! A way to the log on which commits can fail, events can be of another kind, and streams
+//! are read only with something scarce in hand.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -9,23 +16,34 @@ use steadfast_log::{
     Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Identity, Lease, ListQuery, Listings, Log,
     MemoryLog, Page, PayloadId, Position, Reading, Recorded, Snapshot, StreamId, WakeUp,
 };
+use tokio::sync::Semaphore;
 
 type Refuse = Box<dyn FnMut(&Commit) -> Option<CommitError> + Send>;
 
 pub(crate) struct Through {
-    inner: std::sync::Arc<MemoryLog>,
+    inner: Arc<MemoryLog>,
     refuse: Mutex<Refuse>,
     /// How an event of the first kind reads.
     reads_as: Option<(&'static str, &'static str)>,
+    /// What a read of a stream takes first.
+    scarce: Option<Arc<Semaphore>>,
+    /// Reads of streams that have not got it yet.
+    pub(crate) queued: AtomicUsize,
 }
 
 impl Through {
     /// `refuse` says which commits fail; nothing of those happens.
     pub(crate) fn new(
-        inner: std::sync::Arc<MemoryLog>,
+        inner: Arc<MemoryLog>,
         refuse: impl FnMut(&Commit) -> Option<CommitError> + Send + 'static,
     ) -> Self {
-        Self { inner, refuse: Mutex::new(Box::new(refuse)), reads_as: None }
+        let refuse: Mutex<Refuse> = Mutex::new(Box::new(refuse));
+        Self { inner, refuse, reads_as: None, scarce: None, queued: AtomicUsize::new(0) }
+    }
+    /// On which streams are read with a permit only, first come, first served.
+    pub(crate) fn sharing(mut self, scarce: Arc<Semaphore>) -> Self {
+        self.scarce = Some(scarce);
+        self
     }
     /// As seen by a binary that knows the first kind, as it does the second.
     pub(crate) fn knowing(mut self, kind: &'static str, as_kind: &'static str) -> Self {
@@ -50,7 +68,14 @@ impl Log for Through {
     ) -> Reading<'a, Vec<Recorded>> {
         let read = self.inner.read_stream(stream, from, limit);
         async move {
+            self.queued.fetch_add(1, Ordering::SeqCst);
+            let permit = match &self.scarce {
+                Some(scarce) => Some(scarce.acquire().await.expect("never closed")),
+                None => None,
+            };
+            self.queued.fetch_sub(1, Ordering::SeqCst);
             let mut events = read.await?;
+            drop(permit);
             for event in &mut events {
                 if let Some((_, known)) = self.reads_as.filter(|(kind, _)| *kind == event.event.kind) {
                     (event.event.kind, event.event.schema) = (known.into(), 1);
