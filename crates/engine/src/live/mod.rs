@@ -19,14 +19,14 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    StepId, StepOutcome,
+    StepId, StepOutcome, Update,
     action::result_message,
     child::Begun,
     engine::Inner,
     execute::Performed,
     history::{Facts, History},
     machine::Machine,
-    record::{Ask, Claimed, Delivery, Message, Outcome, SCHEMA, Status, kind},
+    record::{Ask, Claimed, Delivery, Message, Outcome, SCHEMA, Sent, Status, kind},
     store::{Writer, add_message, commit_patiently, load_values},
 };
 
@@ -254,7 +254,10 @@ impl Live {
                 Ok(())
             }
             Done::Step(_, Performed::Recorded(recording)) => match (recording.version, recording.message) {
-                (Some(version), Some(message)) => self.take(Input::Message(version, message)).await,
+                (Some(version), Some(message)) => {
+                    self.tell_recorded(&message);
+                    self.take(Input::Message(version, message)).await
+                }
                 _ => self.refresh(None).await.map(drop),
             },
             Done::Child(_, Begun::Yes) => Ok(()),
@@ -268,6 +271,14 @@ impl Live {
                 });
                 Ok(())
             }
+        }
+    }
+
+    /// A result that its own commit made durable needs no turn to be told.
+    fn tell_recorded(&self, message: &Message) {
+        if let Sent::Result { step, outcome, .. } = &message.what {
+            let ok = outcome.is_ok();
+            self.engine.tell(self.facts.run, || Update::StepEnded { step: step.clone(), ok });
         }
     }
 

@@ -4,7 +4,7 @@ use std::{
 };
 
 use steadfast_core::{Failure, canonical::Hash};
-use steadfast_engine::{Action, ActionOptions, Ctx, Data, Status, WorkflowOptions};
+use steadfast_engine::{Action, ActionOptions, Ctx, Data, Status, Update, WorkflowOptions};
 use steadfast_log::{ClaimKey, Log, StreamId};
 use tokio::sync::Semaphore;
 
@@ -319,4 +319,29 @@ async fn a_step_goes_on_while_its_run_waits_for_the_log() {
     drop(held);
     assert_eq!(finish(&other, run).await.outcome.expect("a result").read::<u64>(), Ok(7));
     house.audit().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn listeners_are_told_that_a_step_ended_wherever_its_result_is_recorded() {
+    let house = House::new();
+    let mut registry = house.registry();
+    house.book_on(&mut registry, house.log.clone());
+    registry.workflow("both", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.step("outside", &NOTE, &"note".to_owned()).await?;
+        ctx.step("on our log", &BOOK, &"entry".to_owned()).await
+    });
+    let engine = house.engine(registry);
+    let mut updates = engine.updates();
+    let run = accept(&engine, "both", &()).await.run;
+    finish(&engine, run).await;
+    let mut told = Vec::new();
+    while let Ok((_, update)) = updates.try_recv() {
+        match update {
+            Update::StepStarted { step, .. } => told.push(format!("{step} started")),
+            Update::StepEnded { step, ok } => told.push(format!("{step} ended {ok}")),
+            _ => {}
+        }
+    }
+    let expected = ["outside started", "outside ended true", "on our log started", "on our log ended true"];
+    assert_eq!(told, expected);
 }
