@@ -110,7 +110,14 @@ impl Inner {
             return Ok(());
         };
         if history.status() == Status::Dead {
-            return self.replay_run(&history, "parent", None).await;
+            // Its result was sent with its end. Only a parent that was replayed since then
+            // waits for another; one that merely asks a second time does not.
+            let now = load(&*self.log, &parent.stream, false).await.map_err(|error| error.failure())?;
+            if now.waits_for(generation, step) {
+                return self.replay_run(&history, "parent", None).await;
+            }
+            self.refresh(&parent.stream.tenant(), parent.run);
+            return Ok(());
         }
         let message = result_message(parent.run, generation, step, outcome);
         let mut commit = Commit::default();

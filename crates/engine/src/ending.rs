@@ -115,6 +115,7 @@ impl Inner {
         };
         let mut stopping = self.stopping.subscribe();
         tokio::select! {
+            biased;
             () = self.world.clock().sleep(self.config.poll.get()) => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }

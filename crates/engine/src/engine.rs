@@ -213,6 +213,7 @@ impl Engine {
             }
         };
         tokio::select! {
+            biased;
             () = idle => {}
             () = self.inner.world.clock().sleep(grace) => {}
         }

@@ -120,6 +120,7 @@ impl Engine {
                 return Ok(());
             }
             let page = tokio::select! {
+                biased;
                 page = subscription.next(PAGE) => page.map_err(|error| error.failure())?,
                 () = engine.world.clock().sleep(left) => return Ok(()),
             };

@@ -38,6 +38,7 @@ impl Engine {
         let subscribers = engine.registry.subscribers().map(|subscriber| self.follow(subscriber.clone()));
         let subscribers = futures::future::join_all(subscribers);
         tokio::select! {
+            biased;
             _ = stopping.wait_for(|stopping| *stopping) => {}
             _ = subscribers, if engine.registry.subscribers().next().is_some() => {}
             () = engine.keep_lease() => {}
@@ -103,6 +104,7 @@ impl Inner {
             let now = self.world.now();
             let until_timer = self.timers.next().map_or(poll, |due| due.since(now));
             tokio::select! {
+                biased;
                 () = self.timers.changed.notified() => {}
                 () = self.world.clock().sleep(until_timer.min(poll)) => {}
             }

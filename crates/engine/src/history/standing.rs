@@ -46,6 +46,13 @@ impl History {
         open
     }
 
+    /// Has nobody told it yet what became of this step?
+    pub(crate) fn waits_for(&self, generation: u32, step: &StepId) -> bool {
+        self.generation == generation
+            && self.outstanding().iter().any(|intent| intent.ask.step == *step)
+            && !self.pending().any(|(_, message)| message.is_result_of(generation, step))
+    }
+
     /// Messages that no turn has delivered, in recorded order.
     pub(crate) fn pending(&self) -> impl Iterator<Item = (u64, &Message)> {
         self.messages.iter().filter(|(version, _)| !self.consumed.contains(version)).map(|(v, m)| (*v, m))
