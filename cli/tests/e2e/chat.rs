@@ -1,28 +1,17 @@
-//! Conversations: by the chat command, and by a small client that stops at any moment.
+//! Conversations by the chat command.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
-    time::Duration,
 };
 
-use futures::{SinkExt as _, StreamExt as _};
-use serde_json::{Value, json};
-use steadfast_core::World;
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest as _},
-};
+use serde_json::Value;
 
 use crate::{
     books::{balances, listed, recompute, seeded},
     http::Client,
     node::{Node, Place},
 };
-
-/// More than any answer takes; only a failing test waits for so long.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A chat over a pipe.
 struct Chat {
@@ -195,113 +184,4 @@ async fn a_chat_whose_server_is_killed_finds_it_again_and_the_outcome_comes_once
     assert_eq!((balances["ana-checking"], balances["luis-checking"]), (2_450_000, 850_000));
     node.stop();
     place.verify(&["--rebuild"]);
-}
-
-/// A client that knows nothing but the frames.
-struct Talker(WebSocketStream<MaybeTlsStream<TcpStream>>);
-
-impl Talker {
-    async fn connect(url: &str, token: &str) -> Self {
-        let address = url.replacen("http", "ws", 1) + "/ws";
-        let mut request = address.into_client_request().expect("an address");
-        let bearer = format!("Bearer {token}").parse().expect("a header");
-        request.headers_mut().insert("Authorization", bearer);
-        Self(connect_async(request).await.expect("a conversation").0)
-    }
-    async fn send(&mut self, frame: &Value) {
-        self.0.send(Message::text(frame.to_string())).await.expect("sent");
-    }
-    /// The next frame about a request that fits.
-    async fn hear(&mut self, request: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        let heard = async {
-            while let Some(arrived) = self.0.next().await {
-                let Message::Text(text) = arrived.expect("a frame") else { continue };
-                let frame: Value = serde_json::from_str(&text).expect("JSON");
-                assert_ne!(frame["type"], "error", "{frame}");
-                if frame["request_id"] == request && fits(&frame) {
-                    return frame;
-                }
-            }
-            panic!("the connection ended");
-        };
-        tokio::time::timeout(PATIENCE, heard).await.expect("a frame in time")
-    }
-    async fn reply(&mut self, request: &str, status: &str) -> Value {
-        self.hear(request, |frame| frame["type"] == "reply" && frame["status"] == status).await
-    }
-}
-
-/// When the server is killed.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-enum Moment {
-    MessageSent,
-    Acknowledged,
-    Asked,
-    Confirmed,
-    AtWork,
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transfer_by_conversation_happens_once_whenever_the_server_is_killed() {
-    use Moment::{Acknowledged, Asked, AtWork, Confirmed, MessageSent};
-    let place = Place::new();
-    let mut moved = 0;
-    for moment in [MessageSent, Acknowledged, Asked, Confirmed, AtWork] {
-        let mut node = place.serve();
-        let token = place.token("ana", "user");
-        let request = World::system().uuid().to_string();
-        let message =
-            json!({ "type": "message", "request_id": request, "text": "transfiere 500 pesos a luis" });
-        let confirm = json!({ "type": "confirm", "request_id": request, "accept": true });
-        let mut talker = Talker::connect(&node.url, &token).await;
-        talker.send(&message).await;
-        let mut ack = Value::Null;
-        if moment >= Acknowledged {
-            ack = talker.hear(&request, |frame| frame["type"] == "ack").await;
-        }
-        if moment >= Asked {
-            talker.reply(&request, "needs_confirmation").await;
-        }
-        if moment >= Confirmed {
-            talker.send(&confirm).await;
-        }
-        if moment >= AtWork {
-            // Told of the step that moves money, so the yes is durable.
-            talker.hear(&request, |frame| frame["type"] == "progress" && frame["step"] == "transfer").await;
-        }
-        node.kill();
-
-        let node = place.serve();
-        let mut talker = Talker::connect(&node.url, &token).await;
-        if moment == MessageSent {
-            talker.send(&message).await;
-            ack = talker.hear(&request, |frame| frame["type"] == "ack").await;
-        } else {
-            let session = &ack["session_id"];
-            talker.send(&json!({ "type": "resume", "session_id": session, "after": 0 })).await;
-        }
-        let asked = talker.reply(&request, "needs_confirmation").await;
-        assert_eq!(asked["run_id"], ack["run_id"], "{moment:?}");
-        if moment < AtWork {
-            talker.send(&confirm).await;
-        }
-        talker.reply(&request, "completed").await;
-        moved += 50_000;
-        // All of the conversation once more: one question and one outcome.
-        let mut again = Talker::connect(&node.url, &token).await;
-        again.send(&json!({ "type": "resume", "session_id": ack["session_id"], "after": 0 })).await;
-        let first = again.hear(&request, |frame| frame["type"] == "reply").await;
-        let second = again.hear(&request, |frame| frame["type"] == "reply").await;
-        assert_eq!(
-            (&first["status"], &second["status"]),
-            (&json!("needs_confirmation"), &json!("completed"))
-        );
-        let client = Client::new(&node.url);
-        let balances = balances(&listed(&place, &client).await);
-        let expected = (2_500_000 - moved, 800_000 + moved);
-        assert_eq!((balances["ana-checking"], balances["luis-checking"]), expected, "{moment:?}");
-        node.stop();
-        let verdict = place.verify(&["--rebuild"]);
-        assert_eq!(verdict["open_runs"], 0, "{moment:?}: {verdict}");
-    }
 }

@@ -12,7 +12,8 @@ use steadfast_core::{World, chance::Chance, chance::Seeded};
 use crate::{
     books::{balances, listed, recompute, seeded},
     http::{Ask, Client, Reply, purchase, transfer},
-    node::Place,
+    node::{Node, Place},
+    talks::{self, Said, TALKERS},
 };
 
 const CLIENTS: u64 = 8;
@@ -28,6 +29,9 @@ const USERS: [&str; 4] = ["ana", "luis", "marta", "mercado"];
 /// Everything ever asked, with the first answer where there was one.
 type Asked = Arc<Mutex<Vec<(Ask, Option<Reply>)>>>;
 
+/// Everything ever said, with its outcome where there is one.
+type Talked = Arc<Mutex<Vec<Said>>>;
+
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -39,47 +43,84 @@ async fn killing_it_at_any_moment_loses_and_doubles_nothing() {
     eprintln!("STEADFAST_KILL_SEED={seed} STEADFAST_KILL_ROUNDS={rounds}");
     let chance = Arc::new(Seeded::new(seed));
     let place = Place::new();
-    let asked = Asked::default();
+    let (asked, talked) = (Asked::default(), Talked::default());
     for round in 0..rounds {
         let mut node = place.serve();
         let client = Client::new(&node.url);
         let tokens = Arc::new(tokens(&place));
+        let mut load = Vec::new();
         let unanswered = take_unanswered(&asked);
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|number| {
-                let (client, tokens, asked) = (client.clone(), tokens.clone(), asked.clone());
-                let chance = chance.clone();
-                // What was cut off is asked again first, under the same keys.
-                let again = share(&unanswered, number);
-                tokio::spawn(async move {
-                    for ask in again {
-                        send(&client, &tokens, &asked, ask).await;
+        for number in 0..CLIENTS {
+            let (client, tokens, asked) = (client.clone(), tokens.clone(), asked.clone());
+            let chance = chance.clone();
+            // What was cut off is asked again first, under the same keys.
+            let again = share(&unanswered, number, CLIENTS);
+            load.push(tokio::spawn(async move {
+                for ask in again {
+                    send(&client, &tokens, &asked, ask).await;
+                }
+                for count in 0.. {
+                    let key = format!("r{round}-c{number}-{count}");
+                    let ask = any(&chance, key);
+                    if !send(&client, &tokens, &asked, ask).await {
+                        return;
                     }
-                    for count in 0.. {
-                        let key = format!("r{round}-c{number}-{count}");
-                        let ask = any(&chance, key);
-                        if !send(&client, &tokens, &asked, ask).await {
-                            return;
-                        }
+                }
+            }));
+        }
+        let open = take_open(&talked);
+        for number in 0..TALKERS {
+            let (url, tokens, talked) = (node.url.clone(), tokens.clone(), talked.clone());
+            let (chance, again) = (chance.clone(), share(&open, number, TALKERS));
+            load.push(tokio::spawn(async move {
+                for said in again {
+                    talk(&url, &tokens, &talked, said).await;
+                }
+                let mut last = None;
+                loop {
+                    let said = Said::any(&chance, last.as_ref());
+                    last = talk(&url, &tokens, &talked, said).await;
+                    if last.is_none() {
+                        return;
                     }
-                })
-            })
-            .collect();
+                }
+            }));
+        }
         tokio::time::sleep(Duration::from_millis(50 + chance.below(900))).await;
         node.kill();
-        for client in clients {
+        for client in load {
             client.await.expect("clients end with the server");
         }
         let verdict = place.verify(&[]);
         eprintln!(
-            "round {round}: {} asked, {} events, {} runs, {} of them open",
+            "round {round}: {} asked, {} said, {} events, {} runs, {} of them open",
             asked.lock().expect("asked").len(),
+            talked.lock().expect("talked").len(),
             verdict["bank"]["events"],
             verdict["runs"],
             verdict["open_runs"]
         );
     }
-    judge(&place, &asked).await;
+    judge(&place, &asked, &talked).await;
+}
+
+/// Converses and remembers. `None` when the server is gone.
+async fn talk(
+    url: &str,
+    tokens: &BTreeMap<&'static str, String>,
+    talked: &Talked,
+    mut said: Said,
+) -> Option<Said> {
+    let stayed = said.converse(url, &tokens[said.user]).await;
+    talked.lock().expect("talked").push(said.clone());
+    stayed.map(|()| said)
+}
+
+fn take_open(talked: &Talked) -> Vec<Said> {
+    let mut talked = talked.lock().expect("talked");
+    let (open, done) = talked.drain(..).partition(Said::is_open);
+    *talked = done;
+    open
 }
 
 fn tokens(place: &Place) -> BTreeMap<&'static str, String> {
@@ -134,23 +175,43 @@ fn take_unanswered(asked: &Asked) -> Vec<Ask> {
     open.into_iter().map(|(ask, _)| ask).collect()
 }
 
-fn share(asks: &[Ask], number: u64) -> Vec<Ask> {
-    let mine = |(place, _): &(usize, &Ask)| *place as u64 % CLIENTS == number;
-    let mine = asks.iter().enumerate().filter(mine);
-    mine.map(|(_, ask)| ask.clone()).collect()
+fn share<T: Clone>(all: &[T], number: u64, among: u64) -> Vec<T> {
+    let mine = |(place, _): &(usize, &T)| *place as u64 % among == number;
+    all.iter().enumerate().filter(mine).map(|(_, one)| one.clone()).collect()
 }
 
 /// Every request has one outcome, every repeat gives it, and the books are what the
 /// outcomes say.
-async fn judge(place: &Place, asked: &Asked) {
+async fn judge(place: &Place, asked: &Asked, talked: &Talked) {
     let node = place.serve();
     let client = Client::new(&node.url);
     let tokens = tokens(place);
-    let all = std::mem::take(&mut *asked.lock().expect("asked"));
     let mut expected = seeded();
+    let sold = settle_asked(&client, &tokens, asked, &mut expected).await;
+    let said = settle_talks(&node, &tokens, talked, &mut expected).await;
+    assert!(sold + talks::pieces(&said) <= 1, "there was one, and more were sold");
+    let accounts = listed(place, &client).await;
+    assert_eq!(balances(&accounts), expected);
+    node.stop();
+    let verdict = place.verify(&["--rebuild"]);
+    let summary = recompute(place, &accounts);
+    let waiting = talks::judge(place, &said);
+    assert!(verdict["open_runs"].as_u64().expect("a number") <= waiting as u64, "{waiting} wait: {verdict}");
+    eprintln!("{} effects, {} of them repeated", summary["effects"], summary["repeated_effects"]);
+}
+
+/// All that was asked; how often the one piece was sold.
+async fn settle_asked(
+    client: &Client,
+    tokens: &BTreeMap<&'static str, String>,
+    asked: &Asked,
+    expected: &mut BTreeMap<String, i64>,
+) -> usize {
+    let all = std::mem::take(&mut *asked.lock().expect("asked"));
     let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
+    let mut sold = 0;
     for (ask, first) in &all {
-        let reply = settled(&client, &tokens, ask).await;
+        let reply = settled(client, tokens, ask).await;
         if let Some(first) = first {
             assert!(reply.replayed || reply.status >= 400, "{ask:?}: {reply:?}");
             if first.status == 202 {
@@ -161,16 +222,28 @@ async fn judge(place: &Place, asked: &Asked) {
         }
         let name = format!("{} {}", ask.path, reply.status);
         *outcomes.entry(name).or_default() += 1;
-        book(&mut expected, ask, &reply);
+        sold += usize::from(ask.body["product"] == PRODUCTS[3].0 && reply.text("status") == "completed");
+        book(expected, ask, &reply);
     }
-    let accounts = listed(place, &client).await;
-    assert_eq!(balances(&accounts), expected, "{outcomes:?}");
     eprintln!("{} requests: {outcomes:?}", all.len());
-    node.stop();
-    let verdict = place.verify(&["--rebuild"]);
-    assert_eq!(verdict["open_runs"], 0, "{verdict}");
-    let summary = recompute(place, &accounts);
-    eprintln!("{} effects, {} of them repeated", summary["effects"], summary["repeated_effects"]);
+    sold
+}
+
+/// All that was said, with its outcome, save what waits for a person.
+async fn settle_talks(
+    node: &Node,
+    tokens: &BTreeMap<&'static str, String>,
+    talked: &Talked,
+    expected: &mut BTreeMap<String, i64>,
+) -> Vec<Said> {
+    let mut all = std::mem::take(&mut *talked.lock().expect("talked"));
+    for said in &mut all {
+        if said.is_open() {
+            said.converse(&node.url, &tokens[said.user]).await.expect("the server stays");
+        }
+        said.book(expected);
+    }
+    all
 }
 
 /// The outcome, waited for.

@@ -5,6 +5,7 @@
 mod books;
 mod canary;
 mod chat;
+mod crashes;
 mod docs;
 mod failures;
 mod faults;
@@ -14,5 +15,7 @@ mod kill;
 mod money;
 mod node;
 mod stop;
+mod talker;
+mod talks;
 mod verbs;
 mod walk;
