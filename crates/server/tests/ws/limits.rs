@@ -101,6 +101,21 @@ async fn who_answers_pings_stays_and_who_is_silent_goes() {
 }
 
 #[tokio::test]
+async fn pings_take_nothing_from_what_may_be_said() {
+    let house = House::with(|ws| ws.messages_burst = NonZeroU32::MIN.saturating_add(2)).await;
+    let mut raw = house.open().await;
+    for _ in 0..3 {
+        raw.send(&frame(FIN | PING, b"?")).await;
+        assert_eq!(raw.next().await.0, PONG);
+    }
+    for _ in 0..3 {
+        raw.echoes("hola").await;
+    }
+    raw.send(&frame(FIN | PONG, &[])).await;
+    assert_eq!(raw.close_code().await, Some(1008));
+}
+
+#[tokio::test]
 async fn while_the_application_is_busy_only_so_much_is_read() {
     let house = House::with(|ws| {
         ws.idle_timeout = DAY.into();
