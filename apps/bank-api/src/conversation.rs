@@ -1,12 +1,19 @@
 //! The assistant on `/ws`: frames become what was heard, replies become frames.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use steadfast_bank_assistant::{Accepted, Conversations, Listener, Message, News, session};
+use lru::LruCache;
+use steadfast_bank_assistant::{Accepted, Conversations, Listener, Message, News, Progress, session};
 use steadfast_core::{Failure, Principal, RequestId, SessionId, World};
 use steadfast_server::{Caller, ClientFrame, Connection, Conversation, Outbox, ReplyStatus, ServerFrame};
 use tokio::{sync::Mutex, task::JoinHandle};
+
+/// One connection is told of as many conversations at a time: those it lately spoke in or
+/// resumed. `resume` brings what was replied in others.
+const TOLD_OF: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+/// How long to wait before the store is asked again for what is to be told.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the server asks about conversations.
 pub(crate) struct Desk {
@@ -26,7 +33,7 @@ impl Conversation for Desk {
             world: self.world.clone(),
             principal: caller.principal,
             outbox,
-            told: Mutex::default(),
+            told: Mutex::new(LruCache::new(TOLD_OF)),
         });
         let telling = talk.clone();
         Box::new(Open { talk, telling: tokio::spawn(async move { telling.tell().await }) })
@@ -59,8 +66,10 @@ struct Talk {
     outbox: Outbox,
     /// Up to which version each session was told. Held while a frame is heard, so that
     /// nothing about a request is told before its ack.
-    told: Mutex<HashMap<SessionId, u64>>,
+    told: Mutex<Told>,
 }
+
+type Told = LruCache<SessionId, u64>;
 
 impl Talk {
     async fn hear(&self, frame: ClientFrame) {
@@ -84,13 +93,17 @@ impl Talk {
         }
     }
 
-    async fn message(&self, message: Message, told: &mut HashMap<SessionId, u64>) -> Result<(), Failure> {
+    async fn message(&self, message: Message, told: &mut Told) -> Result<(), Failure> {
         let request = message.request;
-        self.conversations.assistant().bank().admit(&self.principal, None).await?;
         // Before it is heard, so that its first step is told too. What others say in a
         // session of theirs is not: see `tell`.
-        self.listener.watch(self.conversations.session(&self.principal, &message));
-        let accepted = self.conversations.hear(&self.principal, message).await?;
+        let session = self.conversations.session(&self.principal, &message);
+        self.listener.watch(session);
+        let heard = self.conversations.hear(&self.principal, message).await;
+        if !told.contains(&session) && !heard.as_ref().is_ok_and(|accepted| accepted.session == session) {
+            self.listener.unwatch(session);
+        }
+        let accepted = heard?;
         let ack = ServerFrame::Ack {
             request_id: request,
             run_id: accepted.run,
@@ -102,39 +115,36 @@ impl Talk {
         Ok(())
     }
 
-    async fn confirm(
-        &self,
-        request: RequestId,
-        accept: bool,
-        told: &mut HashMap<SessionId, u64>,
-    ) -> Result<(), Failure> {
+    async fn confirm(&self, request: RequestId, accept: bool, told: &mut Told) -> Result<(), Failure> {
         let accepted = self.conversations.confirm(&self.principal, request, accept).await?;
         self.follow(request, &accepted, told).await;
         Ok(())
     }
 
-    async fn resume(
-        &self,
-        session: SessionId,
-        after: u64,
-        told: &mut HashMap<SessionId, u64>,
-    ) -> Result<(), Failure> {
-        self.conversations.resume(&self.principal, session).await?;
-        told.insert(session, after);
-        self.listener.watch(session);
+    async fn resume(&self, session: SessionId, after: u64, told: &mut Told) -> Result<(), Failure> {
+        let head = self.conversations.resume(&self.principal, session).await?;
+        self.tell_from(session, after.min(head), told);
         Ok(())
+    }
+
+    /// Of the session's replies, those after this version are told.
+    fn tell_from(&self, session: SessionId, from: u64, told: &mut Told) {
+        if let Some((left, _)) = told.push(session, from)
+            && left != session
+        {
+            self.listener.unwatch(left);
+        }
+        self.listener.watch(session);
     }
 
     /// From here on the session's replies come to this connection. A repeat's reply comes at
     /// once.
-    async fn follow(&self, request: RequestId, accepted: &Accepted, told: &mut HashMap<SessionId, u64>) {
-        let (session, mut from) = (accepted.session, accepted.head);
+    async fn follow(&self, request: RequestId, accepted: &Accepted, told: &mut Told) {
         if let Some((version, reply)) = &accepted.earlier {
-            self.outbox.deliver(frame(request, session, *version, reply)).await;
-            from = from.max(*version);
+            self.outbox.deliver(frame(request, accepted.session, *version, reply)).await;
         }
-        told.entry(session).or_insert(from);
-        self.listener.watch(session);
+        let from = told.get(&accepted.session).copied().unwrap_or(accepted.head);
+        self.tell_from(accepted.session, from, told);
     }
 
     async fn tell(&self) {
@@ -143,47 +153,54 @@ impl Talk {
             let mut told = self.told.lock().await;
             let (News::Moved(session) | News::Progress(session, _) | News::Ended(session, _)) = &news;
             // Told of once it was found to be the user's.
-            if !told.contains_key(session) {
+            if !told.contains(session) {
                 continue;
             }
-            match news {
-                News::Moved(session) => self.replies(session, &mut told).await,
-                News::Progress(_, progress) => self.outbox.send(ServerFrame::Progress {
-                    request_id: progress.request,
-                    run_id: progress.run,
-                    step: progress.step,
-                    status: progress.status.into(),
-                    attempt: progress.attempt,
-                    seq: progress.seq,
-                }),
-                News::Ended(session, run) => {
-                    // If this fails, the next look at the session does it.
-                    let _ = self.conversations.close(&self.principal.tenant, session, run).await;
+            let done = match &news {
+                News::Moved(session) => self.replies(*session, &mut told).await,
+                News::Progress(_, progress) => {
+                    self.outbox.send(progress_frame(progress));
+                    Ok(())
                 }
+                News::Ended(session, run) => {
+                    self.conversations.close(&self.principal.tenant, *session, *run).await
+                }
+            };
+            drop(told);
+            if done.is_err_and(|failure| failure.retryable) {
+                self.world.clock().sleep(PAUSE).await;
+                self.listener.again(news);
             }
         }
     }
 
     /// What was replied since, from the log.
-    async fn replies(&self, session: SessionId, told: &mut HashMap<SessionId, u64>) {
-        let Some(last) = told.get_mut(&session) else { return };
+    async fn replies(&self, session: SessionId, told: &mut Told) -> Result<(), Failure> {
+        let Some(last) = told.get_mut(&session) else { return Ok(()) };
         loop {
-            let Ok((replies, read)) =
-                self.conversations.replies(&self.principal.tenant, session, *last).await
-            else {
-                // The store is away; the client hears of it when it says something.
-                return;
-            };
+            let replies = self.conversations.replies(&self.principal.tenant, session, *last);
+            let (replies, read) = replies.await?;
             for (version, reply) in &replies {
                 for request in &reply.answers {
                     self.outbox.deliver(frame(*request, session, *version, reply)).await;
                 }
             }
             if read == *last || self.outbox.is_closed() {
-                return;
+                return Ok(());
             }
             *last = read;
         }
+    }
+}
+
+fn progress_frame(progress: &Progress) -> ServerFrame {
+    ServerFrame::Progress {
+        request_id: progress.request,
+        run_id: progress.run,
+        step: progress.step.clone(),
+        status: progress.status.into(),
+        attempt: progress.attempt,
+        seq: progress.seq,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     exchange::{ASSISTANT, Exchange, HEARD},
     feed::{Feed, Listener},
     phrases,
-    session::{Event, Heard, Opened, Reply, Said, Session, stream},
+    session::{Event, FULL, Heard, Opened, Reply, Said, Session, stream},
     told::Told,
 };
 
@@ -40,14 +40,14 @@ pub struct Accepted {
     pub correlation: CorrelationId,
     /// The session's version by then: what it is replied stands behind it.
     pub head: u64,
-    /// For a repeat: the last reply to the request, with its version.
+    /// For a repeat: the last reply to the request by then, with its version.
     pub earlier: Option<(u64, Reply)>,
 }
 
 /// Conversations of users with the assistant. Cheap to clone.
 #[derive(Clone)]
 pub struct Conversations {
-    assistant: Assistant,
+    pub(crate) assistant: Assistant,
     engine: Engine,
     feed: Arc<Feed>,
 }
@@ -89,65 +89,34 @@ impl Conversations {
     pub async fn hear(&self, caller: &Principal, message: Message) -> Result<Accepted, Failure> {
         let id = self.session(caller, &message);
         let Message { request, text, .. } = message;
+        self.assistant.bank().admit(caller, Some(key(caller, request))).await?;
         let hash = Hash::of(&text).map_err(|error| Failure::refused("request.invalid", error.to_string()))?;
         let sealed = self.assistant.keyring().seal(&text);
         let sealed = sealed.map_err(|error| Failure::internal("session.seal", error.to_string()))?;
         let saying = Saying { request, hash, message: message_id(request, "words") };
-        self.say(caller, id, &saying, |session| {
-            let open = session.confirmation.as_ref().filter(|open| open.decided.is_none());
-            Ok(Said::Words { text: sealed.clone(), about: open.map(|open| open.shown.hash) })
-        })
-        .await
+        let said = |session: &Session| {
+            session.has_room()?;
+            Ok(Said::Words { text: sealed.clone(), about: session.asks(self.assistant.world().now()) })
+        };
+        match self.say(caller, id, &saying, said).await {
+            // A repeat needs no room.
+            Err(failure) if failure.code == FULL => match self.claimed(caller, request).await? {
+                Some((run, of)) if of == hash => self.again(caller, &saying, run).await,
+                _ => Err(failure),
+            },
+            heard => heard,
+        }
     }
 
-    /// Takes a yes or no in, to exactly what was shown for this request. The first one wins.
-    pub async fn confirm(
+    /// The run that a request was accepted for, and the hash of what was asked.
+    pub(crate) async fn claimed(
         &self,
         caller: &Principal,
         request: RequestId,
-        accept: bool,
-    ) -> Result<Accepted, Failure> {
-        let log = self.assistant.log();
-        let claim = log.claim(key(caller, request)).await;
-        let claim = claim.map_err(|e| Failure::internal("store.unavailable", e.to_string()).retryable())?;
-        let run = claim.as_ref().and_then(|claim| run_of(&claim.answer));
-        let run = run.ok_or_else(unknown_request)?;
-        let id = self.session_of(&caller.tenant, run).await?;
-        let session = self.assistant.sessions().fresh(&caller.tenant, id).await?;
-        let correlation = correlation(caller, request);
-        let head = session.head;
-        let accepted = |run, earlier| Accepted { run, session: id, correlation, head, earlier };
-        let shown = session.confirmation.as_ref().filter(|open| open.shown.requests.contains(&request));
-        let Some(open) = shown else {
-            return self.decided_before(caller, id, request, accept, accepted).await;
-        };
-        match open.decided {
-            Some(earlier) if earlier == accept => return Ok(accepted(run, None)),
-            Some(_) => return Err(already_decided()),
-            None if open.shown.expires <= self.assistant.world().now() => return Err(expired()),
-            None => {}
-        }
-        let hash = open.shown.hash;
-        let decision = if accept { "yes" } else { "no" };
-        let message = message_id(request, &format!("{decision}/{hash}"));
-        let saying = Saying { request, hash, message };
-        let heard = self
-            .say(caller, id, &saying, |session| {
-                let open = session.confirmation.as_ref().filter(|open| open.shown.hash == hash);
-                match open {
-                    Some(open) if open.decided.is_none() => Ok(Said::Decision { hash, accept }),
-                    Some(_) => Err(already_decided()),
-                    None => Err(void()),
-                }
-            })
-            .await;
-        match heard {
-            // The same decision on another connection came first.
-            Err(failure) if failure.code == "confirmation.already_given" => {
-                self.decided_before(caller, id, request, accept, accepted).await
-            }
-            heard => heard,
-        }
+    ) -> Result<Option<(RunId, Hash)>, Failure> {
+        let claim = self.assistant.log().claim(key(caller, request)).await;
+        let claim = claim.map_err(|error| error.failure())?;
+        Ok(claim.and_then(|claim| Some((run_of(&claim.answer)?, claim.request))))
     }
 
     /// A conversation goes on on another connection. Requests whose run has ended without a
@@ -193,11 +162,10 @@ impl Conversations {
             return Ok(());
         }
         let language = session.language.unwrap_or_default();
-        let undone = matches!(view.status.as_str(), "failed" | "cancelled");
-        let told = Told::Stopped { undone };
+        let told = Told::Stopped;
         let mut answers = session.waiting.clone();
-        answers.extend(session.confirmation.iter().flat_map(|open| open.shown.requests.iter().copied()));
-        answers.dedup();
+        let shown_to = session.confirmation.iter().flat_map(|open| open.shown.requests.iter().copied());
+        answers.extend(shown_to.filter(|request| !session.waiting.contains(request)));
         let event = Event::Replied(Reply {
             answers,
             run,
@@ -219,7 +187,7 @@ impl Conversations {
         Ok(())
     }
 
-    async fn say(
+    pub(crate) async fn say(
         &self,
         caller: &Principal,
         id: SessionId,
@@ -247,6 +215,10 @@ impl Conversations {
             } else {
                 self.signal(caller, heard, saying, beside).await
             };
+            let begun = outcome.as_ref().is_ok_and(|accepted| !accepted.replayed);
+            if session.run.is_none() && !begun {
+                self.feed.never_begins(run);
+            }
             match outcome {
                 Ok(accepted) if accepted.replayed => return self.again(caller, saying, accepted.run).await,
                 Ok(_) => {
@@ -315,41 +287,12 @@ impl Conversations {
         let session = self.session_of(&caller.tenant, run).await?;
         let head = self.resume(caller, session).await?;
         let earlier = self.assistant.sessions().last_reply(&caller.tenant, session, saying.request).await?;
+        // A later one comes by itself.
+        let earlier = earlier.filter(|(version, _)| *version <= head);
         Ok(Accepted { run, session, correlation: correlation(caller, saying.request), head, earlier })
     }
 
-    /// A decision about something that is no longer open: the same one as before is told
-    /// how it went, another is too late.
-    async fn decided_before(
-        &self,
-        caller: &Principal,
-        id: SessionId,
-        request: RequestId,
-        accept: bool,
-        accepted: impl Fn(RunId, Option<(u64, Reply)>) -> Accepted,
-    ) -> Result<Accepted, Failure> {
-        let sessions = self.assistant.sessions();
-        let decision = |_, event: &Event| match event {
-            Event::Heard(Heard { request: of, run, said: Said::Decision { accept, .. } })
-                if *of == request =>
-            {
-                Some((*run, *accept))
-            }
-            _ => None,
-        };
-        let last = sessions.last_reply(&caller.tenant, id, request).await?;
-        match sessions.look_back(&caller.tenant, id, decision).await? {
-            Some((run, earlier)) if earlier == accept => Ok(accepted(run, last)),
-            Some(_) => Err(already_decided()),
-            None => match last {
-                Some((_, reply)) if reply.confirmation.is_some() => Err(void()),
-                Some((_, reply)) if reply.data["kind"] == "expired" => Err(expired()),
-                _ => Err(nothing_to_confirm()),
-            },
-        }
-    }
-
-    async fn session_of(&self, tenant: &TenantId, run: RunId) -> Result<SessionId, Failure> {
+    pub(crate) async fn session_of(&self, tenant: &TenantId, run: RunId) -> Result<SessionId, Failure> {
         let view = self.engine.describe(tenant, run).await?;
         let session = view.labels.get("session").and_then(|session| session.parse().ok());
         session.ok_or_else(unknown_request)
@@ -378,22 +321,22 @@ impl std::fmt::Debug for Conversations {
 }
 
 /// What is said, under which ids.
-struct Saying {
-    request: RequestId,
-    hash: Hash,
-    message: Uuid,
+pub(crate) struct Saying {
+    pub(crate) request: RequestId,
+    pub(crate) hash: Hash,
+    pub(crate) message: Uuid,
 }
 
-fn key(caller: &Principal, request: RequestId) -> ClaimKey {
+pub(crate) fn key(caller: &Principal, request: RequestId) -> ClaimKey {
     ClaimKey::new(&caller.tenant, &caller.user, ASSISTANT, &request.to_string())
 }
 
-fn message_id(request: RequestId, what: &str) -> Uuid {
+pub(crate) fn message_id(request: RequestId, what: &str) -> Uuid {
     steadfast_core::id::derive("heard", &[request.as_bytes(), what.as_bytes()])
 }
 
 /// The same for every repeat of a request.
-fn correlation(caller: &Principal, request: RequestId) -> CorrelationId {
+pub(crate) fn correlation(caller: &Principal, request: RequestId) -> CorrelationId {
     CorrelationId::derived(&parts(caller, &request))
 }
 
@@ -413,25 +356,6 @@ fn unknown_session(id: SessionId) -> Failure {
     )
 }
 
-fn unknown_request() -> Failure {
+pub(crate) fn unknown_request() -> Failure {
     Failure::refused("request.not_found", "request_id: no message was sent under it; send the message first")
-}
-
-fn nothing_to_confirm() -> Failure {
-    Failure::refused("confirmation.not_open", "this request asks for no confirmation")
-}
-
-fn already_decided() -> Failure {
-    Failure::refused("confirmation.already_given", "this was decided before; the first decision counts")
-}
-
-fn void() -> Failure {
-    Failure::refused(
-        "confirmation.void",
-        "the request was changed after it was shown; confirm the latest reply",
-    )
-}
-
-fn expired() -> Failure {
-    Failure::refused("confirmation.expired", "the time to confirm is over; send the message again")
 }

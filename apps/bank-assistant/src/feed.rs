@@ -3,7 +3,7 @@
 //! is told and not kept.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -85,7 +85,9 @@ struct Ears {
 #[derive(Default)]
 struct Unheard {
     moved: BTreeSet<SessionId>,
-    told: VecDeque<News>,
+    /// A session has one run at a time: the last one to end is the one that matters.
+    ended: BTreeMap<SessionId, RunId>,
+    progress: VecDeque<(SessionId, Progress)>,
 }
 
 /// Hears of the sessions it watches, until dropped.
@@ -119,6 +121,11 @@ impl Feed {
         }
     }
 
+    /// The run was not accepted.
+    pub(crate) fn never_begins(&self, run: RunId) {
+        self.lock().runs.remove(&run);
+    }
+
     pub(crate) async fn run(&self) {
         let mut updates = self.engine.updates();
         let mut from = None;
@@ -132,7 +139,10 @@ impl Feed {
                         self.tell(run, update);
                         continue;
                     }
-                    Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        self.lagged();
+                        continue;
+                    }
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 next = &mut page => {
@@ -177,10 +187,20 @@ impl Feed {
         }
     }
 
+    /// Updates were lost, and with them perhaps the end of any run: whoever listens looks.
+    fn lagged(&self) {
+        let state = self.lock();
+        for (run, work) in state.runs.iter().filter(|(_, work)| work.parent.is_none()) {
+            for (_, ears) in state.sessions.get(&work.session).into_iter().flatten() {
+                ears.ended(work.session, *run);
+            }
+        }
+    }
+
     fn tell(&self, run: RunId, update: Update) {
         let mut state = self.lock();
         let Some(work) = state.runs.get(&run).cloned() else { return };
-        let told = match update {
+        let progress = match update {
             Update::Progress(value) => {
                 if let (Ok(now), Some(work)) = (value.read::<Now>(), state.runs.get_mut(&run)) {
                     work.request = Some(now.request);
@@ -195,28 +215,45 @@ impl Feed {
             }
             Update::Ended(_) => {
                 state.runs.remove(&run);
-                if work.parent.is_some() {
-                    return;
+                if work.parent.is_none() {
+                    for (_, ears) in state.sessions.get(&work.session).into_iter().flatten() {
+                        ears.ended(work.session, run);
+                    }
                 }
-                News::Ended(work.session, run)
+                return;
             }
-            Update::StepStarted { step, attempt } => {
-                let Some(progress) = state.progress(run, step.as_str(), "started", attempt) else { return };
-                News::Progress(work.session, progress)
-            }
+            Update::StepStarted { step, attempt } => state.progress(run, step.as_str(), "started", attempt),
             Update::StepEnded { step, ok } => {
                 let status = if ok { "done" } else { "failed" };
-                let Some(progress) = state.progress(run, step.as_str(), status, 1) else { return };
-                News::Progress(work.session, progress)
+                state.progress(run, step.as_str(), status, 1)
             }
         };
+        let Some(progress) = progress else { return };
         for (_, ears) in state.sessions.get(&work.session).into_iter().flatten() {
-            ears.tell(told.clone());
+            ears.progress(work.session, progress.clone());
         }
     }
 }
 
 impl State {
+    fn forget(&mut self, listener: u64, watched: impl IntoIterator<Item = SessionId>) {
+        let mut silent = BTreeSet::new();
+        for session in watched {
+            let Some(listening) = self.sessions.get_mut(&session) else { continue };
+            listening.retain(|(id, _)| *id != listener);
+            if listening.is_empty() {
+                self.sessions.remove(&session);
+                silent.insert(session);
+            }
+        }
+        if !silent.is_empty() {
+            self.runs.retain(|_, work| !silent.contains(&work.session));
+        }
+        if self.sessions.is_empty() {
+            self.from = None;
+        }
+    }
+
     /// Counted on the run that the user knows of, under the step's own name.
     fn progress(&mut self, run: RunId, step: &str, status: &'static str, attempt: u32) -> Option<Progress> {
         let work = self.runs.get(&run)?;
@@ -240,12 +277,16 @@ impl Ears {
         self.lock().moved.insert(session);
         self.arrived.notify_one();
     }
-    fn tell(&self, news: News) {
+    fn ended(&self, session: SessionId, run: RunId) {
+        self.lock().ended.insert(session, run);
+        self.arrived.notify_one();
+    }
+    fn progress(&self, session: SessionId, progress: Progress) {
         let mut unheard = self.lock();
-        if unheard.told.len() >= PROGRESS_KEPT {
-            unheard.told.pop_front();
+        if unheard.progress.len() >= PROGRESS_KEPT {
+            unheard.progress.pop_front();
         }
-        unheard.told.push_back(news);
+        unheard.progress.push_back((session, progress));
         drop(unheard);
         self.arrived.notify_one();
     }
@@ -271,17 +312,36 @@ impl Listener {
         self.ears.moved(session);
     }
 
+    /// Hears nothing of a session any more.
+    pub fn unwatch(&self, session: SessionId) {
+        if self.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&session) {
+            self.feed.lock().forget(self.id, [session]);
+        }
+    }
+
+    /// What came of this news could not be read: it is told once more.
+    pub fn again(&self, news: News) {
+        match news {
+            News::Moved(session) => self.ears.moved(session),
+            News::Ended(session, run) => self.ears.ended(session, run),
+            News::Progress(..) => {}
+        }
+    }
+
     /// The next news. Safe to drop half-way.
     pub async fn next(&self) -> News {
         loop {
             let arrived = self.ears.arrived.notified();
             {
                 let mut unheard = self.ears.lock();
-                if let Some(news) = unheard.told.pop_front() {
-                    return news;
+                if let Some((session, progress)) = unheard.progress.pop_front() {
+                    return News::Progress(session, progress);
                 }
                 if let Some(session) = unheard.moved.pop_first() {
                     return News::Moved(session);
+                }
+                if let Some((session, run)) = unheard.ended.pop_first() {
+                    return News::Ended(session, run);
                 }
             }
             arrived.await;
@@ -292,20 +352,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         let watched = std::mem::take(&mut *self.watched.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut state = self.feed.lock();
-        for session in &watched {
-            if let Some(listening) = state.sessions.get_mut(session) {
-                listening.retain(|(id, _)| *id != self.id);
-                if listening.is_empty() {
-                    state.sessions.remove(session);
-                }
-            }
-        }
-        let sessions: BTreeSet<SessionId> = state.sessions.keys().copied().collect();
-        state.runs.retain(|_, work| sessions.contains(&work.session));
-        if sessions.is_empty() {
-            state.from = None;
-        }
+        self.feed.lock().forget(self.id, watched);
     }
 }
 

@@ -9,6 +9,7 @@ mod assistant;
 mod check;
 mod config;
 mod conversations;
+mod decisions;
 mod exchange;
 mod feed;
 mod phrases;

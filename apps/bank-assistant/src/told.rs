@@ -129,11 +129,8 @@ pub enum Told {
     Changed,
     /// A yes or no to nothing.
     NothingPending,
-    /// The run ended before it could reply.
-    Stopped {
-        /// What was done was undone.
-        undone: bool,
-    },
+    /// The run ended before it could reply. What it did was undone, or stands.
+    Stopped,
 }
 
 /// What the assistant waits for.
@@ -208,7 +205,7 @@ impl Told {
             | Self::Expired
             | Self::Changed
             | Self::Unsupported { .. }
-            | Self::Stopped { .. } => ReplyStatus::Failed,
+            | Self::Stopped => ReplyStatus::Failed,
             _ => ReplyStatus::Completed,
         }
     }

@@ -10,7 +10,7 @@ use steadfast_engine::{Action, ActionOptions, Record, Recording, Registry, StepT
 
 use crate::{
     AccountId, Answer, Ask, Bank, Key, Op, PurchaseId,
-    op::{Transfer, Undo},
+    op::{Transfer, Undo, effect_claim},
 };
 
 /// A transfer as a step of a run.
@@ -25,18 +25,27 @@ pub struct TransferOrder {
     pub amount: Money,
 }
 
-/// Moves money, once.
+/// Moves money, once. Refused to whoever may not act by then.
 pub const TRANSFER: Action<TransferOrder, Answer> = Action::new("bank.transfer");
-/// Moves it back, or sees to it that it never moves.
-pub const UNDO_TRANSFER: Action<TransferOrder, ()> = Action::new("bank.transfer.undo");
 
-/// Adds the transfer and its undo to what an engine can run.
+/// Adds the transfer to what an engine can run.
 pub fn register(registry: &mut Registry, bank: &Bank) {
-    registry.commit_action(&TRANSFER, options(), performing(bank)).action(
-        &UNDO_TRANSFER,
-        options(),
-        undoing(bank),
-    );
+    let (bank, perform) = (bank.clone(), Arc::new(performing(bank)));
+    registry.commit_action(&TRANSFER, options(), move |task: StepTask, order: TransferOrder, record| {
+        let (bank, perform) = (bank.clone(), perform.clone());
+        async move {
+            // One that was done before is not refused when it is asked for again.
+            let claim = effect_claim(&task.tenant, &order.op(), task.key.as_str());
+            bank.admit(&principal(&task), Some(claim)).await?;
+            perform(task, order, record).await
+        }
+    });
+}
+
+/// What an undo of [`TRANSFER`] does: moves the money back, or sees to it that it never
+/// moves.
+pub async fn undo_transfer(bank: &Bank, task: &StepTask, order: &TransferOrder) -> Result<(), Failure> {
+    undo(bank, task, order).await
 }
 
 impl Means for TransferOrder {
@@ -104,12 +113,12 @@ pub(crate) fn undoing<I: Means + Send + Sync + 'static>(
     let bank = bank.clone();
     move |task, input| {
         let bank = bank.clone();
-        Box::pin(async move {
-            let key = task.undoes.as_ref().map_or("", |key| key.as_str()).to_owned();
-            let forward = Box::new(input.op());
-            let undo = Op::Undo(Undo { forward, key });
-            bank.ask(ask(&task, undo, task.key.as_str(), input.purchase())).await?;
-            Ok(())
-        })
+        Box::pin(async move { undo(&bank, &task, &input).await })
     }
+}
+
+async fn undo(bank: &Bank, task: &StepTask, means: &impl Means) -> Result<(), Failure> {
+    let key = task.undoes.as_ref().map_or("", |key| key.as_str()).to_owned();
+    let undo = Op::Undo(Undo { forward: Box::new(means.op()), key });
+    bank.ask(ask(task, undo, task.key.as_str(), means.purchase())).await.map(drop)
 }

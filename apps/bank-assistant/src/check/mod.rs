@@ -8,7 +8,7 @@ mod transfer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use steadfast_bank::Bank;
-use steadfast_core::{Failure, Principal, Time, World, canonical::Hash};
+use steadfast_core::{Failure, Principal, Time, World};
 use steadfast_log::{ListQuery, Log};
 
 use crate::{
@@ -49,8 +49,8 @@ pub(crate) struct Question {
     pub understood: Understood,
     /// What is pending.
     pub pending: Option<Pending>,
-    /// The confirmation that the user saw when writing.
-    pub about: Option<Hash>,
+    /// What is proposed is what the user saw when writing.
+    pub seen: bool,
 }
 
 /// What the message comes to.
@@ -81,15 +81,15 @@ pub(crate) struct Scene<'a> {
 impl Scene<'_> {
     /// Decides what comes of a message.
     pub(crate) async fn check(&self, question: Question) -> Result<Verdict, Failure> {
-        let Question { understood, pending, about } = question;
+        let Question { understood, pending, seen } = question;
         if let Some(pending) = &pending
             && let Some(answer) = &understood.answer
         {
-            return self.answered(pending, answer, about).await;
+            return self.answered(pending, answer, seen).await;
         }
         match understood.intent {
-            Intent::Confirm => Ok(decide(pending.as_ref(), true, about)),
-            Intent::Deny => Ok(decide(pending.as_ref(), false, about)),
+            Intent::Confirm => Ok(decide(pending.as_ref(), true, seen)),
+            Intent::Deny => Ok(decide(pending.as_ref(), false, seen)),
             Intent::Transfer => self.transfer(TransferDraft::from(&understood.slots)).await,
             Intent::BuyProduct => self.purchase(PurchaseDraft::from(&understood.slots)).await,
             _ => self.informs(&understood).await.map(Verdict::Say),
@@ -114,14 +114,9 @@ impl Scene<'_> {
     }
 
     /// The answer to the open question goes into the draft.
-    async fn answered(
-        &self,
-        pending: &Pending,
-        answer: &Answer,
-        about: Option<Hash>,
-    ) -> Result<Verdict, Failure> {
+    async fn answered(&self, pending: &Pending, answer: &Answer, seen: bool) -> Result<Verdict, Failure> {
         if let Answer::Confirmed(yes) = answer {
-            return Ok(decide(Some(pending), *yes, about));
+            return Ok(decide(Some(pending), *yes, seen));
         }
         match pending.draft.clone() {
             Draft::Transfer(draft) => self.transfer(draft.answered(answer)).await,
@@ -184,13 +179,13 @@ impl Scene<'_> {
 }
 
 /// A yes counts for what the user saw, and for nothing else.
-fn decide(pending: Option<&Pending>, yes: bool, about: Option<Hash>) -> Verdict {
+fn decide(pending: Option<&Pending>, yes: bool, seen: bool) -> Verdict {
     let Some(pending) = pending else {
         return Verdict::Say(Told::NothingPending);
     };
     match (&pending.proposal, yes) {
         (_, false) => Verdict::Decide(false),
-        (Some(proposal), true) if about.is_some() && proposal.hash().ok() == about => Verdict::Decide(true),
+        (Some(_), true) if seen => Verdict::Decide(true),
         (Some(_), true) => Verdict::Say(Told::Changed),
         (None, true) => Verdict::Say(Told::NothingPending),
     }

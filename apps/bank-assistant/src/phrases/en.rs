@@ -55,19 +55,17 @@ pub(super) fn say(told: &Told) -> String {
             format!("{sorry}{} Do you confirm?", propose(proposal))
         }
         Told::Transferred { proposal, .. } | Told::Purchased { proposal, .. } => done(proposal),
-        Told::Refused { code, details, proposal } => {
-            format!("{} No money moved.", refused(code, details, proposal.as_ref()))
-        }
+        Told::Refused { code, details, proposal } => match refused(code, details, proposal.as_ref()) {
+            Some(why) => format!("{why} No money moved."),
+            None => format!("It could not be done ({code}). Look at your movements before you ask again."),
+        },
         Told::Cancelled => "Cancelled. No money moved.".into(),
         Told::Expired => "The time to confirm is over. No money moved; ask again.".into(),
         Told::Changed => {
             "The request was changed after you saw it. Look at the latest one and confirm that.".into()
         }
         Told::NothingPending => "There is nothing to confirm. What do you need?".into(),
-        Told::Stopped { undone: true } => {
-            "The request was stopped before its end and what was done is undone. Ask again.".into()
-        }
-        Told::Stopped { undone: false } => {
+        Told::Stopped => {
             "The request was stopped before its end. Look at your movements before you ask again.".into()
         }
     }
@@ -166,9 +164,9 @@ fn unsupported(intent: Intent) -> &'static str {
     }
 }
 
-fn refused(code: &str, details: &serde_json::Value, proposal: Option<&Proposal>) -> String {
+fn refused(code: &str, details: &serde_json::Value, proposal: Option<&Proposal>) -> Option<String> {
     let available = || serde_json::from_value(details.get("available")?.clone()).ok().map(money);
-    match code {
+    Some(match code {
         "insufficient_funds" => match available() {
             Some(available) => {
                 format!("It is not enough: you have {available} available. Try a smaller amount.")
@@ -193,7 +191,8 @@ fn refused(code: &str, details: &serde_json::Value, proposal: Option<&Proposal>)
         "transfer.same_account" => "It is the same account. Choose another.".into(),
         "account.not_found" | "account.no_default" => "You have no such account for this.".into(),
         "money.out_of_range" => "The amount is too large.".into(),
-        "customer.inactive" => "That person's account is not active.".into(),
-        other => format!("It could not be done ({other}). Try later, or ask for help with this code."),
-    }
+        "customer.inactive" => "You cannot pay or buy at present. Ask the bank why.".into(),
+        // Anything else may have gone wrong half-way.
+        _ => return None,
+    })
 }

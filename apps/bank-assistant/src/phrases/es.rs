@@ -55,17 +55,15 @@ pub(super) fn say(told: &Told) -> String {
             format!("{sorry}{} ¿Confirmas?", propose(proposal))
         }
         Told::Transferred { proposal, .. } | Told::Purchased { proposal, .. } => done(proposal),
-        Told::Refused { code, details, proposal } => {
-            format!("{} No se movió dinero.", refused(code, details, proposal.as_ref()))
-        }
+        Told::Refused { code, details, proposal } => match refused(code, details, proposal.as_ref()) {
+            Some(why) => format!("{why} No se movió dinero."),
+            None => format!("No se pudo hacer ({code}). Revisa tus movimientos antes de pedirlo otra vez."),
+        },
         Told::Cancelled => "Cancelado. No se movió dinero.".into(),
         Told::Expired => "Se acabó el tiempo para confirmar. No se movió dinero; pídelo otra vez.".into(),
         Told::Changed => "La solicitud cambió después de que la viste. Revisa la última y confírmala.".into(),
         Told::NothingPending => "No hay nada por confirmar. ¿Qué necesitas?".into(),
-        Told::Stopped { undone: true } => {
-            "La solicitud se detuvo antes de terminar y lo hecho se deshizo. Pídela otra vez.".into()
-        }
-        Told::Stopped { undone: false } => {
+        Told::Stopped => {
             "La solicitud se detuvo antes de terminar. Revisa tus movimientos antes de pedirla otra vez."
                 .into()
         }
@@ -163,9 +161,9 @@ fn unsupported(intent: Intent) -> &'static str {
     }
 }
 
-fn refused(code: &str, details: &serde_json::Value, proposal: Option<&Proposal>) -> String {
+fn refused(code: &str, details: &serde_json::Value, proposal: Option<&Proposal>) -> Option<String> {
     let available = || serde_json::from_value(details.get("available")?.clone()).ok().map(money);
-    match code {
+    Some(match code {
         "insufficient_funds" => match available() {
             Some(available) => {
                 format!("No alcanza: tienes {available} disponibles. Prueba con un monto menor.")
@@ -190,7 +188,8 @@ fn refused(code: &str, details: &serde_json::Value, proposal: Option<&Proposal>)
         "transfer.same_account" => "Es la misma cuenta. Elige otra.".into(),
         "account.not_found" | "account.no_default" => "No tienes una cuenta así para esta operación.".into(),
         "money.out_of_range" => "El monto es demasiado grande.".into(),
-        "customer.inactive" => "La cuenta de esa persona no está activa.".into(),
-        other => format!("No se pudo ({other}). Inténtalo más tarde o pide ayuda con este código."),
-    }
+        "customer.inactive" => "Por ahora no puedes pagar ni comprar. Pregunta al banco por qué.".into(),
+        // Anything else may have gone wrong half-way.
+        _ => return None,
+    })
 }

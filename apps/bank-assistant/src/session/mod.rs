@@ -19,6 +19,8 @@ use crate::understand::Language;
 /// The category of conversations.
 pub const SESSION: &str = "session";
 const SCHEMA: u16 = 1;
+/// The code of the refusal to hear more.
+pub(crate) const FULL: &str = "session.full";
 
 /// The stream of a conversation.
 pub fn stream(tenant: &TenantId, session: SessionId) -> StreamId {
@@ -81,6 +83,16 @@ pub enum Said {
     },
 }
 
+impl Said {
+    /// Was it said to this confirmation, while it was open?
+    pub(crate) fn is_about(&self, confirmation: Hash) -> bool {
+        match self {
+            Self::Words { about, .. } => *about == Some(confirmation),
+            Self::Decision { hash, .. } => *hash == confirmation,
+        }
+    }
+}
+
 /// How a request stands after a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -120,7 +132,7 @@ pub struct Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Confirmation {
-    /// Of the exact arguments.
+    /// Of the exact arguments, and of the request that they were first shown for.
     pub hash: Hash,
     /// After this it is void.
     pub expires: Time,
@@ -187,9 +199,17 @@ pub(crate) struct Session {
     /// The run that listens.
     pub(crate) run: Option<RunId>,
     pub(crate) confirmation: Option<Open>,
+    /// How much that run has heard.
+    pub(crate) heard: u32,
     /// Heard by that run and not replied to, in order.
     pub(crate) waiting: Vec<RequestId>,
 }
+
+/// A conversation has at most so many events before it must end: reading it anew stays
+/// cheap.
+const EVENTS_MAX: u64 = 10_000;
+/// One run hears at most so much: it is read as a whole whenever something is said to it.
+const HEARD_MAX: u32 = 200;
 
 /// A confirmation that was shown.
 #[derive(Debug, Clone)]
@@ -207,6 +227,7 @@ impl Session {
             Event::Opened(opened) => self.owner = Some(opened.owner.clone()),
             Event::Heard(heard) => {
                 self.run = Some(heard.run);
+                self.heard += 1;
                 if !self.waiting.contains(&heard.request) {
                     self.waiting.push(heard.request);
                 }
@@ -241,7 +262,32 @@ impl Session {
         if self.run == Some(run) {
             self.run = None;
             self.confirmation = None;
+            self.heard = 0;
         }
+    }
+
+    /// Was the open confirmation shown for this request?
+    pub(crate) fn shown_to(&self, request: RequestId) -> bool {
+        self.confirmation.as_ref().is_some_and(|open| open.shown.requests.contains(&request))
+    }
+
+    /// The confirmation that words mean which are heard now.
+    pub(crate) fn asks(&self, now: Time) -> Option<Hash> {
+        let open = self.confirmation.as_ref().filter(|open| open.decided.is_none());
+        open.filter(|open| open.shown.expires > now).map(|open| open.shown.hash)
+    }
+
+    /// May more be said?
+    pub(crate) fn has_room(&self) -> Result<(), Failure> {
+        if self.run.is_none() && self.head >= EVENTS_MAX {
+            let message = "this conversation is as long as one can be; leave session_id out to begin another";
+            return Err(Failure::refused(FULL, message));
+        }
+        if self.heard >= HEARD_MAX {
+            let message = "so much was said to one request that it must end first; wait for its last reply, or leave session_id out to begin another conversation";
+            return Err(Failure::refused(FULL, message).retryable());
+        }
+        Ok(())
     }
 
     /// Nobody else's business.

@@ -7,7 +7,7 @@ use lru::LruCache;
 use steadfast_core::{Coded as _, Failure, RequestId, SessionId, TenantId};
 use steadfast_log::{Log, StreamId};
 
-use super::{Event, Reply, Session, stream};
+use super::{Event, Reply, Said, Session, stream};
 
 const PAGE: usize = 200;
 
@@ -107,10 +107,15 @@ impl Sessions {
         request: RequestId,
     ) -> Result<Option<(u64, Reply)>, Failure> {
         let find = |version, event: &Event| match event {
-            Event::Replied(reply) if reply.answers.contains(&request) => Some((version, reply.clone())),
+            Event::Replied(reply) if reply.answers.contains(&request) => Some(Some((version, reply.clone()))),
+            // Nothing was replied to it before its own words.
+            Event::Heard(heard) if heard.request == request => match heard.said {
+                Said::Words { .. } => Some(None),
+                Said::Decision { .. } => None,
+            },
             _ => None,
         };
-        self.look_back(tenant, id, find).await
+        Ok(self.look_back(tenant, id, find).await?.flatten())
     }
 
     fn keep(&self, stream: &StreamId, session: &Session) {

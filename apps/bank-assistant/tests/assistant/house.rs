@@ -51,6 +51,8 @@ impl House {
         let house = Self { log, world };
         let node = house.node();
         demo::seed(&node.bank, &TenantId::default()).await.expect("seeded");
+        // Else it would take up what the others leave.
+        node.engine.stop(Duration::from_secs(1)).await;
         house
     }
 
