@@ -14,7 +14,7 @@ pub struct Outbox {
     full: Arc<Notify>,
 }
 
-/// A frame as it goes out: it waits as text, which is a third of the size of what it was.
+/// A frame as it goes out. It waits as text, which is smaller than what it is made of.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) kind: &'static str,

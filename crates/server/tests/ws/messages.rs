@@ -74,7 +74,11 @@ async fn a_frame_that_does_not_read_is_complained_about_and_the_next_one_is_hear
     });
     assert_eq!(error, expected);
     assert_eq!(ask(&mut client, &json!([1])).await["code"], "frame.invalid_json");
+    // However much they are together, each is bounded for itself.
+    for _ in 0..5 {
+        assert_eq!(ask(&mut client, &json!("x".repeat(60_000))).await["code"], "frame.invalid_json");
+    }
     let largest = json!({ "type": "message", "text": "x".repeat(4096) });
     assert_eq!(ask(&mut client, &largest).await["type"], "reply");
-    house.shows("steadfast_ws_frames_total{direction=\"in\",kind=\"invalid\"} 2").await;
+    house.shows("steadfast_ws_frames_total{direction=\"in\",kind=\"invalid\"} 7").await;
 }
