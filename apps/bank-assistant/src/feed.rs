@@ -367,3 +367,24 @@ impl std::fmt::Debug for Listener {
         f.debug_struct("Listener").field("watched", &self.watched).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_does_not_keep_up_loses_progress_and_no_end_of_a_run() {
+        let (ears, session) = (Ears::default(), SessionId::from_bytes([1; 16]));
+        let (run, request) = (RunId::from_bytes([2; 16]), RequestId::from_bytes([3; 16]));
+        ears.ended(session, run);
+        ears.moved(session);
+        for seq in 0..10_000 {
+            let progress = Progress { request, run, step: "check".into(), status: "done", attempt: 1, seq };
+            ears.progress(session, progress);
+        }
+        let unheard = ears.lock();
+        assert_eq!(unheard.progress.len(), PROGRESS_KEPT);
+        assert_eq!(unheard.ended.get(&session), Some(&run));
+        assert!(unheard.moved.contains(&session));
+    }
+}

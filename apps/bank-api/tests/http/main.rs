@@ -1,6 +1,7 @@
 //! The bank as its clients see it.
 
 mod bodies;
+mod conversations;
 mod customers;
 mod house;
 mod purchases;

@@ -190,3 +190,28 @@ async fn a_run_hears_so_much_and_everything_it_hears_is_answered_once() {
     assert_eq!(words.len(), stopped.answers.len(), "nobody is named twice");
     assert!(words.len() > 100 && words.values().all(|words| words.len() == 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_several_people_are_named_nobody_is_chosen_for_the_user() {
+    let house = House::build().await;
+    let node = house.node();
+    for text in [
+        "Sácale 200 a Luis. Mándaselos a Memo",
+        "sácale 200 a mi cuenta y mándaselos a Memo",
+        "sácale 200 a luis",
+        "manda 200 a luis, no, a marta",
+        "manda a luis los 200 que le debo a marta",
+        "send 200 to luis, no wait, to marta",
+    ] {
+        let (_, asked) = node.customer("ana").say(text).await;
+        assert_eq!(asked.data["asks"], "recipient", "{text}: {}", asked.text);
+    }
+    for (text, name) in [
+        ("sácale 200 a luis y mándaselos a marta", "Marta"),
+        ("send marta 200, not to luis", "Marta"),
+        ("manda 200 a luis a las 5", "Luis"),
+    ] {
+        let (_, shown) = node.customer("ana").say(text).await;
+        assert_eq!(shown.data["proposal"]["name"], name, "{text}: {}", shown.text);
+    }
+}

@@ -19,6 +19,9 @@ const NOBODY_ES: &str = "\
 const VERBS_ES: &str = "\
     transfer mandar enviar deposit pasar pagar girar prestar hacer dar abonar realizar echar meter mover \
     traspas";
+/// Whoever follows "a" after these pays, or is asked to.
+const TAKING_ES: &str = "sacale sacales quitale quitales cobrale cobrales retirale retirales pidele pideles";
+const GIVING_ES: &str = "mand envi transf pas das deposit abon pon pag";
 /// After "para": what money is for, not who gets it.
 const PURPOSES_ES: &str = "\
     la el los las lo que pagar comprar hoy manana este esta gastos comida renta gasolina despensa su sus \
@@ -66,7 +69,17 @@ pub(super) fn read(message: &Message<'_>) -> Option<Recipient> {
         Language::Es => after_to(message),
         Language::En => after_a(message),
     })?;
-    phrase(message, start)
+    let recipient = phrase(message, start)?;
+    // "A luis, no, a marta": whoever of them is meant is asked for.
+    let others = match message.language {
+        Language::Es => starts_after_a(message).collect::<Vec<_>>(),
+        Language::En => starts_after_to(message).collect(),
+    };
+    let another = |start: &usize| phrase(message, *start).is_some_and(|other| other != recipient);
+    if others.iter().filter(|other| **other > start).any(another) {
+        return None;
+    }
+    Some(recipient)
 }
 
 /// A whole answer as a recipient: "a luis", "para mi mamá", "Luis".
@@ -119,7 +132,11 @@ fn capital(message: &Message<'_>, i: usize) -> bool {
 }
 
 fn after_a(message: &Message<'_>) -> Option<usize> {
-    (0..message.tokens.len()).filter(|i| message.is_any(*i, TO_ES)).map(|i| i + 1).find(|i| {
+    starts_after_a(message).next()
+}
+
+fn starts_after_a<'a>(message: &'a Message<'_>) -> impl Iterator<Item = usize> + 'a {
+    (0..message.tokens.len()).filter(|i| message.is_any(*i, TO_ES)).map(|i| i + 1).filter(|i| {
         let verb = |stem: &&str| message.tokens[*i].plain.starts_with(*stem);
         let hour = message.is_any(*i, &["la"])
             && message.tokens.get(*i + 1).is_some_and(|t| t.plain.len() < 3 && t.kind == Kind::Number);
@@ -129,7 +146,15 @@ fn after_a(message: &Message<'_>) -> Option<usize> {
                 && !message.is_in(*i, NOBODY_ES)
                 && !VERBS_ES.split_whitespace().any(|stem| verb(&stem))
                 && !hour
+                && !taken_from(message, *i)
     })
+}
+
+/// "Sácale 200 a luis": he is no recipient. "… y mándaselos a memo": he is.
+fn taken_from(message: &Message<'_>, start: usize) -> bool {
+    let gives = |token: &Token| GIVING_ES.split_whitespace().any(|stem| token.plain.starts_with(stem));
+    let verb = message.tokens[..start].iter().rev().find(|token| token.is_in(TAKING_ES) || gives(token));
+    verb.is_some_and(|verb| verb.is_in(TAKING_ES))
 }
 
 fn after_para(message: &Message<'_>) -> Option<usize> {
@@ -152,10 +177,15 @@ fn into_account(message: &Message<'_>) -> Option<usize> {
 }
 
 fn after_to(message: &Message<'_>) -> Option<usize> {
+    starts_after_to(message).next()
+}
+
+fn starts_after_to<'a>(message: &'a Message<'_>) -> impl Iterator<Item = usize> + 'a {
     (0..message.tokens.len())
         .filter(|i| message.is_any(*i, TO_EN))
         .map(|i| i + 1)
-        .find(|i| word(message, *i) && !message.is_in(*i, NOBODY_EN))
+        .filter(|i| word(message, *i) && !message.is_in(*i, NOBODY_EN))
+        .filter(|i| *i < 2 || !message.is_any(*i - 2, &["not"]))
 }
 
 fn after_verb(message: &Message<'_>) -> Option<usize> {
