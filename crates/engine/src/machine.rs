@@ -25,9 +25,11 @@ use crate::{
 pub(crate) enum Delivered {
     Result(StepId, StepOutcome),
     Timer(StepId),
-    Signal(String, Data),
-    /// A person's cancel or the run's own deadline, as the error that waits will see.
-    Cancel(Failure),
+    /// The message at this version.
+    Signal(u64, String, Data),
+    /// A person's cancel, which is a message, or the run's own deadline, as the error that
+    /// waits will see.
+    Cancel(Option<u64>, Failure),
     /// Counts for the record only: a result of an earlier generation.
     Nothing,
 }
@@ -41,6 +43,8 @@ pub(crate) struct Advance {
     pub(crate) patches: Vec<String>,
     pub(crate) progress: Vec<Data>,
     pub(crate) outcome: Option<Outcome>,
+    /// Messages that this generation never took: they are for the next one.
+    pub(crate) left: Vec<u64>,
 }
 
 type Code = Pin<Box<dyn Future<Output = Result<Data, Failure>> + Send>>;
@@ -101,14 +105,20 @@ impl Machine {
             shared.turn = self.next_turn;
             shared.replaying = replaying;
         }
-        let (mut outcome, mut taken) = (None, 0);
+        let (mut outcome, mut taken, mut left) = (None, 0, Vec::new());
         if delivered.is_empty() {
             outcome = self.poll();
         }
         // One at a time: the order of delivery alone decides who wins a race.
         for item in delivered {
-            self.deliver(item);
             taken += 1;
+            if matches!(outcome, Some(Outcome::Continued(_)))
+                && let Delivered::Signal(version, ..) | Delivered::Cancel(Some(version), _) = item
+            {
+                left.push(version);
+                continue;
+            }
+            self.deliver(item);
             if outcome.is_none() {
                 outcome = self.poll();
             }
@@ -130,7 +140,13 @@ impl Machine {
             }));
         }
         limit_children(&mut shared)?;
+        if matches!(outcome, Some(Outcome::Continued(_))) {
+            let untaken = shared.signals.drain().flat_map(|(_, waiting)| waiting);
+            left.extend(untaken.map(|(version, _)| version));
+            left.sort_unstable();
+        }
         Ok(Advance {
+            left,
             taken,
             asked: std::mem::take(&mut shared.asked),
             patches: std::mem::take(&mut shared.patched_now),
@@ -144,15 +160,15 @@ impl Machine {
         match item {
             Delivered::Result(step, outcome) => resolve(&mut shared, &step, outcome),
             Delivered::Timer(step) => resolve(&mut shared, &step, Ok(Data::null())),
-            Delivered::Signal(name, value) => {
+            Delivered::Signal(version, name, value) => {
                 let listener =
                     shared.listeners.get_mut(&name).and_then(std::collections::VecDeque::pop_front);
                 match listener {
                     Some(step) => resolve(&mut shared, &step, Ok(value)),
-                    None => shared.signals.entry(name).or_default().push_back(value),
+                    None => shared.signals.entry(name).or_default().push_back((version, value)),
                 }
             }
-            Delivered::Cancel(failure) => {
+            Delivered::Cancel(_, failure) => {
                 for pending in shared.requests.values_mut().filter(|pending| !pending.released) {
                     pending.outcome.get_or_insert_with(|| Err(failure.clone()));
                 }

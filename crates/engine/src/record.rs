@@ -121,6 +121,10 @@ pub struct Turn {
     /// How the workflow ended, if it did.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Where it goes on as its next generation: messages that were delivered and never
+    /// taken. They are delivered to that one.
+    #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<u64>,
     /// Told once the turn is durable; not kept.
     #[serde(skip)]
     pub(crate) progress: Vec<Data>,

@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     /// Requests that something waits for.
     pub(crate) open: usize,
     /// Signals that nobody waited for yet, and those who wait, by name.
-    pub(crate) signals: HashMap<String, VecDeque<Data>>,
+    pub(crate) signals: HashMap<String, VecDeque<(u64, Data)>>,
     pub(crate) listeners: HashMap<String, VecDeque<StepId>>,
     pub(crate) patches: HashMap<String, bool>,
     pub(crate) patched_now: Vec<String>,
@@ -123,7 +123,7 @@ impl Shared {
         let mut outcome = None;
         if let What::Signal(name) = &ask.what {
             match self.signals.get_mut(name).and_then(VecDeque::pop_front) {
-                Some(value) => outcome = Some(Ok(value)),
+                Some((_, value)) => outcome = Some(Ok(value)),
                 None => self.listeners.entry(name.clone()).or_default().push_back(ask.step.clone()),
             }
         }

@@ -270,13 +270,16 @@ impl History {
             }
             self.intents.push(Intent { ask: ask.clone(), at });
         }
-        let outcome = turn.outcome.clone();
+        let (outcome, left) = (turn.outcome.clone(), turn.left.clone());
         self.turns.push((at, turn));
         if outcome.is_some() {
             self.leave_children();
         }
         match outcome {
-            Some(Outcome::Continued(input)) => self.next_generation(input),
+            Some(Outcome::Continued(input)) => {
+                self.next_generation(input);
+                self.consumed.retain(|version| !left.contains(version));
+            }
             outcome => self.outcome = outcome,
         }
     }
@@ -319,10 +322,10 @@ pub(crate) fn unreadable() -> Started {
 }
 
 /// What a message brings to a generation of a run.
-pub(crate) fn message_delivers(message: &Message, of: u32) -> Delivered {
+pub(crate) fn message_delivers(version: u64, message: &Message, of: u32) -> Delivered {
     match &message.what {
-        Sent::Signal { name, value } => Delivered::Signal(name.clone(), value.clone()),
-        Sent::Cancel { reason } => Delivered::Cancel(cancelled(reason)),
+        Sent::Signal { name, value } => Delivered::Signal(version, name.clone(), value.clone()),
+        Sent::Cancel { reason } => Delivered::Cancel(Some(version), cancelled(reason)),
         Sent::Result { generation, step, outcome } if *generation == of => {
             Delivered::Result(step.clone(), outcome.clone())
         }

@@ -63,11 +63,11 @@ impl History {
         match delivery {
             Delivery::Result { step, outcome, .. } => Delivered::Result(step.clone(), outcome.clone()),
             Delivery::Timer(step) => Delivered::Timer(step.clone()),
-            Delivery::Deadline => Delivered::Cancel(deadline_exceeded()),
+            Delivery::Deadline => Delivered::Cancel(None, deadline_exceeded()),
             Delivery::Message(version) => self
                 .messages
                 .get(version)
-                .map_or(Delivered::Nothing, |m| message_delivers(m, self.generation)),
+                .map_or(Delivered::Nothing, |m| message_delivers(*version, m, self.generation)),
         }
     }
 

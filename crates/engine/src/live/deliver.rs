@@ -2,11 +2,12 @@
 
 use steadfast_core::{Time, defaults};
 
-use super::Live;
+use super::{Live, Stop};
 use crate::{
     history::{deadline_exceeded, message_delivers},
     machine::Delivered,
-    record::{Delivery, Sent},
+    record::{Delivery, Message, Sent},
+    store::load_values,
 };
 
 impl Live {
@@ -40,10 +41,12 @@ impl Live {
         match delivery {
             Delivery::Result { step, outcome, .. } => Delivered::Result(step.clone(), outcome.clone()),
             Delivery::Timer(step) => Delivered::Timer(step.clone()),
-            Delivery::Deadline => Delivered::Cancel(deadline_exceeded()),
+            Delivery::Deadline => Delivered::Cancel(None, deadline_exceeded()),
             Delivery::Message(version) => {
                 let message = self.pending.iter().find(|(at, _)| at == version);
-                message.map_or(Delivered::Nothing, |(_, message)| message_delivers(message, self.generation))
+                message.map_or(Delivered::Nothing, |(version, message)| {
+                    message_delivers(*version, message, self.generation)
+                })
             }
         }
     }
@@ -57,6 +60,21 @@ impl Live {
                 Delivery::Message(_) | Delivery::Deadline => {}
             }
         }
+    }
+
+    /// Messages that the generation before was given and never took. They are read again,
+    /// as after a crash.
+    pub(super) async fn take_again(&mut self, left: &[u64]) -> Result<(), Stop> {
+        for version in left {
+            let page = self.engine.log.read_stream(&self.facts.stream, *version, 1).await;
+            let page = page.map_err(|_| Stop::StoreAway)?;
+            let body = page.first().map(|recorded| &recorded.event.body).ok_or(Stop::Lost)?;
+            let mut message: Message = serde_json::from_slice(body).map_err(|_| Stop::Lost)?;
+            load_values(&*self.engine.log, &mut message).await.map_err(|_| Stop::StoreAway)?;
+            self.pending.push_back((*version, message));
+        }
+        self.pending.make_contiguous().sort_by_key(|(version, _)| *version);
+        Ok(())
     }
 
     pub(super) fn consume(&mut self, delivered: &[Delivery]) {

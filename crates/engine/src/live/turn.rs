@@ -30,7 +30,12 @@ impl Live {
         let (undoes, on_log) = (self.undoes, self.on_log.len());
         let commit = self.turn_commit(&turn, now);
         match self.write(commit).await {
-            Ok(()) => Ok(self.after(turn)),
+            Ok(()) => {
+                let left = turn.left.clone();
+                let outcome = self.after(turn);
+                self.take_again(&left).await?;
+                Ok(outcome)
+            }
             Err(Stop::TooLarge(why)) => {
                 self.undoes = undoes;
                 self.on_log.truncate(on_log);
@@ -46,7 +51,7 @@ impl Live {
             "what follows a single delivery does not fit into one commit: {why}; ask for less at once, or return less"
         );
         let outcome = Some(Outcome::Failed(Failure::internal("run.turn_too_large", message)));
-        let failed = Turn { asked: Vec::new(), outcome, ..turn };
+        let failed = Turn { asked: Vec::new(), left: Vec::new(), outcome, ..turn };
         // Nothing of the first try was written.
         self.listed = Status::Parked;
         self.due = None;
@@ -96,6 +101,7 @@ impl Live {
                 turn.asked = advance.asked;
                 turn.patches = advance.patches;
                 turn.outcome = advance.outcome;
+                turn.left = advance.left;
                 turn.progress = advance.progress;
             }
             Err(Halt::Fail(failure)) => turn.outcome = Some(Outcome::Failed(failure)),
@@ -201,6 +207,10 @@ impl Live {
             }
             Some(Outcome::Continued(input)) => {
                 self.tell_children();
+                if turn.delivered.contains(&Delivery::Deadline) {
+                    // It counts for the whole run: the next generation meets it too.
+                    self.deadline = self.facts.started.deadline;
+                }
                 self.continue_as_new(input);
                 None
             }

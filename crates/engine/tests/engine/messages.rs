@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use steadfast_engine::{Ctx, Data, Status, WorkflowOptions};
+use steadfast_engine::{Ctx, Data, Registry, Status, WorkflowOptions};
 use uuid::Uuid;
 
 use crate::house::{House, NOTE, UNDO_NOTE, accept, finish, reach, tenant, view};
@@ -227,4 +227,43 @@ async fn a_cancelled_saga_cancels_its_children_too() {
     house.world.clock().sleep(Duration::from_secs(5)).await;
     let open = house.log.derived().listings.into_values().filter(|row| row.status == "waiting").count();
     assert_eq!(open, 0, "no child is left behind");
+}
+
+/// Takes one word a generation.
+fn collecting(registry: &mut Registry) {
+    registry.workflow(
+        "collecting",
+        1,
+        WorkflowOptions::default(),
+        |ctx: Ctx, mut got: Vec<u64>| async move {
+            ctx.step("note", &NOTE, &format!("round {}", got.len())).await?;
+            got.push(ctx.signal("word", "word").await?);
+            if got.len() == 6 { Ok(got) } else { Err(ctx.continue_as_new(&got)) }
+        },
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn g7_signals_that_a_generation_did_not_take_go_on_to_the_next() {
+    for commits in 1..=20 {
+        for last_happens in [false, true] {
+            let house = House::new();
+            let mut registry = house.registry();
+            collecting(&mut registry);
+            let calm = house.engine(registry.clone());
+            let run = accept(&calm, "collecting", &Vec::<u64>::new()).await.run;
+            calm.stop(Duration::from_secs(1)).await;
+            let doomed = house.node(house.mortal(commits, last_happens), registry.clone());
+            for word in 0..6_u64 {
+                calm.signal(&tenant(), run, None, "ana", "word", value(word)).await.expect("durable");
+            }
+            house.world.clock().sleep(Duration::from_secs(30)).await;
+            drop(doomed);
+            let engine = house.engine(registry);
+            let settled = finish(&engine, run).await;
+            let got: Vec<u64> = settled.outcome.expect("all came").read().expect("words");
+            assert_eq!(got, [0, 1, 2, 3, 4, 5], "death at commit {commits}, which happened: {last_happens}");
+            house.audit().await;
+        }
+    }
 }
