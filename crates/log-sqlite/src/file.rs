@@ -68,7 +68,7 @@ pub(crate) fn open_writing(path: &Path) -> Result<Connection, StoreError> {
          PRAGMA wal_autocheckpoint = 0;
          PRAGMA foreign_keys = OFF;
          PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -65536;",
+         PRAGMA cache_size = -16384;",
     )
     .map_err(&sqlite)?;
     settle(&conn, path)?;
@@ -118,7 +118,7 @@ pub(crate) fn open_reading(path: &Path) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(path, flags).map_err(&sqlite)?;
     conn.busy_timeout(BUSY).map_err(&sqlite)?;
     check_application(&conn, path)?;
-    conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;").map_err(&sqlite)?;
+    conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA cache_size = -2048;").map_err(&sqlite)?;
     Ok(conn)
 }
 
