@@ -301,6 +301,20 @@ fn something_else_than_was_proposed_is_a_change() {
 }
 
 #[test]
+fn what_shall_not_be_done_is_no_request() {
+    for text in [
+        "No le mandes 200 a Luis",
+        "no transfieras nada a luis",
+        "no quiero transferir 500 a marta",
+        "don't send 200 to Luis",
+        "do not transfer 500 to marta",
+        "I don't want to send money to luis",
+    ] {
+        assert_eq!(read(text, Context::default()).intent, Intent::Deny, "{text}");
+    }
+}
+
+#[test]
 fn of_all_our_sentences_only_the_yeses_confirm() {
     #[derive(serde::Deserialize)]
     struct Row {
