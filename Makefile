@@ -45,7 +45,8 @@ test: lint ## everything that must hold: format, lints, tests, documentation, si
 deny: ## licences and advisories of all dependencies; needs cargo install cargo-deny --locked
 	$(CARGO) deny --all-features check licenses bans sources advisories
 
-soak: build ## a hundred rounds of kill -9 under load, on the release binary; two thousand of power loss
+soak: build ## a hundred rounds of kill -9 under load, two thousand of power loss, a thousand simulated worlds
+	$(CARGO) sim --seeds $${STEADFAST_SIM_SEEDS:-1000}
 	STEADFAST_POWER_ROUNDS=$${STEADFAST_POWER_ROUNDS:-2000} \
 	  $(CARGO) test --locked --package steadfast-log-sqlite --test power_loss
 	STEADFAST_KILL_ROUNDS=$${STEADFAST_KILL_ROUNDS:-100} STEADFAST_BIN=$(CURDIR)/$(STEADFAST) \
