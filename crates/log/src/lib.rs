@@ -23,10 +23,14 @@ mod upcast;
 mod wake_up;
 
 #[cfg(feature = "conformance")]
+mod between;
+#[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "conformance")]
 mod mortal;
 
+#[cfg(feature = "conformance")]
+pub use between::Between;
 pub use cipher::{Cipher, Plain};
 pub use claim::{Claim, ClaimChange, ClaimKey};
 pub use commit::{Append, Checkpoint, Commit, Committed, Expect, limits};

@@ -1,19 +1,11 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
-use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, pending};
-use steadfast_core::{NodeId, secret::Secret};
 
-use crate::{
-    Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Identity, Lease, ListQuery, Listings, Log,
-    Page, PayloadId, Position, Reading, Recorded, Snapshot, StreamId, WakeUp,
-};
+use crate::{Between, Commit, CommitError, Committed, Log, Reading};
 
 /// A node's way to the log, which ends at a chosen commit: from then on nothing the node
 /// does has any effect, as after kill -9. Its tasks hang; they are the stale owner too.
@@ -40,20 +32,11 @@ fn hang<'a, T: Send + 'a>() -> BoxFuture<'a, T> {
     pending().boxed()
 }
 
-macro_rules! alive {
-    ($self:ident, $call:expr) => {
-        if $self.dead() { hang() } else { $call }
-    };
-}
-
-impl Log for Mortal {
-    fn identity(&self) -> Identity {
-        self.inner.identity()
+impl Between for Mortal {
+    fn store(&self) -> &dyn Log {
+        &*self.inner
     }
-    fn payload_key(&self) -> Secret<Vec<u8>> {
-        self.inner.payload_key()
-    }
-    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
+    fn carry(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         let before =
             self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1)));
         match before {
@@ -71,59 +54,10 @@ impl Log for Mortal {
             _ => self.inner.commit(commit),
         }
     }
-    fn read_stream<'a>(
+    fn fetch<'a, T: Send + 'a>(
         &'a self,
-        stream: &'a StreamId,
-        from: u64,
-        limit: usize,
-    ) -> Reading<'a, Vec<Recorded>> {
-        alive!(self, self.inner.read_stream(stream, from, limit))
-    }
-    fn read_stream_back<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        before: u64,
-        limit: usize,
-    ) -> Reading<'a, Vec<Recorded>> {
-        alive!(self, self.inner.read_stream_back(stream, before, limit))
-    }
-    fn read_all(&self, after: Position, limit: usize) -> Reading<'_, Page> {
-        alive!(self, self.inner.read_all(after, limit))
-    }
-    fn head<'a>(&'a self, stream: &'a StreamId) -> Reading<'a, u64> {
-        alive!(self, self.inner.head(stream))
-    }
-    fn claim(&self, key: ClaimKey) -> Reading<'_, Option<Claim>> {
-        alive!(self, self.inner.claim(key))
-    }
-    fn payload(&self, id: PayloadId) -> Reading<'_, Option<Bytes>> {
-        alive!(self, self.inner.payload(id))
-    }
-    fn due(&self, query: DueQuery) -> Reading<'_, Vec<WakeUp>> {
-        alive!(self, self.inner.due(query))
-    }
-    fn list(&self, query: ListQuery) -> Reading<'_, Listings> {
-        alive!(self, self.inner.list(query))
-    }
-    fn count(&self, query: ListQuery) -> Reading<'_, u64> {
-        alive!(self, self.inner.count(query))
-    }
-    fn snapshot<'a>(&'a self, stream: &'a StreamId) -> Reading<'a, Option<Snapshot>> {
-        alive!(self, self.inner.snapshot(stream))
-    }
-    fn put_snapshot(&self, stream: StreamId, snapshot: Snapshot) -> Reading<'_, ()> {
-        alive!(self, self.inner.put_snapshot(stream, snapshot))
-    }
-    fn checkpoint<'a>(&'a self, subscriber: &'a str) -> Reading<'a, Option<Position>> {
-        alive!(self, self.inner.checkpoint(subscriber))
-    }
-    fn lease<'a>(&'a self, name: &'a str, holder: NodeId, ttl: Duration) -> Reading<'a, Lease> {
-        alive!(self, self.inner.lease(name, holder, ttl))
-    }
-    fn release<'a>(&'a self, name: &'a str, holder: NodeId) -> Reading<'a, ()> {
-        alive!(self, self.inner.release(name, holder))
-    }
-    fn tail(&self) -> tokio::sync::watch::Receiver<Position> {
-        self.inner.tail()
+        ask: impl FnOnce(&'a dyn Log) -> Reading<'a, T> + Send + 'a,
+    ) -> Reading<'a, T> {
+        if self.dead() { hang() } else { ask(&*self.inner) }
     }
 }

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use steadfast_bank::{
     AccountId, Answer, Ask, Bank, BankConfig, Key, Limits, Op, Reply,
@@ -14,15 +13,13 @@ use steadfast_bank::{
     verify::{self, Report},
 };
 use steadfast_core::{
-    Clock, Currency, Failure, Money, NodeId, Principal, Role, TenantId, Time, World,
+    Currency, Failure, Money, NodeId, Principal, Role, TenantId, World,
     chance::Seeded,
-    time::{ManualClock, Sleep, SystemClock},
+    time::{ManualClock, PausedClock},
 };
 use steadfast_log::{
-    Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Expect, Identity, Lease, ListQuery, Listings,
-    Log, MemoryLog, Page, PayloadId, Position, Reading, Recorded, Snapshot, StreamId, WakeUp,
+    Between, Claim, Commit, CommitError, Committed, Expect, Log, MemoryLog, Reading, StreamId,
 };
-use tokio::sync::watch;
 
 pub(crate) fn mxn(minor: i64) -> Money {
     Money::new(minor, Currency::MXN).expect("in range")
@@ -131,24 +128,8 @@ pub(crate) fn code(answer: &Answer) -> &str {
     answer.reason.as_ref().map_or("", |reason| &reason.code)
 }
 
-/// Wall time that goes with tokio's, which tests pause: it jumps when all tasks wait.
-struct PausedClock(SystemClock, Time);
-
-impl Clock for PausedClock {
-    fn now(&self) -> Time {
-        self.1.after(self.0.elapsed())
-    }
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-    fn sleep(&self, duration: Duration) -> Sleep {
-        self.0.sleep(duration)
-    }
-}
-
 pub(crate) fn paused_world(seed: u64) -> World {
-    let start = Time::from_micros(1_767_225_600_000_000);
-    let clock = PausedClock(SystemClock::new(), start);
+    let clock = PausedClock::at("2026-01-01T00:00:00Z".parse().expect("a time"));
     World::new(Arc::new(clock), Arc::new(Seeded::new(seed)))
 }
 
@@ -184,11 +165,11 @@ impl SlowLog {
     }
 }
 
-impl Log for SlowLog {
-    fn payload_key(&self) -> steadfast_core::secret::Secret<Vec<u8>> {
-        self.inner.payload_key()
+impl Between for SlowLog {
+    fn store(&self) -> &dyn Log {
+        &self.inner
     }
-    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
+    fn carry(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         async move {
             let exact = commit.appends.iter().filter(|a| a.expect != Expect::Any);
             let streams: Vec<StreamId> = exact.map(|a| a.stream.clone()).collect();
@@ -220,66 +201,14 @@ impl Log for SlowLog {
         }
         .boxed()
     }
-    fn identity(&self) -> Identity {
-        self.inner.identity()
-    }
-    fn read_stream<'a>(
+    fn fetch_claim<'a>(
         &'a self,
-        stream: &'a StreamId,
-        from: u64,
-        limit: usize,
-    ) -> Reading<'a, Vec<Recorded>> {
-        self.inner.read_stream(stream, from, limit)
-    }
-    fn read_stream_back<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        before: u64,
-        limit: usize,
-    ) -> Reading<'a, Vec<Recorded>> {
-        self.inner.read_stream_back(stream, before, limit)
-    }
-    fn read_all(&self, after: Position, limit: usize) -> Reading<'_, Page> {
-        self.inner.read_all(after, limit)
-    }
-    fn head<'a>(&'a self, stream: &'a StreamId) -> Reading<'a, u64> {
-        self.inner.head(stream)
-    }
-    fn claim(&self, key: ClaimKey) -> Reading<'_, Option<Claim>> {
+        ask: impl FnOnce(&'a dyn Log) -> Reading<'a, Option<Claim>> + Send + 'a,
+    ) -> Reading<'a, Option<Claim>> {
         async move {
             self.world.clock().sleep(self.takes).await;
-            self.inner.claim(key).await
+            ask(&self.inner).await
         }
         .boxed()
-    }
-    fn payload(&self, id: PayloadId) -> Reading<'_, Option<Bytes>> {
-        self.inner.payload(id)
-    }
-    fn due(&self, query: DueQuery) -> Reading<'_, Vec<WakeUp>> {
-        self.inner.due(query)
-    }
-    fn list(&self, query: ListQuery) -> Reading<'_, Listings> {
-        self.inner.list(query)
-    }
-    fn count(&self, query: ListQuery) -> Reading<'_, u64> {
-        self.inner.count(query)
-    }
-    fn snapshot<'a>(&'a self, stream: &'a StreamId) -> Reading<'a, Option<Snapshot>> {
-        self.inner.snapshot(stream)
-    }
-    fn put_snapshot(&self, stream: StreamId, snapshot: Snapshot) -> Reading<'_, ()> {
-        self.inner.put_snapshot(stream, snapshot)
-    }
-    fn checkpoint<'a>(&'a self, subscriber: &'a str) -> Reading<'a, Option<Position>> {
-        self.inner.checkpoint(subscriber)
-    }
-    fn lease<'a>(&'a self, name: &'a str, holder: NodeId, ttl: Duration) -> Reading<'a, Lease> {
-        self.inner.lease(name, holder, ttl)
-    }
-    fn release<'a>(&'a self, name: &'a str, holder: NodeId) -> Reading<'a, ()> {
-        self.inner.release(name, holder)
-    }
-    fn tail(&self) -> watch::Receiver<Position> {
-        self.inner.tail()
     }
 }
