@@ -1,23 +1,19 @@
-//! Whole nodes on simulated time, network and store, from one seed.
+//! The kernel of the simulator: whole nodes on simulated time, network and store, from one
+//! seed.
 //!
-//! Engine and bank are the real ones. Each node is a [`machine`] with a scheduler of its own,
-//! polled task by task in an order that chance decides, and so can end between any two polls.
-//! Time passes only when everybody waits. What a node says to the store goes over a [`wire`]
-//! on which commits are refused, lost, or happen without an answer; clients ask over a network
-//! that loses, repeats and delays. After a storm of faults comes calm, and then the whole
-//! story is held against the promises in [`check`], which knows them from the documents and
-//! not from the code.
+//! A [`Scenario`] says what runs on the nodes and what must be true of it. Each node is a
+//! [`machine`] with a scheduler of its own, which works in rounds, in an order that chance
+//! decides, and so can end between any two of them. Time passes only when everybody waits.
+//! What a node says to the store goes over a [`wire`] on which commits are refused, lost, or
+//! happen without an answer. After a storm of faults comes calm, and then the scenario judges.
 
-mod check;
-mod clients;
 mod machine;
-mod node;
-mod outside;
 mod plan;
+mod scenario;
 mod simulate;
 mod timeline;
 mod wire;
-mod workflows;
 
-pub use plan::{Fault, Plan};
+pub use plan::{Fate, Fault, Plan};
+pub use scenario::{End, Scenario, Site, Traffic, Verdict};
 pub use simulate::{Outcome, simulate};

@@ -140,7 +140,7 @@ impl Plan {
 
 /// Decides whether a fault strikes, and counts those that did.
 #[derive(Clone)]
-pub(crate) struct Fate(Arc<Inner>);
+pub struct Fate(Arc<Inner>);
 
 struct Inner {
     chance: Seeded,
@@ -165,7 +165,7 @@ impl Fate {
     }
 
     /// Does it strike now?
-    pub(crate) fn strikes(&self, fault: Fault) -> bool {
+    pub fn strikes(&self, fault: Fault) -> bool {
         let mut state = self.lock();
         let struck = state.on.contains(&fault) && self.0.chance.below(10_000) < fault.rate();
         if struck {
@@ -183,7 +183,8 @@ impl Fate {
         now < self.lock().full
     }
 
-    pub(crate) fn below(&self, bound: u64) -> u64 {
+    /// A number below `bound`, from the seed.
+    pub fn below(&self, bound: u64) -> u64 {
         self.0.chance.below(bound)
     }
 

@@ -8,26 +8,20 @@ use std::{
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
-use steadfast_bank::{Bank, BankConfig};
 use steadfast_core::{
-    NodeId, RunId, TenantId, World,
+    World,
     canonical::Hash,
     chance::{Chance as _, Seeded},
-    observe::silent,
     time::Clock as _,
 };
-use steadfast_engine::{Engine, EngineConfig, Registry, Status};
-use steadfast_log::{ListQuery, Log, MemoryLog, Position};
+use steadfast_log::{Log, MemoryLog, Position};
 
 use crate::{
-    check::Story,
-    clients::{Client, Doors, Notes},
     machine::Machine,
-    node::{Delivered, Ground, Node, Traffic, WANTED},
-    outside::Outside,
     plan::{Fate, Fault, Plan},
+    scenario::{End, Scenario, Site, Traffic},
     timeline::{SimClock, Timeline},
-    workflows,
+    wire::Wire,
 };
 
 /// Simulated time in which everything must have ended once no fault strikes any more.
@@ -36,14 +30,13 @@ const CALM: Duration = Duration::from_secs(12 * 3_600);
 const STORM: Duration = Duration::from_secs(20 * 60);
 /// Only something that turns in circles takes so many.
 const PASSES_MAX: u64 = 5_000_000;
-const CLIENTS: usize = 3;
 
 /// What came of a seed.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// What is wrong; nothing, if all is well.
     pub problems: Vec<String>,
-    /// The runs that the problems name, each with its whole story.
+    /// The stories of what the problems name.
     pub stories: Vec<String>,
     /// How often each kind of fault struck.
     pub struck: BTreeMap<Fault, u64>,
@@ -59,6 +52,12 @@ pub struct Outcome {
     pub trace: String,
 }
 
+/// A machine with its clock.
+struct Node {
+    machine: Machine,
+    clock: Arc<SimClock>,
+}
+
 struct Host {
     node: Option<Node>,
     life: u32,
@@ -69,105 +68,90 @@ struct Host {
     off: i64,
 }
 
-struct Simulation {
-    ground: Ground,
+struct Simulation<S> {
+    scenario: S,
+    timeline: Arc<Timeline>,
     store: Arc<MemoryLog>,
+    fate: Fate,
+    traffic: Traffic,
     hosts: Vec<Host>,
     people: Machine,
-    doors: Doors,
-    notes: Notes,
     chance: Seeded,
     passes: u64,
     froze: BTreeSet<(usize, u32)>,
 }
 
 /// Plays a plan.
-pub fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
-    let mut simulation = Simulation::new(plan)?;
+pub fn simulate<S: Scenario>(plan: &Plan) -> anyhow::Result<Outcome> {
+    let mut simulation = Simulation::<S>::new(plan)?;
     let mut problems = Vec::new();
-    simulation.play(STORM, Simulation::is_over)?;
+    simulation.play(STORM)?;
     simulation.calm_down()?;
-    let until = simulation.ground.timeline.elapsed() + CALM;
-    if !simulation.play(until, Simulation::is_over)? {
-        problems.push(format!("after the last fault not everything ended: {}", simulation.left()));
+    let until = simulation.timeline.elapsed() + CALM;
+    if !simulation.play(until)? {
+        let left = simulation.left().unwrap_or_default();
+        problems.push(format!("after the last fault not everything ended: {left}"));
     }
     simulation.outcome(problems)
 }
 
-impl Simulation {
+impl<S: Scenario> Simulation<S> {
     fn new(plan: &Plan) -> anyhow::Result<Self> {
         let timeline = Arc::new(Timeline::default());
         let clock = Arc::new(SimClock::new(timeline.clone()));
         let world = World::new(clock, Arc::new(Seeded::new(plan.seed ^ 0x5709)));
-        let store = Arc::new(MemoryLog::new(world.clone()));
-        let fate = Fate::new(plan);
-        let ground = Ground {
-            store: store.clone(),
-            timeline,
-            fate: fate.clone(),
-            outside: Outside::default(),
-            delivered: Delivered::default(),
-            traffic: Traffic::default(),
-        };
-        let doors = Doors::default();
-        let notes = Notes::default();
-        let people = Machine::new()?;
         let host = || Host { node: None, life: 0, back: None, frozen: false, off: 0 };
-        let hosts = (0..plan.nodes).map(|_| host()).collect();
         let mut simulation = Self {
-            ground,
-            store,
-            hosts,
-            people,
-            doors: doors.clone(),
-            notes: notes.clone(),
+            scenario: S::new(plan),
+            timeline,
+            store: Arc::new(MemoryLog::new(world.clone())),
+            fate: Fate::new(plan),
+            traffic: Traffic::default(),
+            hosts: (0..plan.nodes).map(|_| host()).collect(),
+            people: Machine::new()?,
             chance: Seeded::new(plan.seed ^ 0x0DD5),
             passes: 0,
             froze: BTreeSet::new(),
         };
-        simulation.seed_bank(&world)?;
+        // Whoever asks is on no node, and has no way to the store but the plain one.
+        let site = Site {
+            world,
+            log: simulation.store.clone(),
+            fate: simulation.fate.clone(),
+            traffic: simulation.traffic.clone(),
+            by: (plan.nodes, 1),
+        };
+        simulation.prepare(site.clone())?;
         for index in 0..simulation.hosts.len() {
             simulation.start(index)?;
         }
-        for name in 0..CLIENTS {
-            let client = Client {
-                world: world.clone(),
-                fate: fate.clone(),
-                doors: doors.clone(),
-                notes: notes.clone(),
-                traffic: simulation.ground.traffic.clone(),
-            };
-            simulation.people.spawn(client.live(name, plan.requests.div_ceil(CLIENTS)));
+        for person in simulation.scenario.people(site) {
+            simulation.people.spawn(person);
         }
         Ok(simulation)
     }
 
-    /// People and money are there before anything goes wrong.
-    fn seed_bank(&self, world: &World) -> anyhow::Result<()> {
+    fn prepare(&self, site: Site) -> anyhow::Result<()> {
         let machine = Machine::new()?;
-        let (store, world) = (self.store.clone(), world.clone());
         let done = Arc::new(Mutex::new(None));
-        let told = done.clone();
+        let (told, preparing) = (done.clone(), self.scenario.prepare(site));
         machine.spawn(async move {
-            let node = NodeId::next(&world);
-            let (bank, decider) = Bank::open(store, world, node, BankConfig::default());
-            tokio::spawn(decider);
-            let seeded = steadfast_bank::demo::seed(&bank, &TenantId::default()).await;
-            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(seeded);
+            let prepared = preparing.await;
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared);
         });
-        while done.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        loop {
             machine.drain();
+            if let Some(prepared) = done.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return prepared;
+            }
             self.pass_time();
         }
-        let seeded = done.lock().unwrap_or_else(PoisonError::into_inner).take();
-        seeded.transpose()?;
-        Ok(())
     }
 
     /// Time passes, up to whoever wakes next.
     fn pass_time(&self) {
-        if let Some(next) = self.ground.timeline.next() {
-            self.ground.timeline.advance(next);
+        if let Some(next) = self.timeline.next() {
+            self.timeline.advance(next);
         }
     }
 
@@ -175,33 +159,39 @@ impl Simulation {
         let host = &mut self.hosts[index];
         host.life += 1;
         (host.back, host.frozen) = (None, false);
-        let node = Node::start(&self.ground, index, host.life, host.off)?;
-        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        doors.resize(self.hosts.len(), None);
-        doors[index] = Some(node.requests.clone());
-        drop(doors);
-        self.hosts[index].node = Some(node);
+        let clock = Arc::new(SimClock::new(self.timeline.clone()));
+        clock.jump(host.off);
+        let world = World::new(clock.clone(), Arc::new(Seeded::new(self.fate.below(u64::MAX))));
+        let wire = Wire {
+            store: self.store.clone(),
+            world: world.clone(),
+            fate: self.fate.clone(),
+            traffic: self.traffic.clone(),
+        };
+        let site = Site {
+            world,
+            log: Arc::new(wire),
+            fate: self.fate.clone(),
+            traffic: self.traffic.clone(),
+            by: (index, host.life),
+        };
+        let machine = Machine::new()?;
+        machine.spawn(self.scenario.node(site));
+        host.node = Some(Node { machine, clock });
         Ok(())
     }
 
-    fn crash(&mut self, index: usize) {
-        if let Some(door) = self.doors.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
-            *door = None;
-        }
-        self.hosts[index].node = None;
-    }
-
-    /// Goes on until `until` or until `over` says so; whether it did.
-    fn play(&mut self, until: Duration, over: impl Fn(&Self) -> bool) -> anyhow::Result<bool> {
+    /// Goes on until `until` or until nothing is left; whether nothing is.
+    fn play(&mut self, until: Duration) -> anyhow::Result<bool> {
         loop {
             self.work()?;
-            if over(self) {
+            if self.left().is_none() {
                 return Ok(true);
             }
             let wakes = self.hosts.iter().filter_map(|host| host.back);
-            let next = wakes.chain(self.ground.timeline.next()).min();
+            let next = wakes.chain(self.timeline.next()).min();
             match next.filter(|next| *next <= until) {
-                Some(next) => self.ground.timeline.advance(next),
+                Some(next) => self.timeline.advance(next),
                 None => return Ok(false),
             }
             self.wake()?;
@@ -211,7 +201,7 @@ impl Simulation {
 
     /// Time has passed: whoever was down or stood still may be back.
     fn wake(&mut self) -> anyhow::Result<()> {
-        let now = self.ground.timeline.elapsed();
+        let now = self.timeline.elapsed();
         for index in 0..self.hosts.len() {
             if self.hosts[index].back.is_some_and(|back| back <= now) {
                 if self.hosts[index].node.is_none() {
@@ -233,14 +223,14 @@ impl Simulation {
                 Some(node) => node.machine.rounds(rounds),
                 None => self.people.rounds(rounds),
             }
-            if self.awake(nth).is_some() && self.ground.fate.strikes(Fault::Crash) {
-                self.crash(nth);
+            if self.awake(nth).is_some() && self.fate.strikes(Fault::Crash) {
+                self.hosts[nth].node = None;
                 let down = Duration::from_millis(self.chance.below(20_000));
-                self.hosts[nth].back = Some(self.ground.timeline.elapsed() + down);
+                self.hosts[nth].back = Some(self.timeline.elapsed() + down);
             }
         }
         loop {
-            let before = self.ground.traffic.count();
+            let before = self.traffic.count();
             self.people.drain();
             for nth in 0..self.hosts.len() {
                 if let Some(node) = self.awake(nth) {
@@ -249,7 +239,7 @@ impl Simulation {
             }
             self.passes += 1;
             anyhow::ensure!(self.passes < PASSES_MAX, "it goes on and on");
-            if self.ground.traffic.count() == before {
+            if self.traffic.count() == before {
                 return Ok(());
             }
         }
@@ -261,12 +251,12 @@ impl Simulation {
 
     /// What befalls machines as time passes.
     fn strike(&mut self) {
-        let fate = self.ground.fate.clone();
+        let fate = self.fate.clone();
         for (index, host) in self.hosts.iter_mut().enumerate() {
             let Some(node) = &host.node else { continue };
             if host.back.is_none() && fate.strikes(Fault::Freeze) {
                 let still = Duration::from_secs(5 + self.chance.below(60));
-                host.back = Some(self.ground.timeline.elapsed() + still);
+                host.back = Some(self.timeline.elapsed() + still);
                 host.frozen = true;
                 self.froze.insert((index, host.life));
             }
@@ -280,7 +270,7 @@ impl Simulation {
 
     /// No fault strikes any more; clocks are right and everybody is up.
     fn calm_down(&mut self) -> anyhow::Result<()> {
-        self.ground.fate.rest();
+        self.fate.rest();
         for index in 0..self.hosts.len() {
             let host = &mut self.hosts[index];
             (host.off, host.frozen, host.back) = (0, false, None);
@@ -292,84 +282,42 @@ impl Simulation {
         Ok(())
     }
 
-    /// Clients have nothing left to ask, runs have ended, and subscribers are told.
-    fn is_over(&self) -> bool {
-        self.people.is_empty() && self.open_runs() == 0 && self.untold() == 0
-    }
-
-    /// Events that the subscriber wants and was not given.
-    fn untold(&self) -> usize {
-        let events = self.store.read_all(Position::START, usize::MAX).now_or_never();
-        let events = events.and_then(Result::ok).map(|page| page.events).unwrap_or_default();
-        let told: BTreeSet<_> = self.ground.delivered.all().into_iter().collect();
-        let wanted = events.iter().filter(|recorded| WANTED.contains(&recorded.event.kind.as_ref()));
-        wanted.filter(|recorded| !told.contains(&(recorded.stream.to_string(), recorded.version))).count()
-    }
-
-    fn left(&self) -> String {
-        let asking = if self.people.is_empty() { "" } else { "clients still ask, " };
-        format!("{asking}{} runs are open, {} events not delivered", self.open_runs(), self.untold())
-    }
-
-    fn open_runs(&self) -> u64 {
-        let query = ListQuery {
-            category: "run".into(),
-            tenant: TenantId::default(),
-            statuses: Status::OPEN.map(|status| status.as_str().to_owned()).to_vec(),
-            ..ListQuery::default()
-        };
-        self.store.count(query).now_or_never().and_then(Result::ok).unwrap_or(u64::MAX)
+    /// What is still going on.
+    fn left(&self) -> Option<String> {
+        if !self.people.is_empty() {
+            return Some("people still ask".into());
+        }
+        self.scenario.left(&self.store)
     }
 
     fn outcome(mut self, mut problems: Vec<String>) -> anyhow::Result<Outcome> {
-        (0..self.hosts.len()).for_each(|index| self.crash(index));
-        let clock = Arc::new(SimClock::new(self.ground.timeline.clone()));
-        let world = World::new(clock.clone(), Arc::new(Seeded::new(0)));
-        let mut registry = Registry::default();
-        workflows::register(&mut registry);
-        let engine = Engine::new(self.store.clone(), world, registry, EngineConfig::default(), silent());
-        let told = (self.notes.all(), self.ground.outside.effects(), self.ground.delivered.all());
-        let story = Story::read(&*self.store, &engine, told, &self.froze);
-        let story = story.now_or_never().context("the store in memory never waits")??;
-        problems.extend(story.problems());
-        let named =
-            story.endings.keys().filter(|run| problems.iter().any(|it| it.contains(&run.to_string())));
-        let stories = named.map(|run| tell(&engine, &story, *run)).collect();
-        let mut outcome = Outcome {
+        self.hosts.clear();
+        let clock = Arc::new(SimClock::new(self.timeline.clone()));
+        let page = self.store.read_all(Position::START, usize::MAX).now_or_never();
+        let events = page.context("the store in memory never waits")??.events;
+        let end = End {
+            store: &self.store,
+            events: &events,
+            world: World::new(clock.clone(), Arc::new(Seeded::new(0))),
+            froze: &self.froze,
+            problems: &problems,
+        };
+        let verdict = self.scenario.judge(end)?;
+        problems.extend(verdict.problems);
+        let mut kinds = BTreeMap::new();
+        for recorded in &events {
+            *kinds.entry(recorded.event.kind.to_string()).or_default() += 1;
+        }
+        let bodies: Vec<&[u8]> = events.iter().map(|recorded| &*recorded.event.body).collect();
+        Ok(Outcome {
             problems,
-            stories,
-            struck: self.ground.fate.struck(),
+            stories: verdict.stories,
+            struck: self.fate.struck(),
+            kinds,
+            codes: verdict.codes,
             passes: self.passes,
             took: clock.elapsed(),
-            ..Outcome::default()
-        };
-        let mut parts: Vec<&[u8]> = Vec::new();
-        for recorded in &story.events {
-            *outcome.kinds.entry(recorded.event.kind.to_string()).or_default() += 1;
-            parts.push(&recorded.event.body);
-        }
-        outcome.trace = Hash::of_parts(&parts).to_string();
-        let answers = story.asked.iter().flat_map(|asked| &asked.answers);
-        let refused = answers.filter_map(|answer| answer.as_ref().err());
-        let ended = story.endings.values().filter_map(|settled| settled.outcome.as_ref().err());
-        for failure in refused.chain(ended) {
-            *outcome.codes.entry(failure.code.clone()).or_default() += 1;
-        }
-        Ok(outcome)
+            trace: Hash::of_parts(&bodies).to_string(),
+        })
     }
-}
-
-/// What is on the log of a run, and what it did outside.
-fn tell(engine: &Engine, story: &Story, run: RunId) -> String {
-    let explained = engine.explain(&TenantId::default(), run).now_or_never().and_then(Result::ok);
-    let explained = explained.map(|explained| explained.to_string()).unwrap_or_default();
-    let effects = story.effects.iter().filter(|effect| effect.run == run).map(|effect| {
-        let undoes = effect.undoes.as_ref().map(|key| format!(" undoes {key}")).unwrap_or_default();
-        let (node, life) = effect.by;
-        format!(
-            "\n  at {} by node {node} in life {life}: {} under {}{undoes}",
-            effect.tail, effect.what, effect.key
-        )
-    });
-    format!("{explained}outside:{}", effects.collect::<String>())
 }

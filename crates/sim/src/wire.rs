@@ -7,8 +7,8 @@ use steadfast_core::World;
 use steadfast_log::{Between, Commit, CommitError, Committed, Log, ReadError, Reading};
 
 use crate::{
-    node::Traffic,
     plan::{Fate, Fault},
+    scenario::Traffic,
 };
 
 pub(crate) struct Wire {

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast_core::{Failure, RunId, TenantId};
-use steadfast_engine::{Audit, Engine, Settled, Status};
-use steadfast_log::{Derived, Log, Position, Recorded};
+use steadfast_engine::{Audit, Engine, Settled, Status, record::Started};
+use steadfast_log::{Derived, Log, Recorded};
 
 use crate::{
     clients::{Asked, Wish},
@@ -26,15 +26,14 @@ pub(crate) struct Story {
 }
 
 impl Story {
-    /// Reads it all back.
+    /// Reads back what is not told.
     pub(crate) async fn read(
         log: &dyn Log,
         engine: &Engine,
+        events: &[Recorded],
         (asked, effects, delivered): (Vec<Asked>, Vec<Effect>, Vec<(String, u64)>),
         froze: &BTreeSet<(usize, u32)>,
     ) -> Result<Self, Failure> {
-        let page = log.read_all(Position::START, usize::MAX).await;
-        let events = page.map_err(|error| Failure::internal("sim.log", error.to_string()))?.events;
         let mut endings = BTreeMap::new();
         for recorded in events.iter().filter(|recorded| recorded.event.kind == "run.started") {
             let Ok(run) = recorded.stream.name().parse::<RunId>() else { continue };
@@ -42,8 +41,16 @@ impl Story {
                 endings.insert(run, settled);
             }
         }
+        let (events, froze) = (events.to_vec(), froze.clone());
         let books = steadfast_bank::verify::verify(log).await?;
-        Ok(Self { events, asked, effects, delivered, endings, books, froze: froze.clone() })
+        Ok(Self { events, asked, effects, delivered, endings, books, froze })
+    }
+
+    /// Everything that failed: what was asked, and runs.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &Failure> {
+        let answers = self.asked.iter().flat_map(|asked| &asked.answers);
+        let refused = answers.filter_map(|answer| answer.as_ref().err());
+        refused.chain(self.endings.values().filter_map(|settled| settled.outcome.as_ref().err()))
     }
 
     /// What is wrong with it.
@@ -147,10 +154,8 @@ impl Story {
         let started = self.events.iter().find(|recorded| {
             recorded.event.kind == "run.started" && recorded.stream.name() == run.to_string()
         });
-        started.is_some_and(|started| {
-            let body = String::from_utf8_lossy(&started.event.body);
-            ["saga", "crowd", "waiting"].iter().any(|name| body.contains(&format!("\"{name}\"")))
-        })
+        let started = started.and_then(|it| serde_json::from_slice::<Started>(&it.event.body).ok());
+        started.is_some_and(|it| ["saga", "crowd", "waiting"].contains(&it.workflow.as_str()))
     }
 
     fn g5_a_key_has_one_answer(&self, problems: &mut Vec<String>) {
@@ -186,11 +191,8 @@ impl Story {
                 *last = *version;
             }
         }
-        for recorded in self.events.iter().filter(|recorded| WANTED.contains(&recorded.event.kind.as_ref())) {
-            let stream = recorded.stream.to_string();
-            if !seen.contains(&(stream.as_str(), recorded.version)) {
-                problems.push(format!("G6: {stream} version {} was never delivered", recorded.version));
-            }
+        for missing in undelivered(&self.events, &self.delivered) {
+            problems.push(format!("G6: {} version {} was never delivered", missing.stream, missing.version));
         }
     }
 
@@ -227,4 +229,11 @@ impl Story {
             }
         }
     }
+}
+
+/// What the subscriber wants and was not given.
+pub(crate) fn undelivered<'a>(events: &'a [Recorded], delivered: &[(String, u64)]) -> Vec<&'a Recorded> {
+    let told: BTreeSet<_> = delivered.iter().map(|(stream, version)| (stream.as_str(), *version)).collect();
+    let wanted = events.iter().filter(|recorded| WANTED.contains(&recorded.event.kind.as_ref()));
+    wanted.filter(|recorded| !told.contains(&(&*recorded.stream.to_string(), recorded.version))).collect()
 }

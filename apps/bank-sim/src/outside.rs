@@ -11,7 +11,7 @@ use steadfast_core::{Failure, RunId, TenantId, World, canonical::Hash};
 use steadfast_engine::{Action, ActionOptions, Record, Recording, Registry, StepTask};
 use steadfast_log::{Append, Claim, ClaimChange, Commit, CommitError, Expect, Log, NewEvent, StreamId};
 
-use crate::plan::{Fate, Fault};
+use steadfast_sim::{Fate, Fault};
 
 /// Something is done.
 pub(crate) const DO: Action<Deed, u64> = Action::new("sim.do");

@@ -11,14 +11,14 @@ use steadfast_bank::{
     Key, TransferRequest,
     purchase::{PURCHASE, PurchaseRequest},
 };
-use steadfast_core::{Currency, Failure, Money, Principal, Role, RunId, TenantId, World, canonical::Hash};
+use steadfast_core::{Currency, Failure, Money, Principal, Role, RunId, TenantId, canonical::Hash};
 use steadfast_engine::{Data, Start};
 use steadfast_log::ClaimKey;
+use steadfast_sim::{Fault, Site};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    node::{Parts, Request, Traffic},
-    plan::{Fate, Fault},
+    node::{Parts, Request},
     workflows::{GO, Order, WORKFLOWS},
 };
 
@@ -66,11 +66,9 @@ pub(crate) type Doors = Arc<Mutex<Vec<Option<mpsc::UnboundedSender<Request>>>>>;
 
 #[derive(Clone)]
 pub(crate) struct Client {
-    pub(crate) world: World,
-    pub(crate) fate: Fate,
+    pub(crate) site: Site,
     pub(crate) doors: Doors,
     pub(crate) notes: Notes,
-    pub(crate) traffic: Traffic,
 }
 
 impl Client {
@@ -95,23 +93,23 @@ impl Client {
     }
 
     async fn pause(&self, millis: u64) {
-        let pause = Duration::from_millis(self.fate.below(millis));
-        self.world.clock().sleep(pause).await;
+        let pause = Duration::from_millis(self.site.fate.below(millis));
+        self.site.world.clock().sleep(pause).await;
     }
 
     fn wish(&self) -> Wish {
         const USERS: [&str; 3] = ["ana", "luis", "marta"];
         const PRODUCTS: [&str; 3] = ["cafe-chiapas", "alebrije-unico", "telescopio-luna"];
-        let pick = |many: usize| usize::try_from(self.fate.below(many as u64)).unwrap_or(0);
+        let pick = |many: usize| usize::try_from(self.site.fate.below(many as u64)).unwrap_or(0);
         let known = self.known_run(pick(1_000));
-        match self.fate.below(10) {
+        match self.site.fate.below(10) {
             0..5 => {
-                let size = 1 + self.fate.below(4);
-                let fails_at = (self.fate.below(3) == 0).then(|| self.fate.below(size));
+                let size = 1 + self.site.fate.below(4);
+                let fails_at = (self.site.fate.below(3) == 0).then(|| self.site.fate.below(size));
                 Wish::Run { workflow: WORKFLOWS[pick(WORKFLOWS.len())], order: Order { size, fails_at } }
             }
             5..7 => {
-                let amount = i64::try_from(1 + self.fate.below(400_000)).unwrap_or(1);
+                let amount = i64::try_from(1 + self.site.fate.below(400_000)).unwrap_or(1);
                 let request = TransferRequest {
                     to: USERS[pick(3)].into(),
                     from: None,
@@ -125,8 +123,10 @@ impl Client {
                 let request = PurchaseRequest { product, quantity: 1, from: None, total: None };
                 Wish::Purchase { user: USERS[pick(3)], request }
             }
-            8 => known.map_or_else(|| self.wish(), |run| Wish::Signal { run, id: self.fate.below(u64::MAX) }),
-            _ => known.map_or_else(|| self.wish(), |run| Wish::Cancel { run, id: self.fate.below(u64::MAX) }),
+            8 => known
+                .map_or_else(|| self.wish(), |run| Wish::Signal { run, id: self.site.fate.below(u64::MAX) }),
+            _ => known
+                .map_or_else(|| self.wish(), |run| Wish::Cancel { run, id: self.site.fate.below(u64::MAX) }),
         }
     }
 
@@ -160,33 +160,33 @@ impl Client {
 
     /// One request, over a network that is as bad as the others.
     async fn ask(&self, asked: &Asked) -> Option<Result<String, Failure>> {
-        if self.fate.strikes(Fault::RequestLost) {
+        if self.site.fate.strikes(Fault::RequestLost) {
             return None;
         }
-        let copies = 1 + u64::from(self.fate.strikes(Fault::Duplicated));
+        let copies = 1 + u64::from(self.site.fate.strikes(Fault::Duplicated));
         let mut answer = None;
         for _ in 0..copies {
-            if self.fate.strikes(Fault::Delayed) {
+            if self.site.fate.strikes(Fault::Delayed) {
                 self.pause(20_000).await;
             }
             answer = self.send(asked);
         }
         let answer = answer?;
-        let patience = self.world.clock().sleep(Duration::from_secs(30));
+        let patience = self.site.world.clock().sleep(Duration::from_secs(30));
         let answer = tokio::select! {
             biased;
             answer = answer => answer.ok(),
             () = patience => None,
         };
-        if self.fate.strikes(Fault::ReplyLost) { None } else { answer }
+        if self.site.fate.strikes(Fault::ReplyLost) { None } else { answer }
     }
 
     fn send(&self, asked: &Asked) -> Option<oneshot::Receiver<Result<String, Failure>>> {
         let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        let nth = usize::try_from(self.fate.below(doors.len() as u64)).unwrap_or(0);
+        let nth = usize::try_from(self.site.fate.below(doors.len() as u64)).unwrap_or(0);
         let door = doors[nth].clone()?;
         let (reply, answer) = oneshot::channel();
-        let (asked, traffic) = (asked.clone(), self.traffic.clone());
+        let (asked, traffic) = (asked.clone(), self.site.traffic.clone());
         traffic.note();
         let request: Request = Box::new(move |parts| -> BoxFuture<'static, ()> {
             Box::pin(async move {

@@ -1,5 +1,6 @@
 //! A bounded number of seeds in every test run, and for ever those that once failed.
 
+use steadfast_bank_sim::Banking;
 use steadfast_sim::{Plan, simulate};
 
 /// Each found something:
@@ -9,7 +10,7 @@ const FOUND: [u64; 1] = [221];
 
 fn play(seeds: impl Iterator<Item = u64>) {
     for seed in seeds {
-        let outcome = simulate(&Plan::of(seed)).expect("a simulation");
+        let outcome = simulate::<Banking>(&Plan::of(seed)).expect("a simulation");
         assert_eq!(outcome.problems, Vec::<String>::new(), "seed {seed}");
     }
 }
@@ -27,7 +28,8 @@ fn the_promises_hold_where_they_once_did_not() {
 #[test]
 fn the_same_seed_gives_the_same_story() {
     for seed in 1_000..1_010 {
-        let [first, second] = [0, 1].map(|_| simulate(&Plan::of(seed)).expect("a simulation").trace);
+        let [first, second] =
+            [0, 1].map(|_| simulate::<Banking>(&Plan::of(seed)).expect("a simulation").trace);
         assert_eq!(first, second, "seed {seed}");
     }
 }

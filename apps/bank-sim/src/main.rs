@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::Parser;
+use steadfast_bank_sim::Banking;
 use steadfast_sim::{Fault, Outcome, Plan, simulate};
 
 /// Plays whole nodes on simulated time, network and store, one world for each seed, and holds
@@ -108,8 +109,8 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn played(plan: &Plan, twice: bool) -> anyhow::Result<Outcome> {
-    let mut outcome = simulate(plan)?;
-    if twice && simulate(plan)?.trace != outcome.trace {
+    let mut outcome = simulate::<Banking>(plan)?;
+    if twice && simulate::<Banking>(plan)?.trace != outcome.trace {
         outcome.problems.push("the same seed gave another story".into());
     }
     Ok(outcome)
@@ -118,7 +119,7 @@ fn played(plan: &Plan, twice: bool) -> anyhow::Result<Outcome> {
 /// The same failure with fewer faults, nodes and requests, as a command line.
 fn shrunk(mut plan: Plan) -> anyhow::Result<String> {
     let seed = plan.seed;
-    let fails = |plan: &Plan| anyhow::Ok(!simulate(plan)?.problems.is_empty());
+    let fails = |plan: &Plan| anyhow::Ok(!simulate::<Banking>(plan)?.problems.is_empty());
     for fault in plan.faults.clone() {
         let mut smaller = plan.clone();
         smaller.faults.retain(|other| *other != fault);

@@ -1,0 +1,13 @@
+//! Engine and bank under simulation: workflows that use everything a run can do, customers
+//! who pay and buy, over a network that loses, repeats and delays; and the promises that all
+//! of it is held against in [`check`], which knows them from the documents and not from the
+//! code.
+
+mod check;
+mod clients;
+mod node;
+mod outside;
+mod scenario;
+mod workflows;
+
+pub use scenario::Banking;
