@@ -65,8 +65,8 @@ impl App for BankApp {
             .route("/purchases", post(purchases::buy))
             .route("/imports", post(imports::import))
             .route("/contacts", get(contacts::list).post(contacts::add).delete(contacts::remove))
-            .route("/customers/{user}/deactivate", post(customers::deactivate))
-            .route("/customers/{user}/activate", post(customers::activate))
+            .route("/customers/{user}/deactivate", post(customers::set::<false>))
+            .route("/customers/{user}/activate", post(customers::set::<true>))
             .with_state(Counter { edge, bank: self.bank.clone() })
     }
     fn conversation(&self, edge: Edge) -> Option<Arc<dyn Conversation>> {

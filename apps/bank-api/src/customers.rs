@@ -14,35 +14,15 @@ pub(crate) struct Standing {
     active: bool,
 }
 
-/// From now on they may not pay, buy or begin conversations. The same again changes nothing.
-pub(crate) async fn deactivate(
+/// Who is not active may not pay, buy or begin conversations. The same again changes nothing.
+pub(crate) async fn set<const ACTIVE: bool>(
     State(bank): State<Bank>,
     Operator(caller): Operator,
     Path(user): Path<String>,
     query: Query,
 ) -> Result<Json<Standing>, Problem> {
     query.finish()?;
-    set(&bank, &caller.principal, user, false).await
-}
-
-/// They may again.
-pub(crate) async fn activate(
-    State(bank): State<Bank>,
-    Operator(caller): Operator,
-    Path(user): Path<String>,
-    query: Query,
-) -> Result<Json<Standing>, Problem> {
-    query.finish()?;
-    set(&bank, &caller.principal, user, true).await
-}
-
-async fn set(
-    bank: &Bank,
-    operator: &Principal,
-    user: String,
-    active: bool,
-) -> Result<Json<Standing>, Problem> {
-    let active = bank.set_active(operator, &user, active).await?.active;
+    let active = bank.set_active(&caller.principal, &user, ACTIVE).await?.active;
     Ok(Json(Standing { user, active }))
 }
 
