@@ -1,7 +1,5 @@
 //! Stopping: who was taken in is answered.
 
-use std::time::Duration;
-
 use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use reqwest::Method;
 
@@ -74,10 +72,12 @@ async fn whoever_waits_for_a_run_when_the_node_stops_hears_that_it_was_accepted(
         .header("Idempotency-Key", "slow")
         .header("Prefer", "wait=30")
         .json(&steps);
+    let operator = place.token("operator", "admin");
+    let before = client.get(&operator, "/events?last=1").await["next"].clone();
     let waiting = tokio::spawn(send(request));
-    while client.get(&token, "/runs").await["items"].as_array().is_none_or(Vec::is_empty) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let after = before.as_str().expect("a position").to_owned();
+    let begun = client.get(&operator, &format!("/events?after={after}&wait=30")).await;
+    assert_eq!(begun["items"][0]["type"], "run.started", "{begun}");
     let stopped = tokio::task::spawn_blocking(move || node.stop());
     let reply = waiting.await.expect("ends").expect("an answer");
     assert_eq!((reply.status, reply.text("status")), (202, "accepted"), "{reply:?}");
