@@ -5,7 +5,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use steadfast_bank::{Bank, BankConfig};
 use steadfast_core::{NodeId, RunId, TenantId, observe::silent};
 use steadfast_engine::{Engine, EngineConfig, Registry, Status};
-use steadfast_log::{ListQuery, Log, MemoryLog, Position};
+use steadfast_log::{ListQuery, Log};
 use steadfast_sim::{End, Plan, Scenario, Site, Verdict};
 use tokio::sync::mpsc;
 
@@ -66,7 +66,7 @@ impl Scenario for Banking {
     }
 
     /// Runs have ended, and the subscriber was told.
-    fn left(&self, store: &MemoryLog) -> Option<String> {
+    fn left(&self, store: &dyn Log) -> Option<String> {
         let query = ListQuery {
             category: "run".into(),
             tenant: TenantId::default(),
@@ -77,8 +77,7 @@ impl Scenario for Banking {
         if open > 0 {
             return Some(format!("{open} runs are open"));
         }
-        let page = store.read_all(Position::START, usize::MAX).now_or_never();
-        let events = page.and_then(Result::ok).map(|page| page.events).unwrap_or_default();
+        let events = steadfast_sim::events(store).unwrap_or_default();
         let untold = undelivered(&events, &self.delivered.all()).len();
         (untold > 0).then(|| format!("{untold} events were not delivered"))
     }
@@ -89,8 +88,8 @@ impl Scenario for Banking {
         let (store, world) = (end.store.clone(), end.world);
         let engine = Engine::new(store, world, registry, EngineConfig::default(), silent());
         let told = (self.notes.all(), self.outside.effects(), self.delivered.all());
-        let story = Story::read(&**end.store, &engine, end.events, told, end.froze);
-        let story = story.now_or_never().context("the store in memory never waits")??;
+        let story = Story::read(&*end.store, &engine, end.events, told, end.froze);
+        let story = story.now_or_never().context("this store never waits")??;
         let mut verdict = Verdict { problems: story.problems(), ..Verdict::default() };
         let named = |run: &&RunId| {
             let name = run.to_string();

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod log;
 mod migrations;
+mod options;
 mod read;
 mod retention;
 mod task;
@@ -18,5 +19,8 @@ mod writer;
 pub use backup::{Progress, SCHEMA, backup, migrate, restore};
 pub use config::StoreConfig;
 pub use error::StoreError;
-pub use log::{Options, SqliteLog, Stats};
+#[cfg(feature = "simulation")]
+pub use log::Polled;
+pub use log::SqliteLog;
+pub use options::{Options, Stats};
 pub use retention::{SealRule, Sealed};

@@ -14,58 +14,20 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use rusqlite::{Connection, OptionalExtension};
 use steadfast_core::{
     NodeId, World,
-    observe::Observer,
     secret::{SealError, Secret},
 };
 use steadfast_log::{
     Cipher, Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Identity, Lease, Leases, ListQuery,
-    Listings, Log, Page, PayloadId, Plain, Position, ReadError, Reading, Recorded, Side, Snapshot, StreamId,
-    WakeUp,
+    Listings, Log, Page, PayloadId, Position, ReadError, Reading, Recorded, Side, Snapshot, StreamId, WakeUp,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::{
-    StoreConfig, StoreError,
+    Options, Stats, StoreError,
     file::{self, About, Lock},
     read::{self, Archive, Readers, Source, unreadable},
     writer::{self, Counters, Job, Prepared, Work, Writer},
 };
-
-/// What a store is opened with.
-#[derive(Clone)]
-pub struct Options {
-    /// How it works.
-    pub config: StoreConfig,
-    /// Time and chance.
-    pub world: World,
-    /// What payloads pass on their way to and from the file.
-    pub cipher: Arc<dyn Cipher>,
-    /// Who counts groups and errors.
-    pub observer: Arc<dyn Observer>,
-}
-
-impl Options {
-    /// Defaults: payloads are stored as they are and nobody counts.
-    pub fn new(world: World) -> Self {
-        Self {
-            config: StoreConfig::default(),
-            world,
-            cipher: Arc::new(Plain),
-            observer: steadfast_core::observe::silent(),
-        }
-    }
-}
-
-/// Counts since the store was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// Commits that were written.
-    pub commits: u64,
-    /// Events in them.
-    pub events: u64,
-    /// Transactions, each one sync of the write-ahead log.
-    pub syncs: u64,
-}
 
 /// The log in one SQLite file.
 ///
@@ -85,10 +47,15 @@ pub struct SqliteLog {
     pub(crate) faults: Arc<writer::faults::Faults>,
 }
 
+/// A writer that works when it is polled.
+#[cfg(feature = "simulation")]
+pub type Polled = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
 /// The way to the writer.
 struct Writing {
     queue: Option<mpsc::Sender<Job>>,
     permits: Arc<Semaphore>,
+    room: usize,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -108,11 +75,34 @@ impl SqliteLog {
     /// for the time that takes.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
         let path = path.as_ref();
+        let threads = options.config.readers.get();
+        let (mut log, writer, conn, jobs) = Self::begin(path, options, |path| Readers::open(path, threads))?;
+        let thread = writer.start(conn, jobs)?;
+        if let Some(writing) = &mut log.writing {
+            writing.thread = Some(thread);
+        }
+        Ok(log)
+    }
+
+    /// The same without threads, for a simulation: reads are made by whoever asks, at once,
+    /// and what is to be written is written whenever the future is polled, which nobody
+    /// wakes. It ends after the log was dropped; dropping it earlier is a writer that dies.
+    #[cfg(feature = "simulation")]
+    pub fn open_polled(path: impl AsRef<Path>, options: Options) -> Result<(Self, Polled), StoreError> {
+        let (log, writer, conn, jobs) = Self::begin(path.as_ref(), options, Readers::at_once)?;
+        Ok((log, writer.polled(conn, jobs)))
+    }
+
+    fn begin(
+        path: &Path,
+        options: Options,
+        readers: impl FnOnce(&Path) -> Result<Readers, StoreError>,
+    ) -> Result<(Self, Writer, Connection, mpsc::Receiver<Job>), StoreError> {
         let lock = Lock::take(path)?;
         let conn = file::open_writing(path)?;
         file::prepare(&conn, path, &options.world)?;
         path.parent().map_or(Ok(()), file::sync_dir)?;
-        let mut log = Self::over(path, &conn, &options)?;
+        let mut log = Self::over(path, &conn, &options, readers(path)?)?;
         let (queue, jobs) = mpsc::channel();
         let (tail, seen) = watch::channel(Position {
             incarnation: log.source.about.incarnation(),
@@ -120,7 +110,8 @@ impl SqliteLog {
             n: file::last_n(&conn).map_err(StoreError::sqlite(path))?,
         });
         log.tail = seen;
-        let permits = Arc::new(Semaphore::new(options.config.queue.get()));
+        let room = options.config.queue.get();
+        let permits = Arc::new(Semaphore::new(room));
         let writer = Writer {
             path: path.to_owned(),
             config: options.config,
@@ -133,8 +124,8 @@ impl SqliteLog {
             #[cfg(test)]
             faults: log.faults.clone(),
         };
-        log.writing = Some(Writing { queue: Some(queue), permits, thread: Some(writer.start(conn, jobs)?) });
-        Ok(log)
+        log.writing = Some(Writing { queue: Some(queue), permits, room, thread: None });
+        Ok((log, writer, conn, jobs))
     }
 
     /// Opens the file for reading alone, beside a running server or without one. It
@@ -143,10 +134,11 @@ impl SqliteLog {
         let path = path.as_ref();
         let conn = file::open_reading(path)?;
         file::check_current(&conn, path)?;
-        Self::over(path, &conn, &options)
+        let readers = Readers::open(path, options.config.readers.get())?;
+        Self::over(path, &conn, &options, readers)
     }
 
-    fn over(path: &Path, conn: &Connection, options: &Options) -> Result<Self, StoreError> {
+    fn over(path: &Path, conn: &Connection, options: &Options, readers: Readers) -> Result<Self, StoreError> {
         let sqlite = StoreError::sqlite(path);
         let about = About::read(conn).map_err(&sqlite)?;
         let (_, tail) = watch::channel(Position {
@@ -160,7 +152,7 @@ impl SqliteLog {
             source: Arc::new(Source { about, archive: Archive::beside(path) }),
             world: options.world.clone(),
             cipher: options.cipher.clone(),
-            readers: Readers::open(path, options.config.readers.get())?,
+            readers,
             writing: None,
             leases: Mutex::default(),
             tail,
@@ -178,6 +170,11 @@ impl SqliteLog {
             events: self.counters.events.load(Relaxed),
             syncs: self.counters.groups.load(Relaxed),
         }
+    }
+
+    /// Jobs that wait for the writer.
+    pub fn queued(&self) -> usize {
+        self.writing.as_ref().map_or(0, |writing| writing.room - writing.permits.available_permits())
     }
 
     fn prepare(&self, commit: Commit) -> Result<Box<Prepared>, CommitError> {
@@ -212,7 +209,7 @@ impl SqliteLog {
         &self,
         read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Reading<'_, T> {
-        self.readers.read(read).boxed()
+        self.readers.read(read)
     }
 
     fn leases<T: Send + 'static>(&self, change: impl FnOnce(&mut Leases) -> T) -> Reading<'_, T> {

@@ -56,6 +56,19 @@ impl Disk {
         state.write_left(&self.0.root, into)
     }
 
+    /// Ends the process instead: what was written is left in an empty folder, synced or not.
+    pub fn leave(&self, into: &Path) -> io::Result<()> {
+        let mut state = self.0.state();
+        state.cut = true;
+        copy_others(&self.0.root, into, &|_| false)
+    }
+
+    /// Nothing that was ordered happens any more: no cut, no failure, and there is room.
+    pub fn mend(&self) {
+        let mut state = self.0.state();
+        (state.cut_at, state.room, state.write_fault, state.sync_fault) = (None, None, 0, 0);
+    }
+
     /// A write to come, 1 being the next, fails with an I/O error and does nothing.
     pub fn fail_write(&self, nth: u64) {
         self.0.state().write_fault = nth;

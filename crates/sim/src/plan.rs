@@ -6,7 +6,6 @@ use std::{
     fmt,
     str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use steadfast_core::chance::{Chance, Seeded};
@@ -30,8 +29,14 @@ pub enum Fault {
     Slow,
     /// A read fails.
     ReadFails,
-    /// For a while no commit is taken at all.
+    /// For a while the store's disk has no room.
     DiskFull,
+    /// The store's disk fails to write.
+    WriteFails,
+    /// The store's disk fails to sync: what was written may be lost.
+    SyncFails,
+    /// The power goes, for the store and all nodes.
+    PowerLoss,
     /// A request never arrives.
     RequestLost,
     /// The answer to a request never arrives.
@@ -50,7 +55,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Crash,
         Self::Freeze,
         Self::ClockJump,
@@ -60,6 +65,9 @@ impl Fault {
         Self::Slow,
         Self::ReadFails,
         Self::DiskFull,
+        Self::WriteFails,
+        Self::SyncFails,
+        Self::PowerLoss,
         Self::RequestLost,
         Self::ReplyLost,
         Self::Duplicated,
@@ -72,8 +80,13 @@ impl Fault {
     /// How often it strikes, of ten thousand chances, where it is on.
     const fn rate(self) -> u64 {
         match self {
-            Self::Crash | Self::Freeze | Self::ClockJump => 20,
-            Self::DiskFull => 5,
+            Self::Crash
+            | Self::Freeze
+            | Self::ClockJump
+            | Self::DiskFull
+            | Self::WriteFails
+            | Self::SyncFails
+            | Self::PowerLoss => 20,
             Self::CommitRefused | Self::AnswerLost | Self::CommitLost | Self::ReadFails => 200,
             Self::Slow
             | Self::RequestLost
@@ -150,13 +163,11 @@ struct Inner {
 struct State {
     on: Vec<Fault>,
     struck: BTreeMap<Fault, u64>,
-    /// Until when the disk is full.
-    full: Duration,
 }
 
 impl Fate {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let state = State { on: plan.faults.clone(), struck: BTreeMap::new(), full: Duration::ZERO };
+        let state = State { on: plan.faults.clone(), struck: BTreeMap::new() };
         Self(Arc::new(Inner { chance: Seeded::new(plan.seed ^ 0xFA7E), state: Mutex::new(state) }))
     }
 
@@ -174,15 +185,6 @@ impl Fate {
         struck
     }
 
-    /// A disk that is full stays so for some seconds.
-    pub(crate) fn disk_is_full(&self, now: Duration) -> bool {
-        if self.strikes(Fault::DiskFull) {
-            let seconds = 1 + self.below(30);
-            self.lock().full = now + Duration::from_secs(seconds);
-        }
-        now < self.lock().full
-    }
-
     /// A number below `bound`, from the seed.
     pub fn below(&self, bound: u64) -> u64 {
         self.0.chance.below(bound)
@@ -190,9 +192,7 @@ impl Fate {
 
     /// No fault strikes any more.
     pub(crate) fn rest(&self) {
-        let mut state = self.lock();
-        state.on.clear();
-        state.full = Duration::ZERO;
+        self.lock().on.clear();
     }
 
     pub(crate) fn struck(&self) -> BTreeMap<Fault, u64> {

@@ -8,7 +8,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use steadfast_core::World;
-use steadfast_log::{Log, MemoryLog, Recorded};
+use steadfast_log::{Log, Recorded};
 
 use crate::plan::{Fate, Plan};
 
@@ -24,7 +24,7 @@ pub trait Scenario: Sized {
     /// Those who ask, each until there is nothing left to ask. They never die.
     fn people(&self, site: Site) -> Vec<BoxFuture<'static, ()>>;
     /// What is still open, in words. Nothing: all has ended.
-    fn left(&self, store: &MemoryLog) -> Option<String>;
+    fn left(&self, store: &dyn Log) -> Option<String>;
     /// What came of it all.
     fn judge(&self, end: End<'_>) -> anyhow::Result<Verdict>;
 }
@@ -34,7 +34,7 @@ pub trait Scenario: Sized {
 pub struct Site {
     /// Its time and chance.
     pub world: World,
-    /// Its way to the store.
+    /// Its way to the store, in this life.
     pub log: Arc<dyn Log>,
     /// Which faults strike.
     pub fate: Fate,
@@ -61,7 +61,7 @@ impl Traffic {
 /// What is left when everything has stopped.
 pub struct End<'a> {
     /// The store.
-    pub store: &'a Arc<MemoryLog>,
+    pub store: Arc<dyn Log>,
     /// All that was written, in order.
     pub events: &'a [Recorded],
     /// A world in which no time passes any more.

@@ -6,20 +6,18 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
-use futures::FutureExt as _;
 use steadfast_core::{
     World,
     canonical::Hash,
     chance::{Chance as _, Seeded},
     time::Clock as _,
 };
-use steadfast_log::{Log, MemoryLog, Position};
 
 use crate::{
     machine::Machine,
     plan::{Fate, Fault, Plan},
     scenario::{End, Scenario, Site, Traffic},
+    store::{Death, Store, events},
     timeline::{SimClock, Timeline},
     wire::Wire,
 };
@@ -71,7 +69,7 @@ struct Host {
 struct Simulation<S> {
     scenario: S,
     timeline: Arc<Timeline>,
-    store: Arc<MemoryLog>,
+    store: Store,
     fate: Fate,
     traffic: Traffic,
     hosts: Vec<Host>,
@@ -100,12 +98,13 @@ impl<S: Scenario> Simulation<S> {
         let timeline = Arc::new(Timeline::default());
         let clock = Arc::new(SimClock::new(timeline.clone()));
         let world = World::new(clock, Arc::new(Seeded::new(plan.seed ^ 0x5709)));
+        let fate = Fate::new(plan);
         let host = || Host { node: None, life: 0, back: None, frozen: false, off: 0 };
         let mut simulation = Self {
             scenario: S::new(plan),
             timeline,
-            store: Arc::new(MemoryLog::new(world.clone())),
-            fate: Fate::new(plan),
+            store: Store::new(world.clone(), fate.clone(), plan.seed ^ 0xD15C)?,
+            fate,
             traffic: Traffic::default(),
             hosts: (0..plan.nodes).map(|_| host()).collect(),
             people: Machine::new()?,
@@ -116,7 +115,7 @@ impl<S: Scenario> Simulation<S> {
         // Whoever asks is on no node, and has no way to the store but the plain one.
         let site = Site {
             world,
-            log: simulation.store.clone(),
+            log: simulation.store.log(),
             fate: simulation.fate.clone(),
             traffic: simulation.traffic.clone(),
             by: (plan.nodes, 1),
@@ -131,7 +130,7 @@ impl<S: Scenario> Simulation<S> {
         Ok(simulation)
     }
 
-    fn prepare(&self, site: Site) -> anyhow::Result<()> {
+    fn prepare(&mut self, site: Site) -> anyhow::Result<()> {
         let machine = Machine::new()?;
         let done = Arc::new(Mutex::new(None));
         let (told, preparing) = (done.clone(), self.scenario.prepare(site));
@@ -144,7 +143,9 @@ impl<S: Scenario> Simulation<S> {
             if let Some(prepared) = done.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 return prepared;
             }
-            self.pass_time();
+            if self.store.write() == 0 {
+                self.pass_time();
+            }
         }
     }
 
@@ -162,12 +163,7 @@ impl<S: Scenario> Simulation<S> {
         let clock = Arc::new(SimClock::new(self.timeline.clone()));
         clock.jump(host.off);
         let world = World::new(clock.clone(), Arc::new(Seeded::new(self.fate.below(u64::MAX))));
-        let wire = Wire {
-            store: self.store.clone(),
-            world: world.clone(),
-            fate: self.fate.clone(),
-            traffic: self.traffic.clone(),
-        };
+        let wire = Wire { store: self.store.log(), world: world.clone(), fate: self.fate.clone() };
         let site = Site {
             world,
             log: Arc::new(wire),
@@ -217,16 +213,19 @@ impl<S: Scenario> Simulation<S> {
     /// nobody has anything more from the others.
     fn work(&mut self) -> anyhow::Result<()> {
         for _ in 0..self.chance.below(8) {
-            let nth = usize::try_from(self.chance.below(self.hosts.len() as u64 + 1))?;
+            let nth = usize::try_from(self.chance.below(self.hosts.len() as u64 + 2))?;
             let rounds = 1 + self.chance.below(8);
             match self.awake(nth) {
                 Some(node) => node.machine.rounds(rounds),
+                None if nth > self.hosts.len() => drop(self.store_works()?),
                 None => self.people.rounds(rounds),
             }
             if self.awake(nth).is_some() && self.fate.strikes(Fault::Crash) {
-                self.hosts[nth].node = None;
-                let down = Duration::from_millis(self.chance.below(20_000));
-                self.hosts[nth].back = Some(self.timeline.elapsed() + down);
+                self.down(nth);
+                if self.hosts.len() == 1 {
+                    // One process is all there is.
+                    self.store.restart(Death::Process)?;
+                }
             }
         }
         loop {
@@ -237,12 +236,31 @@ impl<S: Scenario> Simulation<S> {
                     node.machine.drain();
                 }
             }
+            let wrote = self.store_works()?;
             self.passes += 1;
             anyhow::ensure!(self.passes < PASSES_MAX, "it goes on and on");
-            if self.traffic.count() == before {
+            if !wrote && self.traffic.count() == before {
                 return Ok(());
             }
         }
+    }
+
+    /// Was there anything to do?
+    fn store_works(&mut self) -> anyhow::Result<bool> {
+        let worked = self.store.work();
+        if !self.store.has_power() {
+            // It takes everybody with it.
+            (0..self.hosts.len()).for_each(|nth| self.down(nth));
+            self.store.restart(Death::Power)?;
+        }
+        Ok(worked)
+    }
+
+    fn down(&mut self, nth: usize) {
+        let down = Duration::from_millis(self.chance.below(20_000));
+        let host = &mut self.hosts[nth];
+        host.node = None;
+        host.back = Some(self.timeline.elapsed() + down);
     }
 
     fn awake(&self, nth: usize) -> Option<&Node> {
@@ -271,6 +289,7 @@ impl<S: Scenario> Simulation<S> {
     /// No fault strikes any more; clocks are right and everybody is up.
     fn calm_down(&mut self) -> anyhow::Result<()> {
         self.fate.rest();
+        self.store.mend();
         for index in 0..self.hosts.len() {
             let host = &mut self.hosts[index];
             (host.off, host.frozen, host.back) = (0, false, None);
@@ -287,16 +306,17 @@ impl<S: Scenario> Simulation<S> {
         if !self.people.is_empty() {
             return Some("people still ask".into());
         }
-        self.scenario.left(&self.store)
+        self.scenario.left(&*self.store.log())
     }
 
     fn outcome(mut self, mut problems: Vec<String>) -> anyhow::Result<Outcome> {
         self.hosts.clear();
         let clock = Arc::new(SimClock::new(self.timeline.clone()));
-        let page = self.store.read_all(Position::START, usize::MAX).now_or_never();
-        let events = page.context("the store in memory never waits")??.events;
+        // What counts is what the disk holds.
+        self.store.restart(Death::Power)?;
+        let events = events(&*self.store.log())?;
         let end = End {
-            store: &self.store,
+            store: self.store.log(),
             events: &events,
             world: World::new(clock.clone(), Arc::new(Seeded::new(0))),
             froze: &self.froze,

@@ -6,16 +6,12 @@ use futures::future::{BoxFuture, FutureExt};
 use steadfast_core::World;
 use steadfast_log::{Between, Commit, CommitError, Committed, Log, ReadError, Reading};
 
-use crate::{
-    plan::{Fate, Fault},
-    scenario::Traffic,
-};
+use crate::plan::{Fate, Fault};
 
 pub(crate) struct Wire {
     pub(crate) store: Arc<dyn Log>,
     pub(crate) world: World,
     pub(crate) fate: Fate,
-    pub(crate) traffic: Traffic,
 }
 
 impl Wire {
@@ -34,15 +30,13 @@ impl Between for Wire {
     fn carry(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         async move {
             self.delay().await;
-            if self.fate.disk_is_full(self.world.clock().elapsed()) || self.fate.strikes(Fault::CommitRefused)
-            {
+            if self.fate.strikes(Fault::CommitRefused) {
                 return Err(CommitError::Unavailable("simulated".into()));
             }
             if self.fate.strikes(Fault::CommitLost) {
                 return Err(CommitError::Unknown("simulated".into()));
             }
             let committed = self.store.commit(commit).await;
-            self.traffic.note();
             self.delay().await;
             if self.fate.strikes(Fault::AnswerLost) {
                 return Err(CommitError::Unknown("simulated".into()));

@@ -5,8 +5,11 @@ use std::{
     thread::JoinHandle,
 };
 
+use futures::future::FutureExt as _;
+#[cfg(feature = "simulation")]
+use futures::future::ready;
 use rusqlite::Connection;
-use steadfast_log::ReadError;
+use steadfast_log::{ReadError, Reading};
 use tokio::sync::oneshot;
 
 use crate::{StoreError, file};
@@ -23,6 +26,9 @@ pub(crate) struct Readers {
     path: Arc<PathBuf>,
     queue: Option<mpsc::Sender<Work>>,
     threads: Vec<JoinHandle<()>>,
+    /// Without threads, whoever asks reads here and now.
+    #[cfg(feature = "simulation")]
+    at_once: Mutex<Option<Connection>>,
 }
 
 impl Readers {
@@ -35,6 +41,8 @@ impl Readers {
             path: Arc::new(path.to_owned()),
             queue: Some(queue),
             threads: Vec::with_capacity(threads),
+            #[cfg(feature = "simulation")]
+            at_once: Mutex::default(),
         };
         for _ in 0..threads {
             let (work, conn) = (work.clone(), first.take());
@@ -44,9 +52,32 @@ impl Readers {
         Ok(readers)
     }
 
+    /// No threads.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn at_once(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            path: Arc::new(path.to_owned()),
+            queue: None,
+            threads: Vec::new(),
+            at_once: Mutex::new(Some(file::open_reading(path)?)),
+        })
+    }
+
     /// Runs `read` with a connection. It sees one state of the store only within a
     /// transaction of its own. Safe to drop half-way: what runs, ends by itself.
-    pub(crate) async fn read<T: Send + 'static>(
+    pub(crate) fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
+    ) -> Reading<'_, T> {
+        #[cfg(feature = "simulation")]
+        if self.threads.is_empty() {
+            let mut conn = self.at_once.lock().unwrap_or_else(PoisonError::into_inner);
+            return ready(with(&mut conn, &self.path, read)).boxed();
+        }
+        self.queue(read).boxed()
+    }
+
+    async fn queue<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {

@@ -40,15 +40,22 @@ impl Checkpointer {
         let thread = std::thread::Builder::new()
             .name("log-checkpoint".into())
             .spawn(move || move_when_asked(&path, &asks, &done))?;
-        Ok(Self {
+        let mut started = Self::alone(limit);
+        (started.ask, started.moved, started.thread) = (Some(ask), moved, Some(thread));
+        Ok(started)
+    }
+
+    /// Without a thread: the writer moves everything itself.
+    pub(super) fn alone(limit: u32) -> Self {
+        Self {
             pages: Arc::default(),
             limit,
             next: limit,
-            ask: Some(ask),
+            ask: None,
             asked: false,
-            moved,
-            thread: Some(thread),
-        })
+            moved: Arc::default(),
+            thread: None,
+        }
     }
 
     /// Has the connection count the pages it writes.

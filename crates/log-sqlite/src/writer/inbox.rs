@@ -1,6 +1,8 @@
 use std::{
     collections::VecDeque,
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    future::poll_fn,
+    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+    task::Poll,
     time::Duration,
 };
 
@@ -12,6 +14,16 @@ use super::job::{Job, Work};
 const FILL: Duration = Duration::from_micros(100);
 /// After waits in vain, so many groups at most go without one.
 const SKIP_MAX: u32 = 64;
+
+/// How the writer waits for something to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// On a thread of its own, which blocks.
+    Blocking,
+    /// Whoever polls it comes again.
+    #[cfg(feature = "simulation")]
+    Polled,
+}
 
 /// Collects jobs into groups.
 ///
@@ -27,24 +39,39 @@ pub(super) struct Inbox {
     vain: u32,
     skip: u32,
     world: World,
+    how: Waiting,
 }
 
 impl Inbox {
-    pub(super) fn new(queue: Receiver<Job>, max_group: usize, world: World) -> Self {
-        Self { queue, waiting: VecDeque::new(), max_group, expected: 1, vain: 0, skip: 0, world }
+    pub(super) fn new(queue: Receiver<Job>, max_group: usize, world: World, how: Waiting) -> Self {
+        Self { queue, waiting: VecDeque::new(), max_group, expected: 1, vain: 0, skip: 0, world, how }
     }
 
-    /// Blocks until there is something to do; nothing once the store is closed.
-    pub(super) fn next_group(&mut self) -> Option<Vec<Work>> {
+    /// Waits until there is something to do; nothing once the store is closed.
+    pub(super) async fn next_group(&mut self) -> Option<Vec<Work>> {
         self.drain();
         if self.waiting.is_empty() {
-            let job = self.queue.recv().ok()?;
+            let job = self.next_job().await?;
             self.take(job);
             self.drain();
         }
-        self.fill();
+        if self.how == Waiting::Blocking {
+            self.fill();
+        }
         let len = self.waiting.len().min(self.max_group);
         Some(self.waiting.drain(..len).collect())
+    }
+
+    async fn next_job(&mut self) -> Option<Job> {
+        if self.how == Waiting::Blocking {
+            return self.queue.recv().ok();
+        }
+        poll_fn(|_| match self.queue.try_recv() {
+            Ok(job) => Poll::Ready(Some(job)),
+            Err(TryRecvError::Disconnected) => Poll::Ready(None),
+            Err(TryRecvError::Empty) => Poll::Pending,
+        })
+        .await
     }
 
     /// To be called after the sync and before the answers of a group of `len`.
@@ -105,6 +132,7 @@ impl Inbox {
 mod tests {
     use std::sync::{Arc, mpsc};
 
+    use futures::FutureExt as _;
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -121,7 +149,11 @@ mod tests {
             }
         };
         // Its clock stands still, so a wait lasts until its timeout.
-        (Inbox::new(queue, max_group, World::manual(1).0), more)
+        (Inbox::new(queue, max_group, World::manual(1).0, Waiting::Blocking), more)
+    }
+
+    fn next(inbox: &mut Inbox) -> Option<Vec<Work>> {
+        inbox.next_group().now_or_never().expect("it blocks instead")
     }
 
     #[test]
@@ -129,7 +161,7 @@ mod tests {
         let (mut inbox, more) = inbox(100);
         for _ in 0..50 {
             more(1);
-            assert_eq!(inbox.next_group().expect("open").len(), 1);
+            assert_eq!(next(&mut inbox).expect("open").len(), 1);
             inbox.before_answers(1);
             assert_eq!((inbox.expected, inbox.vain), (1, 0));
         }
@@ -139,7 +171,7 @@ mod tests {
     fn a_group_expects_those_just_answered_and_gives_up_more_often_when_they_stay_away() {
         let (mut inbox, more) = inbox(100);
         more(3);
-        assert_eq!(inbox.next_group().expect("open").len(), 3);
+        assert_eq!(next(&mut inbox).expect("open").len(), 3);
         more(2);
         inbox.before_answers(3);
         assert_eq!(inbox.expected, 5);
@@ -147,7 +179,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..10 {
             let skipped = inbox.skip > 0;
-            assert_eq!(inbox.next_group().expect("open").len(), 2);
+            assert_eq!(next(&mut inbox).expect("open").len(), 2);
             waits.push(!skipped);
             inbox.expected = 5;
             more(2);
@@ -162,7 +194,7 @@ mod tests {
         more(10);
         drop(more);
         let mut sizes = Vec::new();
-        while let Some(group) = inbox.next_group() {
+        while let Some(group) = next(&mut inbox) {
             sizes.push(group.len());
             inbox.before_answers(group.len());
         }

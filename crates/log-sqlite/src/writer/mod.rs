@@ -30,13 +30,19 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use rusqlite::{Connection, ErrorCode};
 use steadfast_core::{World, observe::Observer, observe::Signal};
 use steadfast_log::{CommitError, Position, ReadError};
 use tokio::sync::{oneshot, watch};
 
 use self::{
-    checkpointer::Checkpointer, heads::Heads, inbox::Inbox, job::Answer, recover::Unsure, session::Session,
+    checkpointer::Checkpointer,
+    heads::Heads,
+    inbox::{Inbox, Waiting},
+    job::Answer,
+    recover::Unsure,
+    session::Session,
 };
 use crate::{StoreConfig, StoreError, file::Lock};
 
@@ -92,24 +98,40 @@ impl Writer {
         let path = self.path.clone();
         let spawn = || {
             let checkpointer = Checkpointer::start(&self.path, self.config.checkpoint_pages.get())?;
-            std::thread::Builder::new()
-                .name("log-writer".into())
-                .spawn(move || self.run(conn, queue, checkpointer))
+            std::thread::Builder::new().name("log-writer".into()).spawn(move || {
+                let inbox = self.inbox(queue, Waiting::Blocking);
+                // It blocks where a future would wait.
+                let ended = self.run(conn, inbox, checkpointer).now_or_never();
+                debug_assert!(ended.is_some(), "nothing waits on the writer's thread");
+            })
         };
         spawn().map_err(StoreError::io(&path))
     }
 
-    fn run(self, conn: Connection, queue: mpsc::Receiver<Job>, mut checkpointer: Checkpointer) {
-        let mut inbox = Inbox::new(queue, self.config.max_group.get(), self.world.clone());
+    /// The same without a thread: works through what is queued whenever it is polled.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn polled(self, conn: Connection, queue: mpsc::Receiver<Job>) -> crate::Polled {
+        let checkpointer = Checkpointer::alone(self.config.checkpoint_pages.get());
+        let inbox = self.inbox(queue, Waiting::Polled);
+        Box::pin(self.run(conn, inbox, checkpointer))
+    }
+
+    fn inbox(&self, queue: mpsc::Receiver<Job>, how: Waiting) -> Inbox {
+        Inbox::new(queue, self.config.max_group.get(), self.world.clone(), how)
+    }
+
+    async fn run(self, conn: Connection, mut inbox: Inbox, mut checkpointer: Checkpointer) {
         let mut conn = Some(conn);
         loop {
-            let Some(mut open) = conn.take().or_else(|| self.wait_for_connection(&mut inbox)) else {
-                break;
+            let open = match conn.take() {
+                Some(open) => Some(open),
+                None => self.wait_for_connection(&mut inbox).await,
             };
+            let Some(mut open) = open else { break };
             if let Err(error) = checkpointer.watch(&mut open) {
                 tracing::error!(%error, "the write-ahead log is not watched, and will grow");
             }
-            match self.serve(&open, &mut inbox, &mut checkpointer) {
+            match self.serve(&open, &mut inbox, &mut checkpointer).await {
                 Ended::Closed => {
                     // Leaves one whole file where no reader is in the way. If one is, the
                     // next start does it.
@@ -127,7 +149,7 @@ impl Writer {
         drop(self.lock);
     }
 
-    fn serve(&self, conn: &Connection, inbox: &mut Inbox, checkpointer: &mut Checkpointer) -> Ended {
+    async fn serve(&self, conn: &Connection, inbox: &mut Inbox, checkpointer: &mut Checkpointer) -> Ended {
         let heads = Heads::new(self.config.heads);
         let mut session = match Session::new(conn, heads, self.incarnation) {
             Ok(session) => session,
@@ -136,7 +158,7 @@ impl Writer {
                 return Ended::Broken(Vec::new());
             }
         };
-        while let Some(group) = inbox.next_group() {
+        while let Some(group) = inbox.next_group().await {
             let (tasks, group): (Vec<_>, Vec<_>) =
                 group.into_iter().partition(|work| matches!(work, Work::Task(_)));
             if !group.is_empty()

@@ -84,9 +84,9 @@ impl Writer {
 
     /// Tries to open at every group that comes and refuses the group when that fails:
     /// nothing of it was tried. Nothing once the store is closed.
-    pub(super) fn wait_for_connection(&self, inbox: &mut Inbox) -> Option<Connection> {
+    pub(super) async fn wait_for_connection(&self, inbox: &mut Inbox) -> Option<Connection> {
         loop {
-            let group = inbox.next_group()?;
+            let group = inbox.next_group().await?;
             match self.reopen() {
                 Ok(conn) => {
                     inbox.put_back(group);
