@@ -22,6 +22,10 @@ use clap::Parser as _;
 
 use failed::Failed;
 
+/// Several threads share it better than the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     steadfast_core::logging::install_panic_hook();
     // One provider for the whole process; an error means that it is installed already.

@@ -1,7 +1,8 @@
 //! The file: its lock, its pragmas, whose it is.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -56,6 +57,7 @@ impl Lock {
 /// nothing else can come back: what a dying process left in the write-ahead log, or half
 /// in it, is moved into the file or cut off.
 pub(crate) fn open_writing(path: &Path) -> Result<Connection, StoreError> {
+    write_again(&beside(path, "-wal")).map_err(StoreError::io(path))?;
     let sqlite = StoreError::sqlite(path);
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -73,6 +75,29 @@ pub(crate) fn open_writing(path: &Path) -> Result<Connection, StoreError> {
     .map_err(&sqlite)?;
     settle(&conn, path)?;
     Ok(conn)
+}
+
+/// Writes a write-ahead log once more, as it reads, and syncs it. After a sync that failed
+/// the kernel takes pages for written that may not be on the disk, and no later sync makes
+/// up for it; moved into the file, they would be torn there by a power loss with nothing to
+/// restore them from. Whether one failed before the process that left this log ended,
+/// nobody knows.
+fn write_again(wal: &Path) -> io::Result<()> {
+    let mut file = match OpenOptions::new().read(true).write(true).open(wal) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let mut chunk = vec![0; 1 << 20];
+    let mut at = 0;
+    loop {
+        let len = file.read(&mut chunk)?;
+        if len == 0 {
+            return if at == 0 { Ok(()) } else { file.sync_all() };
+        }
+        file.seek(SeekFrom::Start(at))?;
+        file.write_all(&chunk[..len])?;
+        at += len as u64;
+    }
 }
 
 /// A connection that only moves pages from the write-ahead log into the file.

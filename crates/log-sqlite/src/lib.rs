@@ -6,6 +6,7 @@ mod backup;
 pub mod bench;
 mod config;
 mod derived;
+mod durable;
 mod error;
 mod file;
 mod log;

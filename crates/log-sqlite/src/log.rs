@@ -3,7 +3,6 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
     thread::JoinHandle,
     time::Duration,
@@ -20,13 +19,14 @@ use steadfast_log::{
     Cipher, Claim, ClaimKey, Commit, CommitError, Committed, DueQuery, Identity, Lease, Leases, ListQuery,
     Listings, Log, Page, PayloadId, Position, ReadError, Reading, Recorded, Side, Snapshot, StreamId, WakeUp,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::{
     Options, Stats, StoreError,
+    durable::Durable,
     file::{self, About, Lock},
     read::{self, Archive, Readers, Source, unreadable},
-    writer::{self, Counters, Job, Prepared, Work, Writer},
+    writer::{self, Counters, Job, Prepared, Publisher, Work, Writer},
 };
 
 /// The log in one SQLite file.
@@ -53,7 +53,7 @@ pub type Polled = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 /// The way to the writer.
 struct Writing {
-    queue: Option<mpsc::Sender<Job>>,
+    queue: Option<mpsc::UnboundedSender<Job>>,
     permits: Arc<Semaphore>,
     room: usize,
     thread: Option<JoinHandle<()>>,
@@ -76,7 +76,8 @@ impl SqliteLog {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let threads = options.config.readers.get();
-        let (mut log, writer, conn, jobs) = Self::begin(path, options, |path| Readers::open(path, threads))?;
+        let readers = |path: &Path, durable| Readers::open(path, threads, durable);
+        let (mut log, writer, conn, jobs) = Self::begin(path, options, readers)?;
         let thread = writer.start(conn, jobs)?;
         if let Some(writing) = &mut log.writing {
             writing.thread = Some(thread);
@@ -96,14 +97,15 @@ impl SqliteLog {
     fn begin(
         path: &Path,
         options: Options,
-        readers: impl FnOnce(&Path) -> Result<Readers, StoreError>,
-    ) -> Result<(Self, Writer, Connection, mpsc::Receiver<Job>), StoreError> {
+        readers: impl FnOnce(&Path, Arc<Durable>) -> Result<Readers, StoreError>,
+    ) -> Result<(Self, Writer, Connection, mpsc::UnboundedReceiver<Job>), StoreError> {
         let lock = Lock::take(path)?;
         let conn = file::open_writing(path)?;
         file::prepare(&conn, path, &options.world)?;
         path.parent().map_or(Ok(()), file::sync_dir)?;
-        let mut log = Self::over(path, &conn, &options, readers(path)?)?;
-        let (queue, jobs) = mpsc::channel();
+        let durable = Arc::new(Durable::default());
+        let mut log = Self::over(path, &conn, &options, readers(path, durable.clone())?)?;
+        let (queue, jobs) = mpsc::unbounded_channel();
         let (tail, seen) = watch::channel(Position {
             incarnation: log.source.about.incarnation(),
             shard: 0,
@@ -115,11 +117,14 @@ impl SqliteLog {
         let writer = Writer {
             path: path.to_owned(),
             config: options.config,
-            world: options.world,
-            observer: options.observer,
+            publisher: Publisher {
+                world: options.world,
+                observer: options.observer,
+                tail,
+                counters: log.counters.clone(),
+                durable,
+            },
             incarnation: log.source.about.incarnation(),
-            tail,
-            counters: log.counters.clone(),
             lock,
             #[cfg(test)]
             faults: log.faults.clone(),
@@ -134,7 +139,7 @@ impl SqliteLog {
         let path = path.as_ref();
         let conn = file::open_reading(path)?;
         file::check_current(&conn, path)?;
-        let readers = Readers::open(path, options.config.readers.get())?;
+        let readers = Readers::open(path, options.config.readers.get(), Arc::default())?;
         Self::over(path, &conn, &options, readers)
     }
 
@@ -172,7 +177,7 @@ impl SqliteLog {
         }
     }
 
-    /// Jobs that wait for the writer.
+    /// Jobs that the writer has not answered.
     pub fn queued(&self) -> usize {
         self.writing.as_ref().map_or(0, |writing| writing.room - writing.permits.available_permits())
     }
@@ -209,6 +214,14 @@ impl SqliteLog {
         &self,
         read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Reading<'_, T> {
+        if self.readers.durable.is_lost()
+            && let Some(writing) = &self.writing
+            && let Ok(permit) = writing.permits.clone().try_acquire_owned()
+        {
+            // The writer tries to open the file anew when it is given something to do. If it
+            // is closed, there is nothing to find out.
+            let _ = writing.send(Work::Task(Box::new(|_| writer::TaskEnd::Fine)), permit);
+        }
         self.readers.read(read)
     }
 

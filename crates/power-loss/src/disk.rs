@@ -180,6 +180,11 @@ impl Shared {
         state.names.get(path).and_then(Name::now)
     }
 
+    /// The file that this name stands for, if it is one of SQLite's.
+    pub(crate) fn known(&self, path: &Path) -> Option<FileId> {
+        self.state().names.get(path).and_then(Name::now)
+    }
+
     /// There is a new file.
     pub(crate) fn create(&self, path: &Path) -> Result<FileId, Refusal> {
         let mut state = self.state();

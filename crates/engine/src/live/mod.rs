@@ -94,6 +94,8 @@ pub(crate) struct Live {
     /// Tasks, so that they go on while this run waits for the log: what one of them holds
     /// may be what the log waits for. Dropping them ends them.
     working: JoinSet<Done>,
+    /// What was done the moment it was begun.
+    at_once: VecDeque<Done>,
     undoes: bool,
     /// Steps of this generation whose effect is on our own log.
     on_log: Vec<StepId>,
@@ -123,6 +125,7 @@ impl Live {
             timers: BTreeSet::new(),
             children: HashMap::new(),
             working: JoinSet::new(),
+            at_once: VecDeque::new(),
             undoes: false,
             on_log: Vec::new(),
             deadline,
@@ -210,6 +213,22 @@ impl Live {
     /// Waits for the next thing to deliver. `false`: nothing came for a while, and nothing
     /// is going on.
     async fn wait(&mut self, inbox: &mut mpsc::UnboundedReceiver<Input>) -> Result<bool, Stop> {
+        match self.at_once.pop_front() {
+            Some(done) => self.finish(done).await?,
+            None if self.first_of(inbox).await? => {}
+            None => return Ok(false),
+        }
+        // Whatever else is there already shares the turn.
+        while let Some(done) = self.working.try_join_next() {
+            self.finish(joined(done)?).await?;
+        }
+        while let Ok(input) = inbox.try_recv() {
+            self.take(input).await?;
+        }
+        Ok(true)
+    }
+
+    async fn first_of(&mut self, inbox: &mut mpsc::UnboundedReceiver<Input>) -> Result<bool, Stop> {
         let now = self.engine.world.now();
         let next = self.timers.first().map(|(due, _)| *due).into_iter().chain(self.deadline).min();
         let warm = self.engine.config.keep_warm.get();
@@ -225,23 +244,16 @@ impl Live {
         let stopped = async { drop(stopping.wait_for(|stopping| *stopping).await) };
         tokio::select! {
             biased;
-            Some(done) = self.working.join_next(), if !idle => self.finish(done).await?,
+            Some(done) = self.working.join_next(), if !idle => self.finish(joined(done)?).await?,
             Some(input) = inbox.recv() => self.take(input).await?,
             () = stopped, if idle => return Ok(false),
             () = sleep => return Ok(!idle || timer.is_some_and(|timer| timer <= warm)),
         }
-        // Whatever else is there already shares the turn.
-        while let Some(done) = self.working.try_join_next() {
-            self.finish(done).await?;
-        }
-        while let Ok(input) = inbox.try_recv() {
-            self.take(input).await?;
-        }
         Ok(true)
     }
 
-    async fn finish(&mut self, done: Result<Done, JoinError>) -> Result<(), Stop> {
-        match joined(done)? {
+    async fn finish(&mut self, done: Done) -> Result<(), Stop> {
+        match done {
             Done::Step(step, Performed::Result { outcome, failed_attempts }) => {
                 if outcome.is_err() {
                     // An attempt that was given up may have recorded its result all the same.
@@ -356,15 +368,21 @@ impl Live {
                 return Drove::StoreAway;
             }
         }
-        while let Some(done) = self.working.join_next().await {
-            let Ok(done) = joined(done) else { return Drove::StoreAway };
+        loop {
+            let done = match self.at_once.pop_front() {
+                Some(done) => done,
+                None => match self.working.join_next().await.map(joined) {
+                    Some(Ok(done)) => done,
+                    Some(Err(_)) => return Drove::StoreAway,
+                    None => return Drove::Undo,
+                },
+            };
             if let Done::Step(step, Performed::Result { outcome, .. }) = done
                 && self.record_late(&step, outcome).await.is_err()
             {
                 return Drove::StoreAway;
             }
         }
-        Drove::Undo
     }
 
     /// Records a result that no turn will deliver.

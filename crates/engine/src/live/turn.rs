@@ -1,5 +1,7 @@
 //! One turn: what is delivered, the commit that makes it durable, and what follows.
 
+use std::task::{Context, Poll, Waker};
+
 use steadfast_core::{Coded, Failure, Time};
 use steadfast_log::{Commit, CommitError, Expect, WakeUpChange};
 use tokio::task::JoinSet;
@@ -159,7 +161,11 @@ impl Live {
             Some(outcome) => final_status(outcome),
             None => {
                 let acts = turn.asked.iter().any(|ask| matches!(ask.what, What::Action { .. }));
-                if acts || !self.working.is_empty() { Status::Running } else { Status::Waiting }
+                if acts || !self.working.is_empty() || !self.at_once.is_empty() {
+                    Status::Running
+                } else {
+                    Status::Waiting
+                }
             }
         }
     }
@@ -256,6 +262,7 @@ impl Live {
         self.known.clear();
         self.children.clear();
         self.working = JoinSet::new();
+        self.at_once.clear();
         self.pending.retain(|(_, message)| !matches!(message.what, Sent::Result { .. }));
         let info = self.facts.info(self.generation);
         if let Some(workflow) = self.engine.workflow(&self.facts.started) {
@@ -265,6 +272,7 @@ impl Live {
 
     /// Starts what was asked for.
     pub(crate) fn begin(&mut self, asked: &[Ask]) {
+        let alone = asked.len() == 1;
         for Ask { step, what, .. } in asked {
             if let Some(outcome) = self.known.remove(step) {
                 self.ready.push_back(Delivery::Result {
@@ -286,7 +294,7 @@ impl Live {
                     }
                     let task = task(&self.facts, self.generation, step, false, action, input);
                     let (engine, step) = (self.engine.clone(), step.clone());
-                    self.working.spawn(async move { Done::Step(step, perform(engine, task).await) });
+                    self.work(alone, async move { Done::Step(step, perform(engine, task).await) });
                 }
                 What::Child { run, workflow, input } => {
                     self.children.insert(step.clone(), *run);
@@ -304,6 +312,17 @@ impl Live {
                     self.working.spawn(async move { Done::Child(step, begun.await) });
                 }
             }
+        }
+    }
+
+    /// A task for each piece of work. One that is alone is tried here first: most are done
+    /// at once, and waking another thread for them costs more than they do.
+    fn work(&mut self, alone: bool, work: impl Future<Output = Done> + Send + 'static) {
+        let mut work = Box::pin(work);
+        if alone && let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            self.at_once.push_back(done);
+        } else {
+            self.working.spawn(work);
         }
     }
 

@@ -6,13 +6,11 @@ use std::{
 };
 
 use futures::future::FutureExt as _;
-#[cfg(feature = "simulation")]
-use futures::future::ready;
 use rusqlite::Connection;
 use steadfast_log::{ReadError, Reading};
 use tokio::sync::oneshot;
 
-use crate::{StoreError, file};
+use crate::{StoreError, durable::Durable, file};
 
 /// What a thread does with its connection; gone afterwards if it is not to be trusted.
 type Work = Box<dyn FnOnce(&mut Option<Connection>) + Send>;
@@ -24,6 +22,7 @@ type Work = Box<dyn FnOnce(&mut Option<Connection>) + Send>;
 #[derive(Debug)]
 pub(crate) struct Readers {
     path: Arc<PathBuf>,
+    pub(crate) durable: Arc<Durable>,
     queue: Option<mpsc::Sender<Work>>,
     threads: Vec<JoinHandle<()>>,
     /// Without threads, whoever asks reads here and now.
@@ -33,12 +32,13 @@ pub(crate) struct Readers {
 
 impl Readers {
     /// Opens the first connection at once, so that what is wrong is known early.
-    pub(crate) fn open(path: &Path, threads: usize) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path, threads: usize, durable: Arc<Durable>) -> Result<Self, StoreError> {
         let mut first = Some(file::open_reading(path)?);
         let (queue, work) = mpsc::channel();
         let work = Arc::new(Mutex::new(work));
         let mut readers = Self {
             path: Arc::new(path.to_owned()),
+            durable,
             queue: Some(queue),
             threads: Vec::with_capacity(threads),
             #[cfg(feature = "simulation")]
@@ -54,9 +54,10 @@ impl Readers {
 
     /// No threads.
     #[cfg(feature = "simulation")]
-    pub(crate) fn at_once(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn at_once(path: &Path, durable: Arc<Durable>) -> Result<Self, StoreError> {
         Ok(Self {
             path: Arc::new(path.to_owned()),
+            durable,
             queue: None,
             threads: Vec::new(),
             at_once: Mutex::new(Some(file::open_reading(path)?)),
@@ -72,7 +73,9 @@ impl Readers {
         #[cfg(feature = "simulation")]
         if self.threads.is_empty() {
             let mut conn = self.at_once.lock().unwrap_or_else(PoisonError::into_inner);
-            return ready(with(&mut conn, &self.path, read)).boxed();
+            let result = with(&mut conn, &self.path, read);
+            let seen = self.durable.seen();
+            return async move { self.durable.reaches(seen).await.and(result) }.boxed();
         }
         self.queue(read).boxed()
     }
@@ -82,7 +85,7 @@ impl Readers {
         read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let (reply, answer) = oneshot::channel();
-        let path = self.path.clone();
+        let (path, durable) = (self.path.clone(), self.durable.clone());
         let work = move |conn: &mut Option<Connection>| {
             // Nobody waits for it any more.
             if reply.is_closed() {
@@ -90,11 +93,12 @@ impl Readers {
             }
             let result = with(conn, &path, read);
             // A caller who is gone needs no answer.
-            let _ = reply.send(result);
+            let _ = reply.send((result, durable.seen()));
         };
         let closed = || ReadError::Unavailable("the store is closed".into());
         self.queue.as_ref().ok_or_else(closed)?.send(Box::new(work)).map_err(|_| closed())?;
-        answer.await.map_err(|_| ReadError::Unavailable("the read failed".into()))?
+        let (result, seen) = answer.await.map_err(|_| ReadError::Unavailable("the read failed".into()))?;
+        self.durable.reaches(seen).await.and(result)
     }
 }
 

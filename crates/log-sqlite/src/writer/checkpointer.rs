@@ -18,7 +18,7 @@ use std::{
 use rusqlite::{Connection, Result};
 use steadfast_core::observe::{Observer, Signal};
 
-use crate::file;
+use crate::{durable::Durable, file};
 
 pub(super) struct Checkpointer {
     /// Pages in the log after the last commit.
@@ -33,13 +33,13 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(path: &Path, limit: u32) -> std::io::Result<Self> {
+    pub(super) fn start(path: &Path, limit: u32, durable: Arc<Durable>) -> std::io::Result<Self> {
         let (ask, asks) = mpsc::channel();
         let moved = Arc::new(AtomicBool::new(false));
         let (path, done) = (path.to_owned(), moved.clone());
         let thread = std::thread::Builder::new()
             .name("log-checkpoint".into())
-            .spawn(move || move_when_asked(&path, &asks, &done))?;
+            .spawn(move || move_when_asked(&path, &asks, &done, &durable))?;
         let mut started = Self::alone(limit);
         (started.ask, started.moved, started.thread) = (Some(ask), moved, Some(thread));
         Ok(started)
@@ -114,10 +114,15 @@ fn move_pages(conn: &Connection) -> Result<bool> {
     })
 }
 
-fn move_when_asked(path: &Path, asks: &mpsc::Receiver<()>, moved: &AtomicBool) {
+fn move_when_asked(path: &Path, asks: &mpsc::Receiver<()>, moved: &AtomicBool, durable: &Durable) {
     while asks.recv().is_ok() {
-        let done = file::open_moving(path)
-            .and_then(|conn| move_pages(&conn).map_err(crate::StoreError::sqlite(path)));
+        let done = file::open_moving(path).and_then(|conn| {
+            let sqlite = crate::StoreError::sqlite(path);
+            // From here on it has the log open, and hears of a sync that fails. What was lost
+            // before must not be moved: nobody would tell.
+            file::last_n(&conn).map_err(&sqlite)?;
+            if durable.in_doubt() { Ok(false) } else { move_pages(&conn).map_err(sqlite) }
+        });
         if let Err(error) = done {
             // The writer tries next, and reports.
             tracing::warn!(%error, "pages could not be moved from the write-ahead log");

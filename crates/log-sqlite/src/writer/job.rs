@@ -8,7 +8,7 @@ pub(crate) type Answer = Result<Committed, CommitError>;
 /// Something for the writer to do.
 pub(crate) struct Job {
     pub(crate) work: Work,
-    /// A place in the queue; given back when the writer takes the job.
+    /// A place in the queue; given back when the job is answered.
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
@@ -39,10 +39,10 @@ pub(crate) struct Prepared {
 }
 
 /// Ran its course or not, a job is answered once.
-pub(super) fn refuse(work: Work, reason: &str) {
+pub(super) fn refuse(job: Job, reason: &str) {
     let unavailable = || CommitError::Unavailable(reason.to_owned());
     // A caller who is gone needs no answer.
-    match work {
+    match job.work {
         Work::Commit(_, reply) => drop(reply.send(Err(unavailable()))),
         Work::Snapshot(_, _, reply) => {
             drop(reply.send(Err(ReadError::Unavailable(reason.to_owned()))));

@@ -1,52 +1,53 @@
 //! The one thread that writes.
 //!
-//! 1. It takes what is queued and, for at most 100 µs, what is about to be ([`inbox`]).
-//! 2. In one transaction it checks and inserts each commit in turn; a commit sees the
-//!    earlier ones of its group ([`session`], [`beside`]).
-//! 3. COMMIT syncs. Only then is anybody answered, and that holds for refusals too: they
-//!    may rest on a commit of the same group that was not durable before.
+//! 1. It takes what is queued ([`inbox`]) into a transaction, in which each commit is
+//!    checked and inserted in turn and sees the earlier ones of its group ([`group`],
+//!    [`session`], [`beside`]).
+//! 2. COMMIT makes the group visible, and a sync, on another thread, durable ([`sync`]).
+//!    Meanwhile the next group fills; its COMMIT waits for that sync.
+//! 3. Only then is anybody answered, and that holds for refusals too: they may rest on a
+//!    commit of the same group that was not durable before.
 //!
-//! While step 3 waits for the disk the next group queues up. When an insert fails (disk
-//! full, IO, memory) SQLite may have rolled the whole transaction back, so all of it is,
-//! and every member hears that nothing happened. When COMMIT itself fails, the outcome
-//! is found out on a new connection ([`recover`]).
+//! When an insert fails (disk full, IO, memory) SQLite may have rolled the whole
+//! transaction back, so all of it is, and every member hears that nothing happened. When
+//! COMMIT or the sync itself fails, the outcome is found out on a new connection
+//! ([`recover`]).
 
 mod beside;
 mod checkpointer;
+mod group;
 mod heads;
 mod inbox;
 mod job;
 mod recover;
 mod session;
+mod sync;
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc,
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread::JoinHandle,
     time::Duration,
 };
 
-use futures::FutureExt as _;
+use futures::executor::block_on;
 use rusqlite::{Connection, ErrorCode};
-use steadfast_core::{World, observe::Observer, observe::Signal};
-use steadfast_log::{CommitError, Position, ReadError};
-use tokio::sync::{oneshot, watch};
+use steadfast_log::ReadError;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use self::{
     checkpointer::Checkpointer,
+    group::Group,
     heads::Heads,
     inbox::{Inbox, Waiting},
-    job::Answer,
     recover::Unsure,
     session::Session,
+    sync::{Failed, Syncer, Syncing},
 };
 use crate::{StoreConfig, StoreError, file::Lock};
 
 pub(crate) use self::{
+    group::Publisher,
     job::{Job, Prepared, TaskEnd, Work},
     session::INSERT_EVENT,
 };
@@ -59,18 +60,23 @@ pub(crate) struct Counters {
     pub(crate) groups: AtomicU64,
 }
 
+impl Counters {
+    fn add(&self, commits: u64, events: u64, synced: bool) {
+        self.commits.fetch_add(commits, Relaxed);
+        self.events.fetch_add(events, Relaxed);
+        self.groups.fetch_add(synced.into(), Relaxed);
+    }
+}
+
 /// What the writer is made of; moved into its thread.
 pub(crate) struct Writer {
     pub(crate) path: PathBuf,
     pub(crate) config: StoreConfig,
-    pub(crate) world: World,
-    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) publisher: Publisher,
     pub(crate) incarnation: u32,
-    pub(crate) tail: watch::Sender<Position>,
-    pub(crate) counters: Arc<Counters>,
     pub(crate) lock: Lock,
     #[cfg(test)]
-    pub(crate) faults: Arc<faults::Faults>,
+    pub(crate) faults: std::sync::Arc<faults::Faults>,
 }
 
 /// Why a session ended.
@@ -81,46 +87,42 @@ enum Ended {
     Broken(Vec<Unsure>),
 }
 
-/// How a commit of a running group stands: its answer, if the group comes through.
-struct Member {
-    reply: oneshot::Sender<Answer>,
-    answer: Answer,
-    prepared: Box<Prepared>,
-}
-
 impl Writer {
     /// Starts the thread. It ends when the queue is closed and empty.
     pub(crate) fn start(
         self,
         conn: Connection,
-        queue: mpsc::Receiver<Job>,
+        queue: UnboundedReceiver<Job>,
     ) -> Result<JoinHandle<()>, StoreError> {
         let path = self.path.clone();
         let spawn = || {
-            let checkpointer = Checkpointer::start(&self.path, self.config.checkpoint_pages.get())?;
+            let (pages, durable) = (self.config.checkpoint_pages.get(), self.publisher.durable.clone());
+            let checkpointer = Checkpointer::start(&self.path, pages, durable)?;
+            let syncer = Syncer::start(&self.path, self.publisher.clone())?;
             std::thread::Builder::new().name("log-writer".into()).spawn(move || {
-                let inbox = self.inbox(queue, Waiting::Blocking);
-                // It blocks where a future would wait.
-                let ended = self.run(conn, inbox, checkpointer).now_or_never();
-                debug_assert!(ended.is_some(), "nothing waits on the writer's thread");
+                let inbox = Inbox::new(queue, self.publisher.world.clone(), Waiting::Blocking);
+                block_on(self.run(conn, inbox, syncer, checkpointer));
             })
         };
         spawn().map_err(StoreError::io(&path))
     }
 
-    /// The same without a thread: works through what is queued whenever it is polled.
+    /// The same without threads: works through what is queued whenever it is polled.
     #[cfg(feature = "simulation")]
-    pub(crate) fn polled(self, conn: Connection, queue: mpsc::Receiver<Job>) -> crate::Polled {
+    pub(crate) fn polled(self, conn: Connection, queue: UnboundedReceiver<Job>) -> crate::Polled {
         let checkpointer = Checkpointer::alone(self.config.checkpoint_pages.get());
-        let inbox = self.inbox(queue, Waiting::Polled);
-        Box::pin(self.run(conn, inbox, checkpointer))
+        let syncer = Syncer::alone(&self.path, self.publisher.clone());
+        let inbox = Inbox::new(queue, self.publisher.world.clone(), Waiting::Polled);
+        Box::pin(self.run(conn, inbox, syncer, checkpointer))
     }
 
-    fn inbox(&self, queue: mpsc::Receiver<Job>, how: Waiting) -> Inbox {
-        Inbox::new(queue, self.config.max_group.get(), self.world.clone(), how)
-    }
-
-    async fn run(self, conn: Connection, mut inbox: Inbox, mut checkpointer: Checkpointer) {
+    async fn run(
+        self,
+        conn: Connection,
+        mut inbox: Inbox,
+        mut syncer: Syncer,
+        mut checkpointer: Checkpointer,
+    ) {
         let mut conn = Some(conn);
         loop {
             let open = match conn.take() {
@@ -131,11 +133,12 @@ impl Writer {
             if let Err(error) = checkpointer.watch(&mut open) {
                 tracing::error!(%error, "the write-ahead log is not watched, and will grow");
             }
-            match self.serve(&open, &mut inbox, &mut checkpointer).await {
+            match self.serve(&open, &mut inbox, &mut syncer, &mut checkpointer).await {
                 Ended::Closed => {
                     // Leaves one whole file where no reader is in the way. If one is, the
                     // next start does it.
                     let _ = open.busy_timeout(Duration::ZERO);
+                    let _ = sync_at_commit(&open, true);
                     let _ = crate::file::settle(&open, &self.path);
                     break;
                 }
@@ -149,149 +152,214 @@ impl Writer {
         drop(self.lock);
     }
 
-    async fn serve(&self, conn: &Connection, inbox: &mut Inbox, checkpointer: &mut Checkpointer) -> Ended {
+    async fn serve(
+        &self,
+        conn: &Connection,
+        inbox: &mut Inbox,
+        syncer: &mut Syncer,
+        checkpointer: &mut Checkpointer,
+    ) -> Ended {
         let heads = Heads::new(self.config.heads);
-        let mut session = match Session::new(conn, heads, self.incarnation) {
+        if let Err(error) = syncer.open() {
+            tracing::error!(%error, "the write-ahead log cannot be opened to be synced");
+            return Ended::Broken(Vec::new());
+        }
+        let prepared = sync_at_commit(conn, false).and_then(|()| Session::new(conn, heads, self.incarnation));
+        let session = match prepared {
             Ok(session) => session,
             Err(error) => {
                 tracing::error!(%error, "the store cannot prepare its statements");
                 return Ended::Broken(Vec::new());
             }
         };
-        while let Some(group) = inbox.next_group().await {
-            let (tasks, group): (Vec<_>, Vec<_>) =
-                group.into_iter().partition(|work| matches!(work, Work::Task(_)));
-            if !group.is_empty()
-                && let Err(unsure) = self.write_group(&mut session, inbox, group)
-            {
-                for task in tasks {
-                    job::refuse(task, "");
+        let mut desk = Desk { writer: self, session, syncer, checkpointer, open: None, syncing: None };
+        loop {
+            let step = match desk.next(inbox).await {
+                Next::Job(job) => desk.take(job).await,
+                Next::Full => desk.write().await,
+                Next::Synced(Ok(())) => {
+                    desk.syncing = None;
+                    Ok(())
                 }
+                Next::Synced(Err(failed)) => Err(desk.lost(failed)),
+                Next::Closed => match desk.close().await {
+                    Ok(()) => return Ended::Closed,
+                    Err(unsure) => Err(unsure),
+                },
+            };
+            if let Err(unsure) = step {
+                desk.give_up("the group of commits before it was not written");
                 return Ended::Broken(unsure);
             }
-            for task in tasks {
-                if let Work::Task(task) = task
-                    && task(conn) == TaskEnd::Broken
-                {
-                    return Ended::Broken(Vec::new());
-                }
-            }
-            checkpointer.after_group(conn, &*self.observer);
         }
-        Ended::Closed
-    }
-
-    /// Writes a group and answers it. An error is a COMMIT without a known outcome.
-    fn write_group(
-        &self,
-        session: &mut Session<'_>,
-        inbox: &mut Inbox,
-        group: Vec<Work>,
-    ) -> Result<(), Vec<Unsure>> {
-        let clock = self.world.clock();
-        let (began, size, before) = (clock.elapsed(), group.len(), session.last);
-        if let Err(error) = session.conn.execute_batch("BEGIN IMMEDIATE") {
-            return self.spoiled(session, before, group, Vec::new(), &error);
-        }
-        let now = self.world.now();
-        let mut members = Vec::with_capacity(size);
-        let mut snapshots = Vec::new();
-        let mut works = group.into_iter();
-        while let Some(work) = works.next() {
-            let result = match work {
-                Work::Commit(prepared, reply) => match session.write(&prepared, now) {
-                    Ok(answer) => {
-                        members.push(Member { reply, answer, prepared });
-                        Ok(())
-                    }
-                    Err(error) => Err((Work::Commit(prepared, reply), error)),
-                },
-                Work::Snapshot(stream, snapshot, reply) => match session.put_snapshot(&stream, &snapshot) {
-                    Ok(()) => {
-                        snapshots.push(reply);
-                        Ok(())
-                    }
-                    Err(error) => Err((Work::Snapshot(stream, snapshot, reply), error)),
-                },
-                Work::Task(_) => Ok(()),
-            };
-            if let Err((failed, error)) = result {
-                let left = std::iter::once(failed).chain(works).collect();
-                return self.spoiled(session, before, left, members, &error);
-            }
-        }
-        if let Err(error) = self.sync(session.conn) {
-            if is_full(&error) {
-                // The last page of a group carries the mark that makes it valid, and is
-                // written last: with no room for all of it there is no group.
-                return self.spoiled(session, before, Vec::new(), members, &error);
-            }
-            self.failed(&error);
-            return Err(recover::unsure(members, before));
-        }
-        let written = members.iter().filter(|member| member.answer.is_ok());
-        self.counters.commits.fetch_add(written.count() as u64, Relaxed);
-        self.counters.events.fetch_add(session.last - before, Relaxed);
-        // A group that wrote nothing had nothing to sync.
-        let wrote = !snapshots.is_empty() || members.iter().any(|member| member.answer.is_ok());
-        self.counters.groups.fetch_add(wrote.into(), Relaxed);
-        self.observer
-            .observe(Signal::Group { commits: members.len(), took: clock.elapsed().saturating_sub(began) });
-        if session.last > before {
-            self.tail.send_replace(session.position());
-        }
-        inbox.before_answers(size);
-        // Callers who are gone need no answer.
-        for member in members {
-            let _ = member.reply.send(member.answer);
-        }
-        for reply in snapshots {
-            let _ = reply.send(Ok(()));
-        }
-        Ok(())
     }
 
     #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "its twin in tests makes faults")]
-    fn sync(&self, conn: &Connection) -> rusqlite::Result<()> {
-        conn.execute_batch("COMMIT")
+    fn commit(&self, conn: &Connection) -> rusqlite::Result<()> {
+        conn.prepare_cached("COMMIT")?.execute([]).map(drop)
     }
 
     #[cfg(test)]
-    fn sync(&self, conn: &Connection) -> rusqlite::Result<()> {
+    fn commit(&self, conn: &Connection) -> rusqlite::Result<()> {
         self.faults.commit(conn)
+    }
+}
+
+/// What happens next.
+enum Next {
+    Job(Job),
+    /// The group is complete, and the sync before it is done.
+    Full,
+    Synced(Result<(), Failed>),
+    Closed,
+}
+
+/// A connection at work: at most one group that fills, and one that is synced.
+struct Desk<'a> {
+    writer: &'a Writer,
+    session: Session<'a>,
+    syncer: &'a mut Syncer,
+    checkpointer: &'a mut Checkpointer,
+    open: Option<Group>,
+    syncing: Option<Syncing>,
+}
+
+impl Desk<'_> {
+    async fn next(&mut self, inbox: &mut Inbox) -> Next {
+        let full = self.open.as_ref().is_some_and(|open| open.len() >= self.writer.config.max_group.get());
+        match (&mut self.syncing, self.open.is_some()) {
+            (Some(syncing), _) if full => Next::Synced(syncing.await),
+            (Some(syncing), _) => tokio::select! {
+                biased;
+                synced = syncing => Next::Synced(synced),
+                job = inbox.next() => job.map_or(Next::Closed, Next::Job),
+            },
+            (None, true) if full => Next::Full,
+            (None, true) => inbox.at_once().map_or(Next::Full, Next::Job),
+            (None, false) => inbox.idle().await.map_or(Next::Closed, Next::Job),
+        }
+    }
+
+    /// An error is a group without a known outcome, wherever this returns one.
+    async fn take(&mut self, job: Job) -> Result<(), Vec<Unsure>> {
+        if let Work::Task(task) = job.work {
+            return self.perform(task).await;
+        }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => match Group::begin(&self.session, &self.writer.publisher.world) {
+                Ok(open) => open,
+                Err(error) => {
+                    job::refuse(job, &error.to_string());
+                    return self.spoiled(None, &error);
+                }
+            },
+        };
+        match open.take(&mut self.session, job) {
+            Ok(()) => {
+                self.open = Some(open);
+                Ok(())
+            }
+            Err(error) => self.spoiled(Some(open), &error),
+        }
+    }
+
+    /// Writes the group that fills, and begins its sync.
+    async fn write(&mut self) -> Result<(), Vec<Unsure>> {
+        self.settle().await?;
+        let Some(open) = self.open.take() else { return Ok(()) };
+        self.writer.publisher.durable.begin();
+        if let Err(error) = self.writer.commit(self.session.conn) {
+            if is_full(&error) {
+                // The last page of a group carries the mark that makes it valid, and is
+                // written last: with no room for all of it there is no group.
+                return self.spoiled(Some(open), &error);
+            }
+            self.writer.publisher.failed(&error);
+            return Err(recover::unsure(open.written(self.session.position())));
+        }
+        let written = open.written(self.session.position());
+        if written.changes_nothing() {
+            self.writer.publisher.durable(written);
+        } else if written.alone() {
+            self.syncer.now(written).map_err(|failed| self.lost(failed))?;
+        } else {
+            self.syncing = Some(self.syncer.begin(written));
+        }
+        self.checkpointer.after_group(self.session.conn, &*self.writer.publisher.observer);
+        Ok(())
+    }
+
+    /// Until nothing is on its way to the disk.
+    async fn settle(&mut self) -> Result<(), Vec<Unsure>> {
+        match self.syncing.take() {
+            Some(syncing) => syncing.await.map_err(|failed| self.lost(failed)),
+            None => Ok(()),
+        }
+    }
+
+    /// Between two groups, with transactions of its own, which sync as they commit.
+    async fn perform(&mut self, task: job::Task) -> Result<(), Vec<Unsure>> {
+        self.close().await?;
+        let conn = self.session.conn;
+        let done = sync_at_commit(conn, true).map(|()| task(conn)).and_then(|end| {
+            sync_at_commit(conn, false)?;
+            Ok(end)
+        });
+        match done {
+            Ok(TaskEnd::Fine) => Ok(()),
+            Ok(TaskEnd::Broken) => Err(Vec::new()),
+            Err(error) => {
+                self.writer.publisher.failed(&error);
+                Err(Vec::new())
+            }
+        }
+    }
+
+    /// Writes what is there, to its end.
+    async fn close(&mut self) -> Result<(), Vec<Unsure>> {
+        self.write().await?;
+        self.settle().await
     }
 
     /// Nothing of the group is written: rolls back and tells everybody so.
-    fn spoiled(
-        &self,
-        session: &mut Session<'_>,
-        before: u64,
-        left: Vec<Work>,
-        members: Vec<Member>,
-        error: &rusqlite::Error,
-    ) -> Result<(), Vec<Unsure>> {
-        self.failed(error);
+    fn spoiled(&mut self, open: Option<Group>, error: &rusqlite::Error) -> Result<(), Vec<Unsure>> {
+        self.writer.publisher.failed(error);
+        let conn = self.session.conn;
         // SQLite has often rolled back by itself.
-        let rolled_back = session.conn.is_autocommit() || session.conn.execute_batch("ROLLBACK").is_ok();
-        session.heads.clear();
-        session.last = before;
-        let reason = error.to_string();
-        for member in members {
-            let _ = member.reply.send(Err(CommitError::Unavailable(reason.clone())));
+        let rolled_back = conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok();
+        self.session.heads.clear();
+        if let Some(open) = open {
+            self.session.last = open.before;
+            open.refuse(&error.to_string());
         }
-        for work in left {
-            job::refuse(work, &reason);
+        if self.syncing.is_none() {
+            self.writer.publisher.durable.settle();
         }
         if rolled_back { Ok(()) } else { Err(Vec::new()) }
     }
 
-    fn failed(&self, error: &rusqlite::Error) {
-        tracing::error!(%error, "the store could not write a group of commits");
-        self.observer.observe(Signal::StoreError {
-            code: if is_full(error) { "store.full" } else { "store.unavailable" },
-        });
+    /// A sync failed.
+    fn lost(&self, (written, error): Failed) -> Vec<Unsure> {
+        tracing::error!(%error, "the store could not sync a group of commits");
+        let failed = steadfast_core::observe::Signal::StoreError { code: "store.unavailable" };
+        self.writer.publisher.observer.observe(failed);
+        written.map(recover::unsure).unwrap_or_default()
     }
+
+    /// The connection is given up, and with it the group that fills.
+    fn give_up(&mut self, reason: &str) {
+        if let Some(open) = self.open.take() {
+            let _ = self.session.conn.execute_batch("ROLLBACK");
+            open.refuse(reason);
+        }
+    }
+}
+
+/// Whether COMMIT syncs, or somebody else does.
+fn sync_at_commit(conn: &Connection, yes: bool) -> rusqlite::Result<()> {
+    conn.execute_batch(if yes { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })
 }
 
 fn is_full(error: &rusqlite::Error) -> bool {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 use steadfast_log::CommitError;
 use tokio::sync::oneshot;
 
-use super::{Member, Writer, inbox::Inbox, job::Answer};
+use super::{Writer, group::Written, inbox::Inbox, job::Answer};
 use crate::file;
 
 /// A commit of which it is not known whether it happened.
@@ -34,16 +34,17 @@ enum Proof {
     Nothing,
 }
 
-/// `before` is the last n before the group.
-pub(super) fn unsure(members: Vec<Member>, before: u64) -> Vec<Unsure> {
-    let written = || members.iter().filter(|member| member.answer.is_ok());
-    let event = written()
-        .flat_map(|member| &member.prepared.commit.appends)
+pub(super) fn unsure(written: Written) -> Vec<Unsure> {
+    let (members, before) = written.into_members();
+    let wrote =
+        || members.iter().filter(|member| member.answer.is_ok()).map(|member| &member.prepared.commit);
+    let event = wrote()
+        .flat_map(|commit| &commit.appends)
         .find_map(|append| append.events.first())
         .map(|event| Proof::Event(before + 1, *event.id.as_bytes()));
     let checkpoint = || {
-        let first = written().flat_map(|member| &member.prepared.commit.checkpoints).last()?;
-        Some(Proof::Checkpoint(first.subscriber.clone(), first.position.to_string()))
+        let last = wrote().flat_map(|commit| &commit.checkpoints).last()?;
+        Some(Proof::Checkpoint(last.subscriber.clone(), last.position.to_string()))
     };
     let proof = event.or_else(checkpoint).unwrap_or(Proof::Nothing);
     members
@@ -76,27 +77,24 @@ impl Writer {
         match opened {
             Ok((conn, _)) => Some(conn),
             Err(error) => {
+                self.publisher.durable.lose();
                 tracing::error!(error, "the store cannot be opened again");
                 None
             }
         }
     }
 
-    /// Tries to open at every group that comes and refuses the group when that fails:
+    /// Tries to open at every job that comes and refuses the job when that fails:
     /// nothing of it was tried. Nothing once the store is closed.
     pub(super) async fn wait_for_connection(&self, inbox: &mut Inbox) -> Option<Connection> {
         loop {
-            let group = inbox.next_group().await?;
+            let job = inbox.next().await?;
             match self.reopen() {
                 Ok(conn) => {
-                    inbox.put_back(group);
+                    inbox.put_back(job);
                     return Some(conn);
                 }
-                Err(error) => {
-                    for work in group {
-                        super::job::refuse(work, &error);
-                    }
-                }
+                Err(error) => super::job::refuse(job, &error),
             }
         }
     }
@@ -107,7 +105,8 @@ impl Writer {
         let conn = file::open_writing(&self.path).map_err(|error| error.to_string())?;
         // What is found is durable now; readers may follow before its callers hear.
         let last = file::last_n(&conn).map_err(|error| error.to_string())?;
-        self.tail.send_if_modified(|tail| {
+        self.publisher.durable.found();
+        self.publisher.tail.send_if_modified(|tail| {
             let moved = tail.n != last;
             tail.n = last;
             moved

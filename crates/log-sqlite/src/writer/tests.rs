@@ -159,6 +159,21 @@ async fn an_outcome_that_cannot_be_found_out_is_unknown_and_nothing_is_tried_unt
 }
 
 #[tokio::test]
+async fn a_read_alone_brings_back_a_store_that_could_not_be_opened() {
+    let store = Store::new();
+    store.log.faults.unopenable(true);
+    store.log.faults.next_commit(NextCommit::SucceedsAndFails);
+    let unknown = store.log.commit(store.claiming("a")).await;
+    assert!(matches!(unknown, Err(CommitError::Unknown(_))));
+    let head = store.log.head(&stream("a")).await;
+    assert!(matches!(head, Err(ReadError::Unavailable(_))), "{head:?}: nobody knows what is on disk");
+    store.log.faults.unopenable(false);
+    while store.log.head(&stream("a")).await != Ok(1) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_the_whole_group_and_loses_nothing() {
     let store = Store::new();
     let first = store.log.commit(store.one("a", Expect::New)).await;
@@ -173,8 +188,8 @@ async fn a_full_disk_refuses_the_whole_group_and_loses_nothing() {
     let sent = [
         store.log.commit(store.one("a", Expect::Exact(1))),
         store.log.commit(store.one("a", Expect::Exact(7))),
-        store.log.commit(large.clone()),
         store.log.commit(store.one("c", Expect::New)),
+        store.log.commit(large.clone()),
     ];
     drop(stopped);
     for result in join_all(sent).await {
