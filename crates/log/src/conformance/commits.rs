@@ -56,7 +56,10 @@ pub(super) async fn a_commit_without_sense_is_refused(f: &Fixture) {
     let beside_alone = Commit { claims: vec![take("k", &claim("x"))], ..Commit::default() };
     let mut twice = f.one("a", Expect::Any);
     twice.appends.push(twice.appends[0].clone());
+    let mut nul = f.one("a", Expect::Any);
+    nul.checkpoints = vec![Checkpoint { subscriber: "a\0b".into(), position: Position::START }];
     let senseless = [
+        nul,
         Commit::default(),
         beside_alone,
         twice,
