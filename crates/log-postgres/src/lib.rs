@@ -1,7 +1,7 @@
 //! The log on PostgreSQL: one database, any number of nodes that write to it.
 //!
-//! Each node has one task that writes, in groups that are synced together ([`writer`]); it
-//! reads on a few connections, and hears of other nodes' commits on one more ([`tail`]).
+//! Each node has one task that writes, in groups that are synced together (`writer`); it
+//! reads on a few connections, and hears of other nodes' commits on one more (`tail`).
 
 mod config;
 mod derived;

@@ -56,7 +56,9 @@ pub(crate) async fn listen(inner: Weak<Inner>) {
     let mut failures = 0;
     while let Some(open) = inner.upgrade() {
         let result = listen_once(open, &inner, &mut failures).await;
-        if let Err(error) = result {
+        if let Err(error) = result
+            && failures == 0
+        {
             tracing::warn!(%error, "the store does not hear of other nodes and connects again");
         }
         let wait = STORE_RETRY_WAITS[failures.min(STORE_RETRY_WAITS.len() - 1)];

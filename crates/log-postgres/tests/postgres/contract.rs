@@ -80,14 +80,16 @@ async fn sequences(seed: u64, sequences: usize) {
 }
 
 /// Several stores at once, since most of the time is spent waiting for the server. Seeds
-/// and what each does stay the same.
+/// and what each does stay the same; there are more of them in a soak.
 #[test]
 fn the_store_equals_the_model_on_random_sequences() {
+    let seeds =
+        std::env::var("STEADFAST_POSTGRES_SEEDS").map_or(10, |seeds| seeds.parse().expect("a number"));
     std::thread::scope(|scope| {
         for part in 0..5 {
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                for seed in (part..10).step_by(5) {
+                for seed in (part..seeds).step_by(5) {
                     runtime.as_ref().expect("a runtime").block_on(sequences(seed, 100));
                 }
             });
