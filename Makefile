@@ -5,7 +5,7 @@ DATA ?= data
 STEADFAST := target/release/steadfast
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt docs bench soak deny tools
+.PHONY: help run build test lint fmt docs bench soak deny tools services
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -34,7 +34,15 @@ lint: tools
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-test: lint ## everything that must hold: format, lints, tests, documentation, six rounds of kill -9
+services: ## what tests run of their own: the programs of PostgreSQL 15 or newer
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || { \
+	  echo "initdb is missing: tests start a private PostgreSQL server."; \
+	  if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	    echo "Installing postgresql."; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; \
+	  else echo "Install it, on Debian with: sudo apt-get install postgresql" >&2; exit 1; fi; }
+
+test: lint services ## everything that must hold: format, lints, tests, documentation, six rounds of kill -9
 	$(CARGO) test --workspace --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	  then $(CARGO) nextest run --workspace --locked; \
@@ -45,10 +53,12 @@ test: lint ## everything that must hold: format, lints, tests, documentation, si
 deny: ## licences and advisories of all dependencies; needs cargo install cargo-deny --locked
 	$(CARGO) deny --all-features check licenses bans sources advisories
 
-soak: build ## a hundred rounds of kill -9 under load, two thousand of power loss, a thousand simulated worlds
+soak: build services ## a hundred rounds of kill -9 under load, two thousand of power loss, a thousand simulated worlds
 	$(CARGO) sim --seeds $${STEADFAST_SIM_SEEDS:-1000}
 	STEADFAST_POWER_ROUNDS=$${STEADFAST_POWER_ROUNDS:-2000} \
 	  $(CARGO) test --locked --package steadfast-log-sqlite --test power_loss
+	STEADFAST_POSTGRES_SEEDS=$${STEADFAST_POSTGRES_SEEDS:-100} \
+	  $(CARGO) test --locked --package steadfast-log-postgres --test postgres contract
 	STEADFAST_KILL_ROUNDS=$${STEADFAST_KILL_ROUNDS:-100} STEADFAST_BIN=$(CURDIR)/$(STEADFAST) \
 	  $(CARGO) test --locked --package steadfast-cli --test e2e -- --nocapture --exact kill::killing_it_at_any_moment_loses_and_doubles_nothing
 

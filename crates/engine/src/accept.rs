@@ -311,6 +311,10 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Failure> {
             let message = format!("label {name:?} has {} bytes, at most {LABEL_BYTES_MAX}", value.len());
             return Err(Failure::refused("run.invalid_label", message));
         }
+        if value.contains('\0') {
+            let message = format!("label {name:?} holds a NUL character, which no text may");
+            return Err(Failure::refused("run.invalid_label", message));
+        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 use steadfast_core::World;
+use steadfast_log::Incarnations;
 use uuid::Uuid;
 
 use crate::{
@@ -204,8 +205,7 @@ pub(crate) struct About {
     pub(crate) log_id: Uuid,
     pub(crate) payload_key: Vec<u8>,
     pub(crate) held: bool,
-    /// Every incarnation with the last n that was there when it began, in order.
-    pub(crate) incarnations: Vec<(u32, u64)>,
+    pub(crate) incarnations: Incarnations,
 }
 
 impl About {
@@ -222,12 +222,12 @@ impl About {
             log_id: Uuid::from_slice(&log_id).unwrap_or_default(),
             payload_key: meta("payload_key")?,
             held: matches!(meta("held"), Ok(value) if value == [1]),
-            incarnations,
+            incarnations: Incarnations::new(incarnations),
         })
     }
 
     pub(crate) fn incarnation(&self) -> u32 {
-        self.incarnations.last().map_or(1, |last| last.0)
+        self.incarnations.current()
     }
 }
 

@@ -91,6 +91,9 @@ impl Commit {
         if events == 0 && self.checkpoints.is_empty() {
             return invalid("a commit must write something".into());
         }
+        if self.texts().any(|text| text.contains('\0')) {
+            return invalid("a text holds a NUL character, which not every store can keep".into());
+        }
         for (i, append) in self.appends.iter().enumerate() {
             append.stream.check().map_err(CommitError::Invalid)?;
             if append.events.is_empty() {
@@ -101,6 +104,24 @@ impl Commit {
             }
         }
         Ok(())
+    }
+
+    /// Every text that a store keeps as text.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let events = self.appends.iter().flat_map(|append| &append.events);
+        let events = events.flat_map(|event| [&*event.kind].into_iter().chain(event.key_id.as_deref()));
+        let claims = self.claims.iter().filter_map(|change| match change {
+            ClaimChange::Take(_, claim) => Some(&*claim.answer),
+            ClaimChange::Settle(..) => None,
+        });
+        let wake_ups = self.wake_ups.iter().flat_map(|change| match change {
+            WakeUpChange::Set(wake_up) => [wake_up.stream.as_str(), &*wake_up.name],
+            WakeUpChange::Clear(stream, name) => [stream.as_str(), &**name],
+        });
+        let listings = self.listings.iter().flat_map(ListingChange::texts);
+        let payloads = self.payloads.iter().map(|payload| payload.stream.as_str());
+        let checkpoints = self.checkpoints.iter().map(|checkpoint| &*checkpoint.subscriber);
+        events.chain(claims).chain(wake_ups).chain(listings).chain(payloads).chain(checkpoints)
     }
 
     fn inline_bytes(&self) -> usize {

@@ -10,6 +10,7 @@ mod commit_of;
 mod derived;
 mod error;
 mod event;
+mod incarnations;
 mod listing;
 mod memory;
 mod newest;
@@ -38,6 +39,7 @@ pub use commit_of::commit_of;
 pub use derived::{Derived, Side, rebuild};
 pub use error::{CommitError, ReadError};
 pub use event::{NewEvent, Recorded};
+pub use incarnations::Incarnations;
 pub use listing::{ListQuery, Listing, ListingChange, Listings};
 pub use memory::{Leases, MemoryLog};
 #[cfg(feature = "conformance")]

@@ -37,6 +37,20 @@ pub enum ListingChange {
     Status(StreamId, String, Time),
 }
 
+impl ListingChange {
+    /// Every text in it.
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        match self {
+            Self::Status(stream, status, _) => vec![stream.as_str(), status],
+            Self::Put(row) => {
+                let labels = row.labels.iter().flat_map(|(name, value)| [&**name, &**value]);
+                let texts = [row.stream.as_str(), &*row.kind, &*row.status];
+                texts.into_iter().chain(row.principal.as_deref()).chain(labels).collect()
+            }
+        }
+    }
+}
+
 /// Which rows to list: newest first by (created, stream).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListQuery {

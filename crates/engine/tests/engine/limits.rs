@@ -45,9 +45,11 @@ async fn bad_requests_are_refused_before_acceptance() {
     let before = *steadfast_log::Log::tail(&*house.log).borrow();
     let wrong_input = engine.start(start("notes", &"five")).await.expect_err("refused");
     assert_eq!(wrong_input.code, "run.invalid_input");
-    let mut labels = start("notes", &1);
-    labels.labels.insert("bad label".into(), "x".into());
-    assert_eq!(engine.start(labels).await.expect_err("refused").code, "run.invalid_label");
+    for (name, value) in [("bad label", "x"), ("label", "x\0")] {
+        let mut labels = start("notes", &1);
+        labels.labels.insert(name.into(), value.into());
+        assert_eq!(engine.start(labels).await.expect_err("refused").code, "run.invalid_label");
+    }
     assert_eq!(*steadfast_log::Log::tail(&*house.log).borrow(), before, "nothing was written");
 }
 

@@ -169,7 +169,7 @@ pub(crate) fn read_all(
 ) -> Result<Page, ReadError> {
     let tx = conn.unchecked_transaction().map_err(unreadable)?;
     let last = file::last_n(&tx).map_err(unreadable)?;
-    let after = place(&source.about, after, last)?;
+    let after = source.about.incarnations.place(after, last)?;
     let limit = limit.clamp(1, PAGE_MAX);
     let mut archived = Walk::new(&tx, &source.archive, after)?;
     let mut statement = tx
@@ -204,26 +204,4 @@ pub(crate) fn read_all(
     }
     let next = events.last().map_or(last, |event| event.position.n);
     Ok(Page { events, next: source.at(next) })
-}
-
-/// Where a cursor stands in today's log. One from before a restore may point into a
-/// future that was lost: it goes on where the next incarnation began.
-fn place(about: &About, after: Position, last: u64) -> Result<u64, ReadError> {
-    let bad = |why: &str| {
-        Err(ReadError::BadCursor(format!(
-            "{after} is not a place in this log: {why}; start anew, or with a cursor that it returned"
-        )))
-    };
-    if after.shard != 0 {
-        return bad("there is one shard, 0");
-    }
-    if after.incarnation > about.incarnation() {
-        return bad("it belongs to a later incarnation");
-    }
-    let next = about.incarnations.iter().find(|(incarnation, _)| *incarnation > after.incarnation);
-    match next {
-        Some((_, began)) => Ok(after.n.min(*began)),
-        None if after.n > last => bad("it is beyond the last event"),
-        None => Ok(after.n),
-    }
 }

@@ -5,8 +5,8 @@ use futures::future::join_all;
 
 use super::{Fixture, claim, key, stream, take};
 use crate::{
-    Append, Checkpoint, Commit, CommitError, Committed, Expect, Payload, PayloadId, Position, WakeUpChange,
-    limits,
+    Append, Checkpoint, Commit, CommitError, Committed, Expect, ListQuery, Payload, PayloadId, Position,
+    WakeUpChange, limits,
 };
 
 fn too_large(result: Result<Committed, CommitError>, what: &str, limit: usize) {
@@ -56,7 +56,10 @@ pub(super) async fn a_commit_without_sense_is_refused(f: &Fixture) {
     let beside_alone = Commit { claims: vec![take("k", &claim("x"))], ..Commit::default() };
     let mut twice = f.one("a", Expect::Any);
     twice.appends.push(twice.appends[0].clone());
+    let mut nul = f.one("a", Expect::Any);
+    nul.checkpoints = vec![Checkpoint { subscriber: "a\0b".into(), position: Position::START }];
     let senseless = [
+        nul,
         Commit::default(),
         beside_alone,
         twice,
@@ -69,6 +72,12 @@ pub(super) async fn a_commit_without_sense_is_refused(f: &Fixture) {
         let result = f.commit(commit).await;
         assert!(matches!(result, Err(CommitError::Invalid(_))), "{result:?}");
     }
+    // What cannot be written is not there, and asking for it is no error.
+    assert_eq!(f.log.checkpoint("a\0b").await, Ok(None));
+    assert_eq!(f.log.head(&stream("a\0b")).await, Ok(0));
+    let labels = [("x".to_owned(), "a\0b".to_owned())].into();
+    let query = ListQuery { category: "test".into(), labels, limit: 10, ..ListQuery::default() };
+    assert_eq!(f.log.count(query).await, Ok(0));
     let page = f.log.read_all(Position::START, 10).await.expect("a page");
     assert!(page.events.is_empty());
 }
