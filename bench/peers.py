@@ -31,6 +31,7 @@ POOL = "64"
 QUIET = {
     "SCARF_ANALYTICS": "false",
     "LANGSMITH_TRACING": "false",
+    "NODE_ENV": "production",
     "RESTATE_DISABLE_TELEMETRY": "true",
 }
 
@@ -231,7 +232,7 @@ def steadfast(here, binary):
 def restate(here, partitions):
     where = node()
     app, ingress, admin, fabric = (free_port() for _ in range(4))
-    here.start("handler", ["node", where / "restate.mjs"], {"PORT": app})
+    here.start("handler", ["node", where / "restate.mjs"], {"PORT": app, "RESTATE_LOGGING": "ERROR"})
     here.ready("handler", app)
     env = {
         "RESTATE_BASE_DIR": here.folder / "restate",

@@ -2,6 +2,13 @@
 import { createServer } from "node:http2";
 import * as restate from "@restatedev/restate-sdk";
 
+// The SDK expects Node.js 22; this is all that it misses in 20.
+Promise.withResolvers ??= function () {
+  const all = {};
+  all.promise = new this((resolve, reject) => Object.assign(all, { resolve, reject }));
+  return all;
+};
+
 const steps = restate.service({
   name: "Steps",
   handlers: {
