@@ -8,6 +8,7 @@
 //! 4. What was written is verified afterwards, and the syncs are counted: a figure that
 //!    was not durable, or left the books wrong, is void too.
 
+mod conversation;
 mod floor;
 pub(crate) mod http;
 mod load;
@@ -19,6 +20,7 @@ mod runs;
 mod transfers;
 pub(crate) mod ws;
 
+pub(crate) use conversation::conversation;
 pub(crate) use load::load;
 pub(crate) use log::log;
 pub(crate) use recovery::recovery;

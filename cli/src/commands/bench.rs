@@ -31,6 +31,8 @@ pub(crate) enum BenchCommand {
     Ws(WsArgs),
     /// kill -9 of a server with 64 runs in flight: how soon it is back, and what it does again.
     Recovery(RecoveryArgs),
+    /// 100 calls of a model over a conversation of 209 000 tokens: what it takes to store.
+    Conversation(ConversationArgs),
     /// Any server over HTTP: one request, sent by many callers at once.
     Load(LoadArgs),
 }
@@ -45,6 +47,14 @@ pub(crate) struct RecoveryArgs {
     #[arg(long)]
     seed: Option<u64>,
     /// Make the stores in this folder; what is written there is removed again.
+    #[arg(long, default_value = ".")]
+    folder: PathBuf,
+}
+
+/// See [`BenchCommand::Conversation`].
+#[derive(Debug, Args)]
+pub(crate) struct ConversationArgs {
+    /// Make the store in this folder; what is written there is removed again.
     #[arg(long, default_value = ".")]
     folder: PathBuf,
 }
@@ -126,6 +136,7 @@ pub(crate) async fn run(command: BenchCommand, global: &Global) -> anyhow::Resul
     let report = match command {
         BenchCommand::Ws(args) => return ws(args, global).await,
         BenchCommand::Recovery(args) => return recovery(args, global).await,
+        BenchCommand::Conversation(args) => return conversation(args, global).await,
         BenchCommand::Load(args) => return load(args, global).await,
         BenchCommand::Log(args) => bench::log(&plan(args)).await?,
         BenchCommand::Runs(args) => bench::runs(&plan(args)).await?,
@@ -163,6 +174,16 @@ async fn recovery(args: RecoveryArgs, global: &Global) -> anyhow::Result<()> {
         folder: args.folder,
     };
     let report = bench::recovery(&plan).await?;
+    if global.json {
+        output::json(&report)?;
+    } else {
+        report.print();
+    }
+    judged(report.counts())
+}
+
+async fn conversation(args: ConversationArgs, global: &Global) -> anyhow::Result<()> {
+    let report = bench::conversation(&args.folder).await?;
     if global.json {
         output::json(&report)?;
     } else {

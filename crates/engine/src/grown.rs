@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn words(seed: u64, count: usize) -> String {
-        (0..count).map(|n| format!("ñ\"{}\n", seed * 1_000_003 + n as u64)).collect()
+        (0..count).map(|n| format!("ñ\"{}\n", seed * 1_000_003 + n as u64)).collect::<Vec<_>>().concat()
     }
 
     /// What is recorded of the second of two inputs, and how long it is.

@@ -60,16 +60,15 @@ impl Spill {
                 Data::Inline(_) | Data::Stored(..) => self.inline_bytes,
             };
             let data = data.own();
-            let (id, bytes) = match data {
+            let (id, bytes) = if let Data::Stored(id, _) = data {
                 // It was read from another run's record, unresolved: this one refers to it too.
-                Data::Stored(id, _) => (*id, None),
-                _ => {
-                    let Some(text) = data.spills(inline_bytes) else { return };
-                    let bytes = Bytes::copy_from_slice(text.as_bytes());
-                    let id = PayloadId::of(self.key.reveal(), stream.tenant().as_str(), &bytes);
-                    *data = Data::Stored(id, bytes.len() as u64);
-                    (id, Some(bytes))
-                }
+                (*id, None)
+            } else {
+                let Some(text) = data.spills(inline_bytes) else { return };
+                let bytes = Bytes::copy_from_slice(text.as_bytes());
+                let id = PayloadId::of(self.key.reveal(), stream.tenant().as_str(), &bytes);
+                *data = Data::Stored(id, bytes.len() as u64);
+                (id, Some(bytes))
             };
             let same = |payload: &&Payload| payload.id == id;
             if payloads.iter().filter(same).any(|payload| payload.stream == *stream) {

@@ -105,6 +105,10 @@ impl Traces {
         self.ended.iter()
     }
 
+    pub(super) fn has_ended(&self, step: &Step) -> bool {
+        self.ended.contains(step)
+    }
+
     pub(super) fn began(&self, step: &Step) -> bool {
         self.began.contains(step)
     }

@@ -82,6 +82,8 @@ async fn round(plan: &Plan, moment: Duration, world: &World) -> anyhow::Result<R
 
     let before = Written::read(&place, world).await?;
     let traces = Traces::read(&place, 0)?;
+    // Else the two would not speak of the same steps.
+    ensure!(before.recorded().all(|step| traces.has_ended(&step)), "a step is recorded that left no trace");
     let began = world.clock().elapsed();
     let node = Node::start(&place, world).await?;
     let (ready, ready_at) = (world.clock().elapsed().saturating_sub(began), world.now());

@@ -284,7 +284,7 @@ async fn a_conversation_that_grows_is_stored_once() {
             Ok(format!("{count}: {}", format!("«{}» ", said.len()).repeat(400)))
         });
         registry.workflow("talk", 1, plain(), |ctx: Ctx, calls: usize| async move {
-            let mut said = vec![(0..3_000).map(|word| format!("w{word} ")).collect::<String>()];
+            let mut said = vec![(0..3_000).map(|word| format!("w{word} ")).collect::<Vec<_>>().concat()];
             for call in 0..calls {
                 said.push(format!("question {call}"));
                 let answer = ctx.step(("answer", call), &ANSWER, &said).await?;
