@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import urllib.error
 import urllib.request
 
@@ -156,6 +157,14 @@ def node():
     return where
 
 
+def rust():
+    if shutil.which("cargo") is None:
+        raise Absent("cargo is not installed")
+    manifest, where = HERE / "rust" / "Cargo.toml", INSTALLED / "rust"
+    call(["cargo", "build", "--release", "--locked", "--manifest-path", manifest, "--target-dir", where])
+    return where / "release" / "restate-steps"
+
+
 def python():
     where = INSTALLED / "python"
     requirements = HERE / "python" / "requirements.txt"
@@ -229,10 +238,11 @@ def steadfast(here, binary):
     return {"url": f"http://127.0.0.1:{port}/api/v1/runs", "body": body, "headers": headers, "keyed": True}
 
 
-def restate(here, partitions):
+def restate(here, handler, partitions):
     where = node()
     app, ingress, admin, fabric = (free_port() for _ in range(4))
-    here.start("handler", ["node", where / "restate.mjs"], {"PORT": app, "RESTATE_LOGGING": "ERROR"})
+    command = ["node", where / "restate.mjs"] if handler == "node" else [rust()]
+    here.start("handler", command, {"PORT": app, "RESTATE_LOGGING": "ERROR"})
     here.ready("handler", app)
     env = {
         "RESTATE_BASE_DIR": here.folder / "restate",
@@ -242,6 +252,7 @@ def restate(here, partitions):
         "RESTATE_INGRESS__BIND_PORT": ingress,
         "RESTATE_ADMIN__BIND_PORT": admin,
         "RESTATE_LOG_FILTER": "warn",
+        "RESTATE_LOG_DISABLE_ANSI_CODES": "true",
     }
     if partitions is not None:
         env["RESTATE_DEFAULT_NUM_PARTITIONS"] = partitions
@@ -287,8 +298,10 @@ def langgraph_postgres(here):
 
 OURS = "Steadfast"
 PEERS = {
-    "Restate, default": lambda here: restate(here, None),
-    "Restate, one partition": lambda here: restate(here, 1),
+    "Restate, Node.js, default": lambda here: restate(here, "node", None),
+    "Restate, Node.js, one partition": lambda here: restate(here, "node", 1),
+    "Restate, Rust, default": lambda here: restate(here, "rust", None),
+    "Restate, Rust, one partition": lambda here: restate(here, "rust", 1),
     "DBOS TypeScript, PostgreSQL": dbos_typescript,
     "DBOS Python, PostgreSQL": dbos_python,
     "LangGraph, SQLite": langgraph_sqlite,
@@ -338,6 +351,8 @@ def versions(binary):
              for name in ("@restatedev/restate-server", "@restatedev/restate-sdk", "@dbos-inc/dbos-sdk")}
     pinned = dict(line.split("==") for line in (HERE / "python/requirements.txt").read_text().split() if "==" in line)
     named |= {name: pinned[name] for name in pinned if name == "dbos" or name.startswith("langgraph")}
+    crates = tomllib.loads((HERE / "rust/Cargo.lock").read_text())["package"]
+    named |= {"restate-sdk (Rust)": package["version"] for package in crates if package["name"] == "restate-sdk"}
     named["steadfast"] = call([binary, "--version"]).split()[-1]
     return named
 
@@ -346,9 +361,9 @@ def median(samples):
     return {key: statistics.median(sample[key] for sample in samples) for key in samples[0]}
 
 
-def rows(samples, absent):
+def rows(names, samples, absent):
     ours = median(samples[OURS])
-    for name in (OURS, *PEERS):
+    for name in (OURS, *names):
         if name in absent:
             yield [name, f"ABSENT: {absent[name]}", "", "", "", "", ""]
             continue
@@ -386,6 +401,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     peers = {name: start for name, start in PEERS.items() if args.only is None or args.only in name}
+    if not peers:
+        sys.exit(f"no peer is named so: {', '.join(PEERS)}")
     samples, absent = {OURS: []}, {}
     syncs = floor(args)
     for _ in range(args.rounds):
@@ -396,12 +413,11 @@ def main():
             try:
                 samples.setdefault(name, []).append(measure(name, start, args))
             except (Absent, OSError) as error:
-                absent[name] = str(error)
+                absent[name] = str(error)[:300]
         ours()
-    absent |= {name: "not asked for" for name in PEERS if name not in peers}
 
     heads = ["5 steps, durable", "runs/s, 64 at once", "p99 ms", "ours is", "one at a time, p50 ms", "p99 ms", "ours is"]
-    print_table([heads, *rows(samples, absent)])
+    print_table([heads, *rows(peers, samples, absent)])
     print(f"floor: one synced row {syncs['one_row_p50_ms']:.3f} ms, {syncs['one_row_a_second']:.0f} rows/s, "
           f"{syncs['group_of_64_rows_a_second']:.0f} rows/s in groups of 64; {kind} at {args.folder}")
     named = versions(args.binary)
@@ -409,6 +425,7 @@ def main():
     spread = max(s["rate"] for s in samples[OURS]) / min(s["rate"] for s in samples[OURS])
     print(f"Steadfast was measured {len(samples[OURS])} times, first and last; its fastest is {spread:.2f} of its slowest")
     args.out.parent.mkdir(parents=True, exist_ok=True)
+    samples = {name: taken for name, taken in samples.items() if taken}
     report = {"rounds": args.rounds, "seconds": args.seconds, "floor": syncs, "versions": named,
               "samples": samples, "absent": absent}
     args.out.write_text(json.dumps(report, indent=2) + "\n")

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use restate_sdk::prelude::*;
 
+type Body = Json<BTreeMap<String, String>>;
+
 struct Steps;
 
 #[service]
 impl Steps {
     #[handler]
-    async fn run(&self, ctx: Context<'_>) -> Result<Json<BTreeMap<String, String>>, HandlerError> {
+    async fn run(&self, ctx: Context<'_>, _: Body) -> Result<Body, HandlerError> {
         for number in 1..=5 {
             ctx.run(|| async { Ok(()) }).name(format!("step {number}")).await?;
         }
