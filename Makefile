@@ -5,10 +5,10 @@ DATA ?= data
 STEADFAST := target/release/steadfast
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt docs bench soak deny tools services
+.PHONY: help run build test lint fmt docs bench bench-peers soak deny tools services
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 tools: ## check that a Rust toolchain and a C compiler are there
 	@command -v $(CARGO) >/dev/null 2>&1 || { \
@@ -62,8 +62,11 @@ soak: build services ## a hundred rounds of kill -9 under load, two thousand of 
 	STEADFAST_KILL_ROUNDS=$${STEADFAST_KILL_ROUNDS:-100} STEADFAST_BIN=$(CURDIR)/$(STEADFAST) \
 	  $(CARGO) test --locked --package steadfast-cli --test e2e -- --nocapture --exact kill::killing_it_at_any_moment_loses_and_doubles_nothing
 
-bench: build ## how fast the log, runs, transfers and conversations are, beside what the disk can do
-	@for what in log runs transfers ws; do ./$(STEADFAST) bench $$what || exit 1; done
+bench: build ## how fast everything is beside what the disk can do, what kill -9 costs, what a conversation takes to store
+	@for what in log runs transfers ws recovery conversation; do ./$(STEADFAST) bench $$what || exit 1; done
+
+bench-peers: build ## the same runs on Restate, DBOS and LangGraph, in one table; see bench/README.md
+	python3 bench/peers.py --binary $(STEADFAST)
 
 docs: build ## write docs/configuration.md and docs/steadfast.example.toml from the code
 	./$(STEADFAST) config reference > docs/configuration.md

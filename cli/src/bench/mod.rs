@@ -8,16 +8,22 @@
 //! 4. What was written is verified afterwards, and the syncs are counted: a figure that
 //!    was not durable, or left the books wrong, is void too.
 
+mod conversation;
 mod floor;
-mod http;
+pub(crate) mod http;
+mod load;
 mod log;
 mod place;
+pub(crate) mod recovery;
 mod report;
 mod runs;
 mod transfers;
 pub(crate) mod ws;
 
+pub(crate) use conversation::conversation;
+pub(crate) use load::load;
 pub(crate) use log::log;
+pub(crate) use recovery::recovery;
 pub(crate) use report::Report;
 pub(crate) use runs::runs;
 pub(crate) use transfers::transfers;

@@ -1,4 +1,7 @@
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use steadfast_core::{NodeId, World, observe::silent};
@@ -11,6 +14,8 @@ use crate::{
     store::blocking,
     verify::{self, Verdict},
 };
+
+const STORE: &str = "bench.db";
 
 /// A store of its own for a bench, on the file system that is measured.
 pub(super) struct Place {
@@ -26,13 +31,18 @@ impl Place {
             .prefix(".steadfast-bench-")
             .tempdir_in(folder)
             .with_context(|| format!("--folder {}: cannot be written", folder.display()))?;
-        let (path, options) = (folder.path().join("bench.db"), Options::new(world.clone()));
+        let (path, options) = (folder.path().join(STORE), Options::new(world.clone()));
         let log = blocking(move || Ok(SqliteLog::open(path, options)?)).await?;
         Ok(Self { folder, log: Arc::new(log), world })
     }
 
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The store's file.
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder().join(STORE)
     }
 
     pub(super) fn stats(&self) -> Stats {

@@ -2,6 +2,11 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
+use hyper::{
+    HeaderMap,
+    header::{self, HeaderValue},
+};
+use serde_json::json;
 use steadfast_core::{Principal, Role, TenantId, defaults::ACCESS_TOKEN, observe::silent};
 use steadfast_engine::{Data, Engine, Start, Status};
 use steadfast_resilience::{Policies, Registry};
@@ -11,7 +16,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use super::{
     Plan, Report,
     floor::measure,
-    http::Load,
+    http::{Each, Load},
     percentile,
     place::Place,
     rate,
@@ -43,8 +48,9 @@ pub(crate) async fn runs(plan: &Plan) -> anyhow::Result<Report> {
         let each = plan.count(40);
         let took = timed(&place.world, in_process(&engine, each)).await?;
         inside.push(rate(AT_ONCE * each, took), floor.group);
-        let took = timed(&place.world, load.runs(AT_ONCE, each)).await?;
-        over_http.push(rate(AT_ONCE * each, took), floor.group);
+        let answered = load.send(AT_ONCE, Each::Count(each)).await?;
+        ensure!(answered.failures.is_empty(), "{}", answered.failures[0]);
+        over_http.push(rate(AT_ONCE * each, answered.took), floor.group);
         let mut waits = one_by_one(&engine, plan.count(200)).await?;
         let millis = |wait: Duration| wait.as_secs_f64() * 1_000.0;
         p50.push(millis(percentile(&mut waits, 50)), millis(floor.one_p50));
@@ -81,8 +87,18 @@ async fn serve(place: &Place, engine: &Engine) -> anyhow::Result<(Arc<Load>, Joi
     let serving = tokio::spawn(async move {
         server.serve(listener, std::future::pending()).await;
     });
-    let world = place.world.clone();
-    let load = Load { address, token, world };
+    let headers = HeaderMap::from_iter([
+        (header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?),
+        (header::HeaderName::from_static("prefer"), HeaderValue::from_static("wait=30")),
+    ]);
+    let load = Load {
+        url: format!("http://{address}/api/v1/runs").parse()?,
+        headers,
+        body: json!({ "workflow": effects::WORKFLOW, "input": effects::FIVE }).to_string().into(),
+        keyed: true,
+        expect: "\"status\":\"completed\"".into(),
+        world: place.world.clone(),
+    };
     Ok((Arc::new(load), serving))
 }
 

@@ -1,11 +1,18 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
-use steadfast_core::Failure;
+use hyper::{
+    Uri,
+    header::{HeaderName, HeaderValue},
+};
+use steadfast_core::{Failure, World};
 
 use super::Global;
 use crate::{
-    bench::{self, Plan},
+    bench::{
+        self, Plan,
+        http::{Each, Load},
+    },
     output,
     store::StoreArgs,
 };
@@ -22,6 +29,66 @@ pub(crate) enum BenchCommand {
     /// Conversations over WebSocket: acks and replies under load, and connections that are
     /// cut in the middle of work.
     Ws(WsArgs),
+    /// kill -9 of a server with 64 runs in flight: how soon it is back, and what it does again.
+    Recovery(RecoveryArgs),
+    /// 100 calls of a model over a conversation of 209 000 tokens: what it takes to store.
+    Conversation(ConversationArgs),
+    /// Any server over HTTP: one request, sent by many callers at once.
+    Load(LoadArgs),
+}
+
+/// See [`BenchCommand::Recovery`].
+#[derive(Debug, Args)]
+pub(crate) struct RecoveryArgs {
+    /// How often a server is killed.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=999))]
+    kills: u16,
+    /// Draw the moments of the kills from this number, as an earlier run printed it.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Make the stores in this folder; what is written there is removed again.
+    #[arg(long, default_value = ".")]
+    folder: PathBuf,
+}
+
+/// See [`BenchCommand::Conversation`].
+#[derive(Debug, Args)]
+pub(crate) struct ConversationArgs {
+    /// Make the store in this folder; what is written there is removed again.
+    #[arg(long, default_value = ".")]
+    folder: PathBuf,
+}
+
+/// See [`BenchCommand::Load`].
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// Where requests are posted to, as http://HOST:PORT/PATH.
+    at: Uri,
+    /// The body of each request, in JSON.
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    body: String,
+    /// A header of each request, as NAME: VALUE; may be given more than once.
+    #[arg(long = "header", value_name = "HEADER", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Give each request an Idempotency-Key of its own.
+    #[arg(long)]
+    keyed: bool,
+    /// What each answer must contain, to count.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    expect: String,
+    /// Callers at once, each with a connection of its own.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    callers: u64,
+    /// For how long.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
+    let name = name.trim().parse().map_err(|_| "the name of a header has other letters")?;
+    let value = value.trim().parse().map_err(|_| "the value of a header has other letters")?;
+    Ok((name, value))
 }
 
 /// See [`BenchCommand::Ws`].
@@ -68,6 +135,9 @@ pub(crate) async fn run(command: BenchCommand, global: &Global) -> anyhow::Resul
     }
     let report = match command {
         BenchCommand::Ws(args) => return ws(args, global).await,
+        BenchCommand::Recovery(args) => return recovery(args, global).await,
+        BenchCommand::Conversation(args) => return conversation(args, global).await,
+        BenchCommand::Load(args) => return load(args, global).await,
         BenchCommand::Log(args) => bench::log(&plan(args)).await?,
         BenchCommand::Runs(args) => bench::runs(&plan(args)).await?,
         BenchCommand::Transfers(args) => bench::transfers(&plan(args)).await?,
@@ -89,6 +159,49 @@ async fn ws(args: WsArgs, global: &Global) -> anyhow::Result<()> {
         running: args.running.then(|| (global.connection.clone(), args.store)),
     };
     let report = bench::ws(&plan).await?;
+    if global.json {
+        output::json(&report)?;
+    } else {
+        report.print();
+    }
+    judged(report.counts())
+}
+
+async fn recovery(args: RecoveryArgs, global: &Global) -> anyhow::Result<()> {
+    let plan = bench::recovery::Plan {
+        kills: args.kills.into(),
+        seed: args.seed.unwrap_or_else(|| World::system().chance().bits()),
+        folder: args.folder,
+    };
+    let report = bench::recovery(&plan).await?;
+    if global.json {
+        output::json(&report)?;
+    } else {
+        report.print();
+    }
+    judged(report.counts())
+}
+
+async fn conversation(args: ConversationArgs, global: &Global) -> anyhow::Result<()> {
+    let report = bench::conversation(&args.folder).await?;
+    if global.json {
+        output::json(&report)?;
+    } else {
+        report.print();
+    }
+    judged(report.counts())
+}
+
+async fn load(args: LoadArgs, global: &Global) -> anyhow::Result<()> {
+    let load = Load {
+        url: args.at,
+        headers: args.headers.into_iter().collect(),
+        body: args.body.into(),
+        keyed: args.keyed,
+        expect: args.expect,
+        world: World::system(),
+    };
+    let report = bench::load(load, args.callers, Each::For(Duration::from_secs(args.seconds))).await?;
     if global.json {
         output::json(&report)?;
     } else {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stderr, reason = "long tests say how far they are, and their seed")]
 
+mod bench;
 mod books;
 mod canary;
 mod chat;

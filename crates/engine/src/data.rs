@@ -5,6 +5,8 @@ use serde_json::value::RawValue;
 use steadfast_core::{Failure, strict::Strictly};
 use steadfast_log::PayloadId;
 
+use crate::grown::Grown;
+
 /// A JSON value that the engine carries without looking inside: inputs, results, signals.
 /// Cheap to clone. Large ones are stored once, beside the log, and referred to.
 #[derive(Clone)]
@@ -13,15 +15,17 @@ pub enum Data {
     Inline(Arc<RawValue>),
     /// Where the value is stored, and how many bytes it has.
     Stored(PayloadId, u64),
+    /// The parts that it is made of, and how many bytes they have together.
+    Grown(Arc<Grown>, u64),
 }
 
 /// How a reference looks in an event. A value that begins like one is always stored, so
 /// that the two cannot be mistaken for each other.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reference {
+struct Reference<T> {
     #[serde(rename = "$payload")]
-    id: PayloadId,
+    to: T,
     bytes: u64,
 }
 
@@ -54,6 +58,7 @@ impl Data {
             Self::Stored(id, _) => {
                 Err(Failure::internal("data.not_loaded", format!("payload {id} is not loaded")))
             }
+            Self::Grown(..) => Err(Failure::internal("data.not_loaded", "a value in parts is not loaded")),
         }
     }
     /// The JSON text; a stored value's reference.
@@ -69,6 +74,13 @@ impl Data {
             _ => None,
         }
     }
+    /// What of it may stand beside the log: all of it, or what a value in parts adds.
+    pub(crate) fn own(&mut self) -> &mut Self {
+        match self {
+            Self::Inline(_) | Self::Stored(..) => self,
+            Self::Grown(grown, _) => &mut Arc::make_mut(grown).text,
+        }
+    }
     /// The same value? Text first, since equal code writes equal text.
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -77,6 +89,7 @@ impl Data {
                 a.get() == b.get() || value(a) == value(b)
             }
             (Self::Stored(a, _), Self::Stored(b, _)) => a == b,
+            (Self::Grown(a, _), Self::Grown(b, _)) => a == b,
             _ => false,
         }
     }
@@ -94,6 +107,7 @@ impl fmt::Debug for Data {
         match self {
             Self::Inline(raw) => write!(f, "[{} bytes]", raw.get().len()),
             Self::Stored(id, bytes) => write!(f, "[{bytes} bytes at {id}]"),
+            Self::Grown(_, bytes) => write!(f, "[{bytes} bytes in parts]"),
         }
     }
 }
@@ -102,7 +116,8 @@ impl Serialize for Data {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Inline(raw) => raw.serialize(serializer),
-            Self::Stored(id, bytes) => Reference { id: *id, bytes: *bytes }.serialize(serializer),
+            Self::Stored(id, bytes) => Reference { to: id, bytes: *bytes }.serialize(serializer),
+            Self::Grown(grown, bytes) => Reference { to: &**grown, bytes: *bytes }.serialize(serializer),
         }
     }
 }
@@ -111,8 +126,15 @@ impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         if raw.get().starts_with(REFERENCE_PREFIX) {
-            let reference: Reference = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
-            return Ok(Self::Stored(reference.id, reference.bytes));
+            let Reference { to, bytes }: Reference<Box<RawValue>> =
+                serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
+            let to = to.get();
+            let read = if to.starts_with('"') {
+                serde_json::from_str(to).map(|id| Self::Stored(id, bytes))
+            } else {
+                serde_json::from_str(to).map(|grown| Self::Grown(Arc::new(grown), bytes))
+            };
+            return read.map_err(D::Error::custom);
         }
         Ok(Self::Inline(raw.into()))
     }

@@ -33,6 +33,8 @@ struct Size {
 const SHARE: Size = Size { bytes: limits::INLINE_BYTES / 4, payloads: 16 };
 /// What stands around a value: names, ids, a reference.
 const AROUND: usize = 256;
+/// What a value in parts may add inside.
+const ADDED: usize = 1024;
 
 impl Size {
     fn add(self, other: Self) -> Self {
@@ -52,16 +54,21 @@ impl Spill {
     /// `payloads` what they refer to.
     pub(crate) fn take_out(&self, record: &mut impl Visit, stream: &StreamId, payloads: &mut Vec<Payload>) {
         record.visit(&mut |data| {
-            let (id, bytes) = match data {
+            let inline_bytes = match data {
+                // What it will come to was not known when the turn was filled.
+                Data::Grown(..) => self.inline_bytes.min(ADDED),
+                Data::Inline(_) | Data::Stored(..) => self.inline_bytes,
+            };
+            let data = data.own();
+            let (id, bytes) = if let Data::Stored(id, _) = data {
                 // It was read from another run's record, unresolved: this one refers to it too.
-                Data::Stored(id, _) => (*id, None),
-                Data::Inline(_) => {
-                    let Some(text) = data.spills(self.inline_bytes) else { return };
-                    let bytes = Bytes::copy_from_slice(text.as_bytes());
-                    let id = PayloadId::of(self.key.reveal(), stream.tenant().as_str(), &bytes);
-                    *data = Data::Stored(id, bytes.len() as u64);
-                    (id, Some(bytes))
-                }
+                (*id, None)
+            } else {
+                let Some(text) = data.spills(inline_bytes) else { return };
+                let bytes = Bytes::copy_from_slice(text.as_bytes());
+                let id = PayloadId::of(self.key.reveal(), stream.tenant().as_str(), &bytes);
+                *data = Data::Stored(id, bytes.len() as u64);
+                (id, Some(bytes))
             };
             let same = |payload: &&Payload| payload.id == id;
             if payloads.iter().filter(same).any(|payload| payload.stream == *stream) {
@@ -120,7 +127,7 @@ impl Spill {
             Data::Inline(raw) if value.spills(self.inline_bytes).is_none() => {
                 Size { bytes: raw.get().len(), payloads: 0 }
             }
-            Data::Inline(_) | Data::Stored(..) => Size { bytes: AROUND, payloads: 1 },
+            Data::Inline(_) | Data::Stored(..) | Data::Grown(..) => Size { bytes: AROUND, payloads: 1 },
         }
     }
 }

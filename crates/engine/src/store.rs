@@ -13,6 +13,7 @@ use steadfast_log::{
 use crate::{
     Data,
     action::body,
+    grown::make_whole,
     history::History,
     record::{Delivery, Message, Outcome, SCHEMA, Sent, Started, Turn, What, kind},
     spill::Spill,
@@ -79,6 +80,7 @@ pub(crate) async fn load(log: &dyn Log, stream: &StreamId, resolve: bool) -> Res
     let mut history = history.ok_or(LoadError::Missing)?;
     if resolve {
         resolve_all(log, &mut history).await?;
+        make_whole(&mut history).map_err(LoadError::Broken)?;
     }
     Ok(history)
 }
@@ -86,7 +88,7 @@ pub(crate) async fn load(log: &dyn Log, stream: &StreamId, resolve: bool) -> Res
 async fn resolve_all(log: &dyn Log, history: &mut History) -> Result<(), LoadError> {
     let mut wanted = Vec::new();
     history.visit(&mut |data| {
-        if let Data::Stored(id, _) = data {
+        if let Data::Stored(id, _) = data.own() {
             wanted.push(*id);
         }
     });
@@ -100,6 +102,7 @@ async fn resolve_all(log: &dyn Log, history: &mut History) -> Result<(), LoadErr
         return Ok(());
     }
     history.visit(&mut |data| {
+        let data = data.own();
         if let Data::Stored(id, _) = data
             && let Some(value) = found.get(id)
         {

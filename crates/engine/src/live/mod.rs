@@ -24,6 +24,7 @@ use crate::{
     child::Begun,
     engine::Inner,
     execute::Performed,
+    grown::Inputs,
     history::{Facts, History},
     machine::Machine,
     record::{Ask, Claimed, Delivery, Message, Outcome, SCHEMA, Sent, Status, kind},
@@ -89,6 +90,8 @@ pub(crate) struct Live {
     /// Results and timers that no turn has delivered.
     ready: VecDeque<Delivery>,
     known: HashMap<StepId, StepOutcome>,
+    /// What steps of this generation were asked with.
+    inputs: Inputs,
     timers: BTreeSet<(Time, StepId)>,
     children: HashMap<StepId, RunId>,
     /// Tasks, so that they go on while this run waits for the log: what one of them holds
@@ -122,6 +125,7 @@ impl Live {
             pending: VecDeque::new(),
             ready: VecDeque::new(),
             known: HashMap::new(),
+            inputs: Inputs::default(),
             timers: BTreeSet::new(),
             children: HashMap::new(),
             working: JoinSet::new(),
@@ -145,6 +149,7 @@ impl Live {
         live.seen.clone_from(&history.seen);
         live.pending = history.pending().map(|(version, message)| (version, message.clone())).collect();
         live.known.clone_from(&history.known);
+        live.inputs = Inputs::of(history);
         live.undoes = history.intents.iter().any(|intent| intent.ask.undo.is_some());
         live.on_log = history.on_log();
         live.first = history.turns.is_empty();

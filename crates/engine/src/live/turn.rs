@@ -120,7 +120,8 @@ impl Live {
         let status = self.status_after(turn);
         let due = self.due_after(turn, status);
         let mut writer = engine.writer_at(&self.facts, now);
-        writer.record(kind::TURN, turn);
+        let shorter = self.inputs.shorten(turn);
+        writer.record(kind::TURN, shorter.as_ref().unwrap_or(turn));
         writer.expect(Expect::Exact(self.head));
         if status.ended() {
             let outcome = match &turn.outcome {
@@ -208,6 +209,7 @@ impl Live {
         }
         match turn.outcome {
             None => {
+                self.inputs.remember(&turn.asked);
                 self.begin(&turn.asked);
                 None
             }
@@ -260,6 +262,7 @@ impl Live {
         self.timers.clear();
         self.ready.clear();
         self.known.clear();
+        self.inputs.forget();
         self.children.clear();
         self.working = JoinSet::new();
         self.at_once.clear();

@@ -1,11 +1,11 @@
 //! What is too large for a commit: values go beside the log, and what arrives together is
 //! delivered over several turns.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use steadfast_core::Failure;
 use steadfast_engine::{Action, ActionOptions, Ctx, Data, Record, Registry, Status, WorkflowOptions};
-use steadfast_log::{Commit, ListQuery, Log as _};
+use steadfast_log::{Commit, ListQuery, Log as _, Position};
 
 use crate::house::{House, NOTE, UNDO_NOTE, accept, finish, tenant};
 
@@ -13,6 +13,8 @@ use crate::house::{House, NOTE, UNDO_NOTE, accept, finish, tenant};
 const LARGE: Action<usize, String> = Action::new("test.large");
 /// The same, as a commit on our own log.
 const LARGE_ENTRY: Action<usize, String> = Action::new("test.large_entry");
+/// Answers a conversation with so many bytes, unlike any answer before.
+const ANSWER: Action<Vec<String>, String> = Action::new("test.answer");
 const MIB: usize = 1024 * 1024;
 
 fn large(house: &House) -> Registry {
@@ -258,4 +260,49 @@ async fn the_letter_of_an_undo_with_a_large_input_is_written() {
     let query = ListQuery { tenant: tenant(), limit: 10, ..ListQuery::default() };
     let (letters, _) = engine.dead_letters(query).await.expect("listed");
     assert!(matches!(letters[0].letter.input, Some(Data::Stored(..))));
+}
+
+/// All bytes that the log holds: of events, and of what stands beside them.
+async fn stored(house: &House) -> usize {
+    let page = house.log.read_all(Position::START, usize::MAX).await.expect("reads");
+    let mut bytes: usize = page.events.iter().map(|recorded| recorded.event.body.len()).sum();
+    let beside: BTreeSet<_> = house.log.derived().payload_refs.into_iter().map(|(id, _)| id).collect();
+    for id in beside {
+        bytes += house.log.payload(id).await.expect("reads").expect("there").len();
+    }
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_that_grows_is_stored_once() {
+    for commits in [2, 3, 9, 25, 1_000] {
+        let house = House::new();
+        let mut registry = house.registry();
+        registry.action(&ANSWER, ActionOptions::default(), |_, said: Vec<String>| async move {
+            // Whoever answers is given every word that was said.
+            let count = said.iter().map(String::len).sum::<usize>();
+            Ok(format!("{count}: {}", format!("«{}» ", said.len()).repeat(400)))
+        });
+        registry.workflow("talk", 1, plain(), |ctx: Ctx, calls: usize| async move {
+            let mut said = vec![(0..3_000).map(|word| format!("w{word} ")).collect::<Vec<_>>().concat()];
+            for call in 0..calls {
+                said.push(format!("question {call}"));
+                let answer = ctx.step(("answer", call), &ANSWER, &said).await?;
+                said.push(answer);
+            }
+            Ok(said)
+        });
+        let run = house.crash(&registry, (commits, commits % 2 == 0), "talk", &40).await;
+        let settled = finish(&house.engine(registry), run).await;
+        let said: Vec<String> = settled.outcome.expect("a result").read().expect("words");
+        for (place, answer) in said.iter().enumerate().skip(2).step_by(2) {
+            let count: usize = said[..place].iter().map(String::len).sum();
+            assert!(answer.starts_with(&format!("{count}: ")), "crash at commit {commits}: {answer:.40}");
+        }
+        let spoken: usize = said.iter().map(String::len).sum();
+        // The result of the run is the conversation once more.
+        let stored = stored(&house).await - spoken;
+        assert!(stored < spoken * 3 / 2, "crash at commit {commits}: {stored} stored of {spoken} spoken");
+        house.audit().await;
+    }
 }
