@@ -5,6 +5,8 @@
 
 mod check;
 mod clients;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod node;
 mod outside;
 mod scenario;

@@ -2,7 +2,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use steadfast_core::{Coded, Currency, Failure, Money, Principal, Role, Time, money::MAX_MINOR};
+use steadfast_core::{
+    Coded, Currency, Failure, Money, Mutant, Principal, Role, Time, money::MAX_MINOR, planted,
+};
 use steadfast_log::{Listing, ListingChange, StreamId};
 
 use crate::{
@@ -69,7 +71,7 @@ impl Account {
 
     /// What could be paid now, down to a balance of zero.
     pub fn available(&self) -> i64 {
-        self.balance - self.held
+        if planted(Mutant::HeldIsAvailable) { self.balance } else { self.balance - self.held }
     }
 
     /// May they spend from it, and see it?

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
-use steadfast_core::{Failure, Money, Principal, Role, Time};
+use steadfast_core::{Failure, Money, Mutant, Principal, Role, Time, planted};
 use steadfast_log::{ClaimKey, ListingChange, StreamId, WakeUpChange};
 use uuid::Uuid;
 
@@ -78,7 +78,7 @@ impl Draft {
                 None => sums.push(posted.amount),
             }
         }
-        sums.iter().all(|sum| sum.minor() == 0)
+        sums.iter().all(|sum| sum.minor() == 0) || planted(Mutant::OneSideOnly)
     }
 }
 
@@ -216,7 +216,7 @@ fn undo(scene: &Scene<'_>, op: &Undo, forward: Option<&Answer>) -> Result<Draft,
         let mark = forward_claim(scene, op).0.to_string();
         let stream = StreamId::new(&scene.principal.tenant, EFFECT, mark);
         draft.beside.push((stream, kind::FORESTALLED, Bytes::from_static(b"{}")));
-        draft.forestalls = true;
+        draft.forestalls = !planted(Mutant::MarkMissing);
         return Ok(draft);
     };
     if forward.status != Status::Settled {

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use steadfast_core::{Coded, Failure, Money, Principal, Role, Time};
+use steadfast_core::{Coded, Failure, Money, Mutant, Principal, Role, Time, planted};
 use steadfast_log::{Listing, ListingChange, StreamId, WakeUp, WakeUpChange};
 
 use crate::{
@@ -150,7 +150,7 @@ pub(crate) fn reserve(scene: &Scene<'_>, op: &Reserve) -> Result<Draft, Failure>
     let expires = scene.now.after(scene.ttl(op.ttl)?);
     let buyer: Arc<str> = scene.principal.user.as_str().into();
     let reservation = ReservationId(scene.id);
-    let enough = op.quantity <= product.stock;
+    let enough = op.quantity <= product.stock || planted(Mutant::StockUnchecked);
     let mut draft = if enough {
         let mut draft = Draft::settled(reservation, Some(total));
         draft.fact(

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use steadfast_core::{Coded, Failure, Money, Time};
+use steadfast_core::{Coded, Failure, Money, Mutant, Time, planted};
 
 use crate::{
     Account, AccountId, Fact, HoldId, TransferId,
@@ -125,19 +125,19 @@ pub(crate) fn moved(
             booked: movement.booked,
         }),
     );
-    draft.fact(
-        1,
-        Fact::Posted(Posted {
-            transfer,
-            amount,
-            balance: payee.balance + amount.minor(),
-            with: from.clone(),
-            hold: None,
-            reverses: movement.reverses,
-            memo: movement.memo,
-            booked: movement.booked,
-        }),
-    );
+    let credit = Fact::Posted(Posted {
+        transfer,
+        amount,
+        balance: payee.balance + amount.minor(),
+        with: from.clone(),
+        hold: None,
+        reverses: movement.reverses,
+        memo: movement.memo,
+        booked: movement.booked,
+    });
+    if !planted(Mutant::OneSideOnly) {
+        draft.fact(1, credit);
+    }
     let body = || encode(&json!({ "transfer": transfer, "from": from, "to": to, "amount": amount }));
     scene.tell_purchase(&mut draft, kind::PAYMENT_COMPLETED, "paid", body);
     Ok(draft)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use steadfast_core::{
-    Coded, CorrelationId, Failure, RunId, TenantId, Time, canonical::Hash, observe::Signal,
+    Coded, CorrelationId, Failure, Mutant, RunId, TenantId, Time, canonical::Hash, observe::Signal, planted,
 };
 use steadfast_log::{
     Append, Claim, ClaimChange, ClaimKey, Commit, CommitError, Expect, ListQuery, Listing, ListingChange,
@@ -110,6 +110,12 @@ impl Inner {
         })?;
         check_labels(&start.labels)?;
         self.check_open_runs(&start.tenant).await?;
+        if planted(Mutant::ClaimOutsideCommit)
+            && let Some((key, request)) = start.key
+            && let Ok(Some(claim)) = self.log.claim(key).await
+        {
+            return accepted_before(&CommitError::Claimed(key, claim), Some(request));
+        }
         let now = self.world.now();
         let run = start.run.unwrap_or_else(|| RunId::next(&self.world));
         let started = Started {
@@ -131,7 +137,8 @@ impl Inner {
             started,
             started_at: now,
         };
-        let claims = start.key.map(|(key, request)| take(key, request, run, None)).into_iter().collect();
+        let until = planted(Mutant::ClaimEndsEarly).then(|| now.after(self.config.idempotency_window.get()));
+        let claims = start.key.map(|(key, request)| take(key, request, run, until)).into_iter().collect();
         let beside = Commit { claims, appends: start.beside, ..Commit::default() };
         if let Some(waiter) = waiter {
             self.add_waiter(run, waiter);
@@ -191,6 +198,9 @@ impl Inner {
             drop(permit);
             engine.drove(&facts.stream, facts.run, drove).await;
         });
+        if planted(Mutant::AcceptedTooEarly) {
+            return Ok(());
+        }
         let lost = || CommitError::Unknown("the runtime stopped".into());
         begun.await.unwrap_or_else(|_| Err(lost()))
     }
@@ -335,7 +345,7 @@ pub(crate) fn accepted_before(error: &CommitError, request: Option<Hash>) -> Res
     let CommitError::Claimed(_, claim) = error else {
         return Err(error.failure());
     };
-    if Some(claim.request) != request {
+    if Some(claim.request) != request && !planted(Mutant::OtherRequestAnswered) {
         return Err(key_reused());
     }
     let answer: Answer = serde_json::from_str(&claim.answer).map_err(|_| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use steadfast_core::{Coded, Failure, RunId, TenantId, defaults};
+use steadfast_core::{Coded, Failure, Mutant, RunId, TenantId, defaults, planted};
 use steadfast_log::{ClaimChange, Commit, CommitError, Expect, StreamId};
 use uuid::Uuid;
 
@@ -61,7 +61,7 @@ impl Engine {
         let message = Message { id, from: Some(from.into()), what };
         let history = engine
             .change(&stream, |history| {
-                if history.seen.contains(&message.id) {
+                if history.seen.contains(&message.id) && !planted(Mutant::MessageTwice) {
                     return Ok(None);
                 }
                 refuse_ended(history)?;
@@ -166,7 +166,7 @@ impl Inner {
         }
         let facts = &history.facts;
         // One that gave up may have undone a part.
-        let again = !history.undone.is_empty();
+        let again = !history.undone.is_empty() && !planted(Mutant::UndoneGenerationReplayed);
         let generation = history.generation + u32::from(again);
         let mut writer = self.writer(facts);
         writer.event(kind::REPLAYED, &Replayed { by: by.into(), generation });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use steadfast_core::{Failure, observe::Signal};
+use steadfast_core::{Failure, Mutant, observe::Signal, planted};
 use steadfast_log::{ClaimChange, Commit, CommitError, Expect, StreamId, WakeUp, WakeUpChange};
 use tokio::sync::mpsc;
 
@@ -36,13 +36,13 @@ impl Inner {
                 .push(ClaimChange::Settle(claim, now.after(self.config.idempotency_window.get())));
         }
         writer.status(status);
-        writer.commit.wake_ups.push(WakeUpChange::Clear(facts.stream.clone(), WAKE.into()));
-        if let Some(parent) = &facts.started.parent {
+        writer.sleep();
+        if let Some(parent) = facts.started.parent.as_ref().filter(|_| !planted(Mutant::ParentNotTold)) {
             let stream = run_stream(&facts.stream.tenant(), parent.run);
             let message = result_message(parent.run, parent.generation, &parent.step, outcome.clone());
             self.tell_run(&mut writer.commit, &stream, message);
         }
-        if let (Status::Dead, Err(cause)) = (status, outcome) {
+        if let (Status::Dead, Err(cause), false) = (status, outcome, planted(Mutant::DeadLetterMissing)) {
             let letter = DeadLetter {
                 kind: LetterKind::Run,
                 run: Some(facts.run),
@@ -141,8 +141,7 @@ impl Inner {
     pub(crate) fn late_writer<'a>(&'a self, history: &'a History, noted: Noted) -> Writer<'a> {
         let mut writer = self.writer(&history.facts);
         writer.event(kind::NOTED, &noted);
-        let clear = WakeUpChange::Clear(history.facts.stream.clone(), WAKE.into());
-        writer.commit.wake_ups.push(clear);
+        writer.sleep();
         writer.forget_orphans();
         if history.parked.is_some() {
             writer.unpark();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use steadfast_core::{Failure, Time, observe::Signal};
+use steadfast_core::{Failure, Mutant, Time, observe::Signal, planted};
 use steadfast_resilience::{Deadline, PolicyConfig};
 
 use crate::{
@@ -80,6 +80,10 @@ pub(crate) async fn perform(engine: Arc<Inner>, mut task: StepTask) -> Performed
         let wait = wait.mul_f64(engine.world.chance().fraction());
         engine.world.clock().sleep(wait).await;
         task.attempt += 1;
+        if planted(Mutant::KeyOfAttempt) {
+            let step = StepId::from((task.step.as_str(), task.attempt));
+            task.key = EffectKey::of(task.run, task.generation, &step);
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, FutureExt};
-use steadfast_core::{Coded, Failure, RunId, canonical::Hash, defaults};
+use steadfast_core::{Coded, Failure, Mutant, RunId, canonical::Hash, defaults, planted};
 use steadfast_log::{ClaimKey, Commit, Lease, Position, Recorded, StreamId, Subscription};
 
 use crate::{
@@ -124,6 +124,9 @@ impl Engine {
                 page = subscription.next(PAGE) => page.map_err(|error| error.failure())?,
                 () = engine.world.clock().sleep(left) => return Ok(()),
             };
+            if planted(Mutant::CheckpointFirst) {
+                subscription.advance(page.next, true).await.map_err(|error| error.failure())?;
+            }
             let mut wanted = false;
             for event in page.events.iter().filter(|event| subscriber.wants(&event.event.kind)) {
                 wanted = true;

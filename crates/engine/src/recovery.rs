@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use steadfast_core::{RunId, observe::Signal};
+use steadfast_core::{Mutant, RunId, observe::Signal, planted};
 use steadfast_log::{CommitError, DueQuery, Expect, Lease, StreamId, WakeUp};
 use tokio::sync::Semaphore;
 
@@ -211,6 +211,9 @@ impl Inner {
             self.tell_orphans(&history.facts.stream);
         }
         if status == Status::Compensating {
+            if planted(Mutant::UndoForgotten) {
+                history.intents.clear();
+            }
             return match self.claim(&mut history).await {
                 Ok(()) => Prepared::Undo(Box::new(history)),
                 Err(drove) => Prepared::Done(drove),

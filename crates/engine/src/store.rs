@@ -258,10 +258,15 @@ impl Writer<'_> {
         self.commit.wake_ups.push(WakeUpChange::Set(wake_up));
     }
 
+    /// Nothing wakes the run any more.
+    pub(crate) fn sleep(&mut self) {
+        self.commit.wake_ups.push(WakeUpChange::Clear(self.stream.clone(), WAKE.into()));
+    }
+
     pub(crate) fn park(&mut self, owner: steadfast_core::NodeId) {
         let wake_up =
             WakeUp { stream: self.stream.clone(), name: PARKED.into(), due: PARKED_DUE, owner: Some(owner) };
-        self.commit.wake_ups.push(WakeUpChange::Clear(self.stream.clone(), WAKE.into()));
+        self.sleep();
         self.commit.wake_ups.push(WakeUpChange::Set(wake_up));
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use steadfast_core::{Failure, Time};
+use steadfast_core::{Failure, Mutant, Time, planted};
 use steadfast_log::{CommitError, Expect};
 
 use crate::{
@@ -30,12 +30,18 @@ pub(crate) async fn compensate(engine: &Arc<Inner>, mut history: History) -> Dro
         let known = performed.take().filter(|undone| undone.step == intent.ask.step);
         let undone = if let Some(undone) = known {
             undone
+        } else if planted(Mutant::UndoRecordedFirst) {
+            Undone { step: intent.ask.step.clone(), failure: None, failed_attempts: Vec::new() }
         } else {
             wait_out(engine, &history, intent).await;
             undo(engine, &history, intent).await
         };
         let last = left.len() == 1;
-        match write(engine, &history, &undone, intent, last).await {
+        let written = write(engine, &history, &undone, intent, last).await;
+        if planted(Mutant::UndoRecordedFirst) && written.is_ok() {
+            undo(engine, &history, intent).await;
+        }
+        match written {
             Ok(()) if last => {
                 tell_end(engine, &history);
                 return Drove::Over;

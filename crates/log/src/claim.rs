@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use steadfast_core::{TenantId, Time, canonical::Hash};
+use steadfast_core::{Mutant, TenantId, Time, canonical::Hash, planted};
 
 /// What an idempotency record is found by: the hash of (tenant, principal, operation, key).
 /// A hash, so that user names and keys do not stand in the table.
@@ -35,6 +35,11 @@ impl Claim {
     /// Does it still hold at `now`?
     pub fn live(&self, now: Time) -> bool {
         self.expires.is_none_or(|expires| expires > now)
+    }
+    /// Does a store that holds it refuse another one under its key at `now`?
+    pub fn refuses(&self, now: Time) -> bool {
+        let open = self.expires.is_none();
+        self.live(now) && !planted(Mutant::ClaimUnchecked) && !(open && planted(Mutant::ClaimOutsideCommit))
     }
 }
 

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use steadfast_core::{Mutant, planted};
 
 use crate::{ClaimChange, CommitError, ListingChange, NewEvent, Payload, Position, StreamId, WakeUpChange};
 
@@ -23,6 +24,17 @@ pub enum Expect {
     Exact(u64),
     /// Nothing: messages, which are de-duplicated by their id.
     Any,
+}
+
+impl Expect {
+    /// May an append follow the version `head`? 0 is that of a stream without events.
+    pub fn fits(self, head: u64) -> bool {
+        match self {
+            Self::New => head == 0 || planted(Mutant::NewUnchecked),
+            Self::Exact(version) => head == version || planted(Mutant::VersionUnchecked),
+            Self::Any => true,
+        }
+    }
 }
 
 /// Events to add to one stream.

@@ -6,11 +6,11 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, ready};
-use steadfast_core::{NodeId, World, secret::Secret};
+use steadfast_core::{Mutant, NodeId, World, planted, secret::Secret};
 use tokio::sync::watch;
 
 use crate::{
-    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Derived, DueQuery, Expect, Identity, Lease,
+    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Derived, DueQuery, Identity, Lease,
     ListQuery, Listings, Log, Page, PayloadId, Position, Reading, Recorded, Side, Snapshot, StreamId, WakeUp,
 };
 
@@ -75,7 +75,7 @@ impl State {
             if let ClaimChange::Take(key, claim) = change {
                 let earlier = taken.iter().rev().find(|(other, _)| *other == key).map(|(_, claim)| *claim);
                 let held = earlier.or_else(|| self.derived.claims.get(key));
-                if let Some(held) = held.filter(|held| held.live(now)) {
+                if let Some(held) = held.filter(|held| held.refuses(now)) {
                     return Err(CommitError::Claimed(*key, held.clone()));
                 }
                 taken.push((key, claim));
@@ -83,12 +83,7 @@ impl State {
         }
         for append in &commit.appends {
             let actual = self.head(&append.stream);
-            let fits = match append.expect {
-                Expect::New => actual == 0,
-                Expect::Exact(version) => actual == version,
-                Expect::Any => true,
-            };
-            if !fits {
+            if !append.expect.fits(actual) {
                 return Err(CommitError::Conflict { stream: append.stream.clone(), actual });
             }
         }
@@ -115,6 +110,9 @@ impl State {
         }
         let mut versions = Vec::with_capacity(commit.appends.len());
         for append in commit.appends {
+            if planted(Mutant::HalfCommitWritten) && !versions.is_empty() {
+                break;
+            }
             let places = self.streams.entry(append.stream.clone()).or_default();
             for event in append.events {
                 let position = at(self.events.len() as u64 + 1);
@@ -189,9 +187,8 @@ impl Log for MemoryLog {
         self.read(|state| {
             let mut events = Vec::new();
             for recorded in state.events.iter().skip(skip) {
-                let full =
-                    events.len() >= limit.max(1) && events.last().is_some_and(|last: &Recorded| last.ends);
-                if full {
+                let whole = events.last().is_some_and(|last: &Recorded| last.ends);
+                if events.len() >= limit.max(1) && (whole || planted(Mutant::HalfCommitRead)) {
                     break;
                 }
                 events.push(recorded.clone());
@@ -303,7 +300,7 @@ impl Leases {
                 // Even if it ran out: nobody else took it in between.
                 Lease::Held { again: true, wanted }
             }
-            Some(entry) if entry.until > now => {
+            Some(entry) if entry.until > now || planted(Mutant::LeaseNeverEnds) => {
                 entry.wanted = true;
                 Lease::Taken { by: entry.holder }
             }

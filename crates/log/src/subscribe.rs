@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use steadfast_core::{Mutant, planted};
+
 use crate::{Checkpoint, Commit, Log, Page, Position, ReadError};
 
 /// A reader of the whole log that remembers how far it came (promise G6): at least once,
@@ -33,6 +35,8 @@ impl Subscription {
     /// Everything up to `position` has been handled. Remembered in memory at once, and in
     /// the store when `durable`; a crash in between costs repeats.
     pub async fn advance(&mut self, position: Position, durable: bool) -> Result<(), crate::CommitError> {
+        let n = position.n + u64::from(planted(Mutant::PositionSkipped));
+        let position = Position { n, ..position };
         self.position = position;
         if durable {
             let checkpoints = vec![Checkpoint { subscriber: self.name.clone(), position }];

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use futures::{FutureExt, future::join_all};
-use steadfast_core::{Coded, Failure, defaults};
+use steadfast_core::{Coded, Failure, Mutant, defaults, planted};
 use steadfast_log::{Claim, ClaimKey, CommitError, Committed, ReadError, StreamId};
 
 use super::{
@@ -73,6 +73,12 @@ impl Decider {
         for (stream, mut entry) in batch.before {
             if !current {
                 entry.tenure = 0;
+            }
+            if planted(Mutant::ConflictResent)
+                && let CommitError::Conflict { stream: at, actual } = &error
+                && *at == stream
+            {
+                (entry.version, entry.tenure) = (*actual, self.tenure.number());
             }
             streams.push(stream.clone());
             self.books.put(stream, entry);

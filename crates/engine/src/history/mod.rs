@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::de::{DeserializeOwned, IgnoredAny};
-use steadfast_core::{CorrelationId, Failure, Fault, NodeId, RunId, Time};
+use steadfast_core::{CorrelationId, Failure, Fault, Mutant, NodeId, RunId, Time, planted};
 use steadfast_log::{DecodeError, Recorded, StreamId, Upcasters};
 use uuid::Uuid;
 
@@ -293,7 +293,7 @@ impl History {
     }
 
     fn apply_message(&mut self, version: u64, message: Message) {
-        if !self.seen.insert(message.id) {
+        if !self.seen.insert(message.id) && !planted(Mutant::MessageTwice) {
             return;
         }
         if let Sent::Result { generation, step, .. } = &message.what

@@ -1,6 +1,6 @@
 //! What the record of a run says about it now.
 
-use steadfast_core::{Failure, RunId};
+use steadfast_core::{Failure, Mutant, RunId, planted};
 
 use super::{History, Intent, deadline_exceeded, final_status, message_delivers};
 use crate::{
@@ -81,7 +81,14 @@ impl History {
     pub(crate) fn to_undo(&self) -> Vec<Intent> {
         let open =
             |intent: &&Intent| intent.ask.undo.is_some() && !self.undone.contains_key(&intent.ask.step);
-        self.intents.iter().rev().filter(open).cloned().collect()
+        let mut left: Vec<Intent> = self.intents.iter().rev().filter(open).cloned().collect();
+        if planted(Mutant::OldestUndoneFirst) {
+            left.reverse();
+        }
+        if planted(Mutant::UnfinishedNotUndone) {
+            left.retain(|intent| self.finished.contains(&intent.ask.step));
+        }
+        left
     }
 
     /// Where it stands.

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use steadfast_core::{RunId, Time};
+use steadfast_core::{Mutant, RunId, Time, planted};
 use steadfast_log::{Commit, CommitError, Recorded};
 use tokio::{
     sync::mpsc,
@@ -148,6 +148,9 @@ impl Live {
         live.head = history.head;
         live.seen.clone_from(&history.seen);
         live.pending = history.pending().map(|(version, message)| (version, message.clone())).collect();
+        if planted(Mutant::CancelForgotten) {
+            live.pending.retain(|(_, message)| !matches!(message.what, Sent::Cancel { .. }));
+        }
         live.known.clone_from(&history.known);
         live.inputs = Inputs::of(history);
         live.undoes = history.intents.iter().any(|intent| intent.ask.undo.is_some());
@@ -160,7 +163,9 @@ impl Live {
         {
             live.deadline = None;
         }
-        let asks: Vec<Ask> = history.outstanding().into_iter().map(|intent| intent.ask).collect();
+        let open =
+            if planted(Mutant::RecordedStepAgain) { history.intents.clone() } else { history.outstanding() };
+        let asks: Vec<Ask> = open.into_iter().map(|intent| intent.ask).collect();
         live.begin(&asks);
         live
     }
@@ -304,7 +309,7 @@ impl Live {
             Input::Message(version, message) if version == self.head + 1 => {
                 self.head = version;
                 self.due = None;
-                if self.seen.insert(message.id) {
+                if self.seen.insert(message.id) || planted(Mutant::MessageTwice) {
                     self.pending.push_back((version, message));
                 }
                 Ok(())
@@ -345,7 +350,7 @@ impl Live {
         match recorded.event.kind.as_ref() {
             kind::MESSAGE => {
                 let mut message: Message = serde_json::from_slice(body).map_err(|_| Stop::Lost)?;
-                if self.seen.insert(message.id) {
+                if self.seen.insert(message.id) || planted(Mutant::MessageTwice) {
                     let loaded = load_values(&*self.engine.log, &mut message).await;
                     loaded.map_err(|_| Stop::StoreAway)?;
                     self.pending.push_back((recorded.version, message));
@@ -354,7 +359,8 @@ impl Live {
             }
             kind::CLAIMED => {
                 let claimed: Claimed = serde_json::from_slice(body).map_err(|_| Stop::Lost)?;
-                if claimed.epoch > self.epoch { Err(Stop::Lost) } else { Ok(()) }
+                let newer = claimed.epoch > self.epoch && !planted(Mutant::EpochUnchecked);
+                if newer { Err(Stop::Lost) } else { Ok(()) }
             }
             kind::NOTED | kind::TOLD => Ok(()),
             kind::ENDED => Err(Stop::Ended),

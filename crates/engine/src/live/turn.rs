@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use steadfast_core::{Coded, Failure, Time};
+use steadfast_core::{Coded, Failure, Mutant, Time, planted};
 use steadfast_log::{Commit, CommitError, Expect, WakeUpChange};
 use tokio::task::JoinSet;
 
@@ -31,6 +31,9 @@ impl Live {
         };
         let (undoes, on_log) = (self.undoes, self.on_log.len());
         let commit = self.turn_commit(&turn, now);
+        if planted(Mutant::EffectBeforeIntent) {
+            self.begin(&turn.asked);
+        }
         match self.write(commit).await {
             Ok(()) => {
                 let left = turn.left.clone();
@@ -143,6 +146,9 @@ impl Live {
             if Some(due) != self.due {
                 writer.wake(due, engine.node);
             }
+            if status == Status::Compensating && planted(Mutant::WakeUpCleared) {
+                writer.sleep();
+            }
         }
         if turn.outcome.is_some() && !self.children.is_empty() {
             engine.leave_orphans(&mut writer);
@@ -193,7 +199,7 @@ impl Live {
             _ => None,
         });
         let timers = self.timers.iter().map(|(due, _)| *due).chain(asked).chain(self.deadline);
-        timers.min().unwrap_or(Time::NEVER)
+        timers.min().filter(|_| !planted(Mutant::TimerForgotten)).unwrap_or(Time::NEVER)
     }
 
     /// The turn is durable: now its effects may leave.
@@ -341,8 +347,10 @@ impl Live {
                     return Ok(());
                 }
                 Err(CommitError::Conflict { .. }) => {
-                    if self.refresh(own).await? {
-                        return Ok(());
+                    match self.refresh(own).await {
+                        Ok(true) => return Ok(()),
+                        Err(Stop::Lost) if planted(Mutant::TurnForced) => {}
+                        refreshed => drop(refreshed?),
                     }
                     self.keep_awake(&mut commit);
                     if let Some(append) = commit.appends.first_mut() {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row};
-use steadfast_core::{CorrelationId, EventId, SessionId, Time};
+use steadfast_core::{CorrelationId, EventId, Mutant, SessionId, Time, planted};
 use steadfast_log::{NewEvent, Page, Position, ReadError, Recorded, StreamId};
 
 use super::{
@@ -196,7 +196,7 @@ pub(crate) fn read_all(
             },
         };
         bytes += event.event.body.len();
-        let ends = event.ends;
+        let ends = event.ends || planted(Mutant::HalfCommitRead);
         events.push(event);
         if ends && (events.len() >= limit || bytes >= PAGE_BYTES) {
             break;

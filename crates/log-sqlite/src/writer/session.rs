@@ -1,10 +1,9 @@
 //! One connection's worth of writing: checks and inserts.
 
 use rusqlite::{Connection, OptionalExtension, Result, Statement, params};
-use steadfast_core::{CorrelationId, EventId, SessionId, Time, canonical::Hash};
+use steadfast_core::{CorrelationId, EventId, Mutant, SessionId, Time, canonical::Hash, planted};
 use steadfast_log::{
-    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Expect, NewEvent, Position, Snapshot,
-    StreamId,
+    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, NewEvent, Position, Snapshot, StreamId,
 };
 
 use super::{
@@ -65,12 +64,7 @@ impl<'c> Session<'c> {
         let mut heads = Vec::with_capacity(commit.appends.len());
         for append in &commit.appends {
             let head = self.head(&append.stream)?;
-            let fits = match append.expect {
-                Expect::New => head.version == 0,
-                Expect::Exact(version) => head.version == version,
-                Expect::Any => true,
-            };
-            if !fits {
+            if !append.expect.fits(head.version) {
                 return Ok(Err(CommitError::Conflict {
                     stream: append.stream.clone(),
                     actual: head.version,
@@ -96,7 +90,7 @@ impl<'c> Session<'c> {
                 Some((_, earlier)) => Some((*earlier).clone()),
                 None => self.claim(key)?,
             };
-            if let Some(held) = held.filter(|held| held.live(now)) {
+            if let Some(held) = held.filter(|held| held.refuses(now)) {
                 return Ok(Some(CommitError::Claimed(*key, held)));
             }
             taken.push((key, claim));
@@ -131,6 +125,9 @@ impl<'c> Session<'c> {
         let mut side = prepared.side.as_deref();
         let mut versions = Vec::with_capacity(heads.len());
         for (append, mut head) in commit.appends.iter().zip(heads) {
+            if planted(Mutant::HalfCommitWritten) && !versions.is_empty() {
+                break;
+            }
             if head.key == 0 {
                 head.key = self.insert_stream.insert([append.stream.as_str()])?;
             }
