@@ -11,6 +11,7 @@ use crate::{
     clients::{Asked, Wish},
     node::WANTED,
     outside::{BOOKS, Effect},
+    record,
 };
 
 /// Everything that happened.
@@ -20,6 +21,7 @@ pub(crate) struct Story {
     pub(crate) effects: Vec<Effect>,
     pub(crate) delivered: Vec<(String, u64)>,
     pub(crate) endings: BTreeMap<RunId, Settled>,
+    pub(crate) pages: Vec<String>,
     pub(crate) books: steadfast_bank::verify::Report,
     /// Who stood still for longer than a lease, and may have acted afterwards.
     pub(crate) froze: BTreeSet<(usize, u32)>,
@@ -42,8 +44,9 @@ impl Story {
             }
         }
         let (events, froze) = (events.to_vec(), froze.clone());
+        let pages = record::pages_are_whole(log, &events).await?;
         let books = steadfast_bank::verify::verify(log).await?;
-        Ok(Self { events, asked, effects, delivered, endings, books, froze })
+        Ok(Self { events, asked, effects, delivered, endings, pages, books, froze })
     }
 
     /// Everything that failed: what was asked, and runs.
@@ -63,7 +66,10 @@ impl Story {
         self.g3_effects_happen_under_one_key(&mut problems);
         self.g4_what_failed_is_undone(&mut problems);
         self.g5_a_key_has_one_answer(&mut problems);
+        problems.extend(self.pages.iter().cloned());
         self.g6_events_arrive_in_order(&mut problems);
+        self.runs_did_what_they_wrote(&mut problems);
+        self.keys_stand_for_one_request(&mut problems);
         self.outcomes_are_those_that_were_asked_for(&mut problems);
         problems
     }

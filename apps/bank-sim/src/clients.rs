@@ -53,7 +53,7 @@ impl Asked {
 pub(crate) struct Notes(Arc<Mutex<Vec<Asked>>>);
 
 impl Notes {
-    fn lock(&self) -> MutexGuard<'_, Vec<Asked>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Asked>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
     pub(crate) fn all(&self) -> Vec<Asked> {
@@ -92,7 +92,7 @@ impl Client {
         }
     }
 
-    async fn pause(&self, millis: u64) {
+    pub(crate) async fn pause(&self, millis: u64) {
         let pause = Duration::from_millis(self.site.fate.below(millis));
         self.site.world.clock().sleep(pause).await;
     }
@@ -142,7 +142,7 @@ impl Client {
     }
 
     /// Asks until there is an answer that says what happened.
-    async fn insist(&self, place: usize, asked: Asked) {
+    pub(crate) async fn insist(&self, place: usize, asked: Asked) {
         loop {
             if let Some(answer) = self.ask(&asked).await {
                 let known = match &answer {
@@ -181,7 +181,7 @@ impl Client {
         if self.site.fate.strikes(Fault::ReplyLost) { None } else { answer }
     }
 
-    fn send(&self, asked: &Asked) -> Option<oneshot::Receiver<Result<String, Failure>>> {
+    pub(crate) fn send(&self, asked: &Asked) -> Option<oneshot::Receiver<Result<String, Failure>>> {
         let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         let nth = usize::try_from(self.site.fate.below(doors.len() as u64)).unwrap_or(0);
         let door = doors[nth].clone()?;

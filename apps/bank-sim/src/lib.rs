@@ -9,7 +9,9 @@ mod clients;
 pub mod mutants;
 mod node;
 mod outside;
+mod record;
 mod scenario;
+mod sceptic;
 mod workflows;
 
 pub use scenario::Banking;

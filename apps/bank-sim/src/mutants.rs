@@ -4,12 +4,16 @@
 use std::{
     num::NonZero,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use steadfast_core::{Mutant, mutant};
 use steadfast_sim::{Plan, simulate};
 
 use crate::Banking;
+
+/// Less than a seed is given without a fault, and enough for all that is asked for.
+const CALM: Duration = Duration::from_hours(5);
 
 /// Where a fault showed.
 #[derive(Debug, Clone)]
@@ -30,7 +34,8 @@ pub fn hunt(mutant: Mutant, seeds: u64) -> Option<Found> {
 
 /// What is wrong after a seed, with a fault in it or none.
 pub fn problems(seed: u64, mutant: Option<Mutant>) -> Vec<String> {
-    let play = || simulate::<Banking>(&Plan::of(seed));
+    let plan = Plan { calm: CALM, ..Plan::of(seed) };
+    let play = || simulate::<Banking>(&plan);
     let played = match mutant {
         Some(mutant) => mutant::with(mutant, play),
         None => play(),
@@ -43,7 +48,7 @@ pub fn problems(seed: u64, mutant: Option<Mutant>) -> Vec<String> {
 
 /// Is the problem one of what the fault breaks?
 fn names(problem: &str, mutant: Mutant) -> bool {
-    problem.strip_prefix(mutant.breaks()).is_some_and(|rest| rest.starts_with(':'))
+    problem.strip_prefix(mutant.check()).is_some_and(|rest| rest.starts_with(':'))
 }
 
 /// Does the same for each of `items`, on all cores, and gives the results in their order.

@@ -50,6 +50,9 @@ impl Deliver for Delivered {
     }
 }
 
+/// How long keys are kept: for longer than any clock is off.
+pub(crate) const WINDOW: Duration = Duration::from_hours(2);
+
 /// The events that the simulation's subscriber wants.
 pub(crate) const WANTED: [&str; 3] = ["book.entry", "run.started", "run.ended"];
 
@@ -63,14 +66,19 @@ pub(crate) async fn run(
     let node = NodeId::next(&world);
     let (bank, decider) = Bank::open(log.clone(), world.clone(), node, BankConfig::default());
     let mut registry = Registry::default();
-    Hands { outside, fate, world: world.clone(), log: log.clone(), by }.register(&mut registry);
+    let born = log.tail().borrow().n;
+    Hands { outside, fate, world: world.clone(), log: log.clone(), by, born }.register(&mut registry);
     workflows::register(&mut registry);
     steadfast_bank::purchase::register(&mut registry, &bank);
     steadfast_bank::steps::register(&mut registry, &bank);
     let wanted = WANTED.map(str::to_owned).to_vec();
     registry.subscriber(Subscriber::sink("sim", wanted, Arc::new(delivered)));
     // Simulated hours pass: nobody looks every second.
-    let config = EngineConfig { poll: Duration::from_secs(5).into(), ..EngineConfig::default() };
+    let config = EngineConfig {
+        poll: Duration::from_secs(5).into(),
+        idempotency_window: WINDOW.into(),
+        ..EngineConfig::default()
+    };
     let engine = Engine::new(log, world, registry, config, silent());
     let (running, timing) = (engine.clone(), bank.clone());
     tokio::spawn(decider);

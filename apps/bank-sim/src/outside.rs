@@ -45,6 +45,10 @@ pub(crate) struct Effect {
     /// The key of what it undoes.
     pub(crate) undoes: Option<String>,
     pub(crate) what: String,
+    /// Of which generation and step it is, or undoes.
+    pub(crate) step: (u32, String),
+    /// How much of the log there was when its machine began this life.
+    pub(crate) born: u64,
     /// How much of the log there was.
     pub(crate) tail: u64,
     /// Which machine did it, and in which life of it.
@@ -71,6 +75,8 @@ pub(crate) struct Hands {
     pub(crate) world: World,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) by: (usize, u32),
+    /// How much of the log there was when this life began.
+    pub(crate) born: u64,
 }
 
 impl Hands {
@@ -91,6 +97,8 @@ impl Hands {
             key: task.key.to_string(),
             undoes: task.undoes.map(|key| key.to_string()),
             what: deed.what,
+            step: (task.generation, task.step.to_string()),
+            born: self.born,
             tail: self.log.tail().borrow().n,
             by: self.by,
         };

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use steadfast_core::Failure;
 use steadfast_engine::{Ctx, Either, Registry, WorkflowOptions};
 
-use crate::outside::{BOOK, DO, Deed, UNDO};
+use crate::{
+    node::WINDOW,
+    outside::{BOOK, DO, Deed, UNDO},
+};
 
 /// What a run is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,9 @@ impl Order {
 
 pub(crate) const WORKFLOWS: [&str; 7] =
     ["saga", "crowd", "waiting", "parent", "looping", "sleeper", "booking"];
+/// Not for everybody: see [`crate::sceptic`].
+pub(crate) const LISTENING: &str = "listening";
+pub(crate) const LASTING: &str = "lasting";
 pub(crate) const GO: &str = "go";
 
 pub(crate) fn register(registry: &mut Registry) {
@@ -36,7 +42,9 @@ pub(crate) fn register(registry: &mut Registry) {
         .workflow("parent", 1, options(), parent)
         .workflow("looping", 1, options(), looping)
         .workflow("sleeper", 1, options(), sleeper)
-        .workflow("booking", 1, options(), booking);
+        .workflow("booking", 1, options(), booking)
+        .workflow(LISTENING, 1, options(), listening)
+        .workflow(LASTING, 1, options(), lasting);
 }
 
 /// One step after another, each of which can be undone.
@@ -106,4 +114,21 @@ async fn booking(ctx: Ctx, order: Order) -> Result<u64, Failure> {
         sum += ctx.step(("book", i), &BOOK, &order.deed(i)).await?;
     }
     Ok(sum)
+}
+
+/// Takes one word in each generation, until nobody says anything more: how many there were.
+async fn listening(ctx: Ctx, order: Order) -> Result<u64, Failure> {
+    let word = ctx.signal::<u64>("word", GO);
+    let patience = ctx.sleep("patience", Duration::from_secs(60));
+    match ctx.race(word, patience).await {
+        Either::Left(word) => word.map(drop)?,
+        Either::Right(over) => return over.map(|()| order.size),
+    }
+    Err(ctx.continue_as_new(&Order { size: order.size + 1, fails_at: None }))
+}
+
+/// Goes on for longer than keys are kept.
+async fn lasting(ctx: Ctx, order: Order) -> Result<u64, Failure> {
+    ctx.sleep("long", WINDOW + Duration::from_mins(10)).await?;
+    Ok(order.size)
 }

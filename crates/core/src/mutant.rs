@@ -9,7 +9,7 @@
 compile_error!("planted faults are for the simulator, never for a release build");
 
 macro_rules! mutants {
-    ($($(#[doc = $what:literal])+ $name:ident in $part:literal breaks $promise:literal,)+) => {
+    ($($(#[doc = $what:literal])+ $name:ident in $part:literal breaks $promise:literal seen by $check:literal,)+) => {
         /// A fault that can be planted.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Mutant {
@@ -34,11 +34,17 @@ macro_rules! mutants {
                 }
             }
 
-            /// What is no longer true with it: a promise of the engine, or what must hold of
-            /// every log and all books.
+            /// What is no longer true with it: a promise of the engine, or a law.
             pub const fn breaks(self) -> &'static str {
                 match self {
                     $(Self::$name => $promise,)+
+                }
+            }
+
+            /// The check that must find it: what its problems begin with.
+            pub const fn check(self) -> &'static str {
+                match self {
+                    $(Self::$name => $check,)+
                 }
             }
         }
@@ -47,81 +53,81 @@ macro_rules! mutants {
 
 mutants! {
     /// The version that a commit expects of a stream is not checked.
-    VersionUnchecked in "log" breaks "G2",
+    VersionUnchecked in "log" breaks "G2" seen by "log",
     /// A commit that begins a stream is taken although the stream is there.
-    NewUnchecked in "log" breaks "G2",
+    NewUnchecked in "log" breaks "G2" seen by "G2",
     /// An idempotency key that is taken can be taken again.
-    ClaimUnchecked in "log" breaks "G5",
-    /// Of a commit to several streams only the first is written.
-    HalfCommitWritten in "log" breaks "log",
+    ClaimUnchecked in "log" breaks "G5" seen by "G5",
+    /// Of a commit only those appends are written that expect something of their stream.
+    HalfCommitWritten in "log" breaks "law 1" seen by "G1",
+    /// What was written is answered before it is synced.
+    SyncSkipped in "log" breaks "G1" seen by "G1",
+    /// A refusal is told before that is synced on which it rests.
+    RefusedTooEarly in "log" breaks "G1" seen by "G1",
     /// A page of the log may end in the middle of a commit.
-    HalfCommitRead in "log" breaks "G6",
+    HalfCommitRead in "log" breaks "G6" seen by "G6",
     /// A subscriber goes on one position too far.
-    PositionSkipped in "log" breaks "G6",
+    PositionSkipped in "log" breaks "G6" seen by "G6",
     /// The lease of a node that is dead never runs out.
-    LeaseNeverEnds in "log" breaks "G1",
+    LeaseNeverEnds in "log" breaks "G1" seen by "G1",
     /// "It is not known whether it happened" is told as "nothing happened".
-    UnknownIsNothing in "log" breaks "G1",
+    UnknownIsNothing in "log" breaks "G5" seen by "G5",
 
     /// The caller is told that a run is accepted before it is durable.
-    AcceptedTooEarly in "engine" breaks "G1",
+    AcceptedTooEarly in "engine" breaks "G1" seen by "G1",
     /// Whoever accepts a run looks its key up first, and the commit no longer refuses it.
-    ClaimOutsideCommit in "engine" breaks "G5",
+    ClaimOutsideCommit in "engine" breaks "G5" seen by "G5",
     /// The claim of a run is given its window when the run begins, not when it ends.
-    ClaimEndsEarly in "engine" breaks "G5",
+    ClaimEndsEarly in "engine" breaks "G5" seen by "G5",
     /// Another request under the same key is given the answer of the first.
-    OtherRequestAnswered in "engine" breaks "G5",
+    OtherRequestAnswered in "engine" breaks "G5" seen by "G5",
     /// Steps begin before the turn that asks for them is durable.
-    EffectBeforeIntent in "engine" breaks "G3",
+    EffectBeforeIntent in "engine" breaks "G3" seen by "G3",
     /// The key of an effect names the attempt.
-    KeyOfAttempt in "engine" breaks "G3",
+    KeyOfAttempt in "engine" breaks "G3" seen by "G3",
     /// Whoever takes a run up does again what is recorded.
-    RecordedStepAgain in "engine" breaks "G2",
+    RecordedStepAgain in "engine" breaks "G2" seen by "G2",
     /// An owner goes on although another one has claimed the run.
-    EpochUnchecked in "engine" breaks "G2",
+    EpochUnchecked in "engine" breaks "G2" seen by "log",
     /// A turn that met a conflict is sent again behind whatever is there now.
-    TurnForced in "engine" breaks "G2",
+    TurnForced in "engine" breaks "G2" seen by "log",
     /// Only steps with a result are undone.
-    UnfinishedNotUndone in "engine" breaks "G4",
+    UnfinishedNotUndone in "engine" breaks "G4" seen by "G4",
     /// What was done first is undone first.
-    OldestUndoneFirst in "engine" breaks "G4",
+    OldestUndoneFirst in "engine" breaks "G4" seen by "G4",
     /// A run that was being undone when its node died is ended as it stands.
-    UndoForgotten in "engine" breaks "G4",
+    UndoForgotten in "engine" breaks "G4" seen by "G4",
     /// A compensation is recorded before it is performed.
-    UndoRecordedFirst in "engine" breaks "G4",
-    /// A dead letter is replayed in the generation of which a part is undone.
-    UndoneGenerationReplayed in "engine" breaks "G4",
+    UndoRecordedFirst in "engine" breaks "G4" seen by "G4",
     /// A subscriber's checkpoint is written before the events are handled.
-    CheckpointFirst in "engine" breaks "G6",
+    CheckpointFirst in "engine" breaks "G6" seen by "G6",
     /// The wake-up of a waiting run does not know of its timers.
-    TimerForgotten in "engine" breaks "G7",
+    TimerForgotten in "engine" breaks "G7" seen by "G1",
     /// The wake-up of a run is cleared when it fails, not when all is undone.
-    WakeUpCleared in "engine" breaks "G7",
+    WakeUpCleared in "engine" breaks "G7" seen by "log",
     /// Whoever takes a run over does not see that it was cancelled.
-    CancelForgotten in "engine" breaks "G7",
+    CancelForgotten in "engine" breaks "G7" seen by "G7",
     /// Signals that nobody took are gone when a run continues as new.
-    SignalDropped in "engine" breaks "G7",
+    SignalDropped in "engine" breaks "G7" seen by "G7",
     /// A message that comes twice counts twice.
-    MessageTwice in "engine" breaks "G7",
+    MessageTwice in "engine" breaks "G7" seen by "G7",
     /// The parent is not told how its child ended.
-    ParentNotTold in "engine" breaks "G1",
+    ParentNotTold in "engine" breaks "G1" seen by "G1",
     /// A run that gives up leaves no dead letter.
-    DeadLetterMissing in "engine" breaks "log",
-    /// Code that does not ask for what is recorded goes on all the same.
-    DivergenceIgnored in "engine" breaks "G8",
+    DeadLetterMissing in "engine" breaks "law 3" seen by "log",
 
     /// A transfer is posted to one side only.
-    OneSideOnly in "ledger" breaks "books",
+    OneSideOnly in "ledger" breaks "books" seen by "books",
     /// What is held counts as available.
-    HeldIsAvailable in "ledger" breaks "books",
+    HeldIsAvailable in "ledger" breaks "books" seen by "books",
     /// A hold that is gone is released once more.
-    HoldReleasedTwice in "ledger" breaks "books",
+    HoldReleasedTwice in "ledger" breaks "books" seen by "books",
     /// Stock is reserved that is not there.
-    StockUnchecked in "ledger" breaks "books",
+    StockUnchecked in "ledger" breaks "books" seen by "books",
     /// After a version conflict the same decision is sent with the newer version.
-    ConflictResent in "ledger" breaks "books",
+    ConflictResent in "ledger" breaks "books" seen by "books",
     /// An undo that finds nothing to undo leaves no mark, and the effect comes after it.
-    MarkMissing in "ledger" breaks "G4",
+    MarkMissing in "ledger" breaks "G4" seen by "G4",
 }
 
 #[cfg(feature = "mutants")]

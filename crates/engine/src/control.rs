@@ -166,7 +166,7 @@ impl Inner {
         }
         let facts = &history.facts;
         // One that gave up may have undone a part.
-        let again = !history.undone.is_empty() && !planted(Mutant::UndoneGenerationReplayed);
+        let again = !history.undone.is_empty();
         let generation = history.generation + u32::from(again);
         let mut writer = self.writer(facts);
         writer.event(kind::REPLAYED, &Replayed { by: by.into(), generation });

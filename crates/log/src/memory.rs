@@ -110,9 +110,6 @@ impl State {
         }
         let mut versions = Vec::with_capacity(commit.appends.len());
         for append in commit.appends {
-            if planted(Mutant::HalfCommitWritten) && !versions.is_empty() {
-                break;
-            }
             let places = self.streams.entry(append.stream.clone()).or_default();
             for event in append.events {
                 let position = at(self.events.len() as u64 + 1);
@@ -187,8 +184,9 @@ impl Log for MemoryLog {
         self.read(|state| {
             let mut events = Vec::new();
             for recorded in state.events.iter().skip(skip) {
-                let whole = events.last().is_some_and(|last: &Recorded| last.ends);
-                if events.len() >= limit.max(1) && (whole || planted(Mutant::HalfCommitRead)) {
+                let full =
+                    events.len() >= limit.max(1) && events.last().is_some_and(|last: &Recorded| last.ends);
+                if full {
                     break;
                 }
                 events.push(recorded.clone());
@@ -300,7 +298,9 @@ impl Leases {
                 // Even if it ran out: nobody else took it in between.
                 Lease::Held { again: true, wanted }
             }
-            Some(entry) if entry.until > now || planted(Mutant::LeaseNeverEnds) => {
+            Some(entry)
+                if entry.until > now || name.starts_with("node/") && planted(Mutant::LeaseNeverEnds) =>
+            {
                 entry.wanted = true;
                 Lease::Taken { by: entry.holder }
             }

@@ -6,9 +6,12 @@ use std::{
     fmt,
     str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use steadfast_core::chance::{Chance, Seeded};
+
+const CALM: Duration = Duration::from_hours(12);
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,6 +138,8 @@ pub struct Plan {
     pub requests: usize,
     /// The kinds of faults that strike.
     pub faults: Vec<Fault>,
+    /// Simulated time in which everything must have ended once no fault strikes any more.
+    pub calm: Duration,
 }
 
 impl Plan {
@@ -147,7 +152,7 @@ impl Plan {
         let none = chance.below(8) == 0;
         let on = |_: &Fault| !none && chance.below(3) > 0;
         let faults = Fault::ALL.into_iter().filter(on).collect();
-        Self { seed, nodes, requests, faults }
+        Self { seed, nodes, requests, faults, calm: CALM }
     }
 }
 

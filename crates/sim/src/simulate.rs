@@ -22,8 +22,6 @@ use crate::{
     wire::Wire,
 };
 
-/// Simulated time in which everything must have ended once no fault strikes any more.
-const CALM: Duration = Duration::from_secs(12 * 3_600);
 /// Simulated time in which faults strike.
 const STORM: Duration = Duration::from_secs(20 * 60);
 /// Only something that turns in circles takes so many.
@@ -85,7 +83,7 @@ pub fn simulate<S: Scenario>(plan: &Plan) -> anyhow::Result<Outcome> {
     let mut problems = Vec::new();
     simulation.play(STORM)?;
     simulation.calm_down()?;
-    let until = simulation.timeline.elapsed() + CALM;
+    let until = simulation.timeline.elapsed() + plan.calm;
     if !simulation.play(until)? {
         let left = simulation.left().unwrap_or_default();
         problems.push(format!("after the last fault not everything ended: {left}"));

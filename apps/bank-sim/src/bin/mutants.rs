@@ -1,6 +1,6 @@
 //! explore
-use std::collections::BTreeMap;
 use clap::Parser;
+use std::collections::BTreeMap;
 use steadfast_bank_sim::mutants;
 use steadfast_core::Mutant;
 
@@ -15,7 +15,11 @@ struct Args {
 #[expect(clippy::print_stdout, reason = "x")]
 fn main() {
     let args = Args::parse();
-    let chosen: Vec<Mutant> = Mutant::ALL.iter().copied().filter(|m| args.names.is_empty() || args.names.contains(&format!("{m:?}"))).collect();
+    let chosen: Vec<Mutant> = Mutant::ALL
+        .iter()
+        .copied()
+        .filter(|m| args.names.is_empty() || args.names.contains(&format!("{m:?}")))
+        .collect();
     mutants::each(&chosen, |m| {
         let began = std::time::SystemTime::now();
         let mut hits: BTreeMap<String, (u64, u64, String)> = BTreeMap::new();
@@ -28,11 +32,22 @@ fn main() {
                     e.1 += 1;
                 }
             }
-            if !args.all && hits.contains_key(m.breaks()) { break; }
-            if began.elapsed().map_or(0, |e| e.as_secs()) > 60 { println!("{m:?}: gave up at {seed}"); break; }
+            if !args.all && hits.contains_key(m.check()) {
+                break;
+            }
+            if began.elapsed().map_or(0, |e| e.as_secs()) > 60 {
+                println!("{m:?}: gave up at {seed}");
+                break;
+            }
         }
         let took = began.elapsed().map_or(0, |e| e.as_millis());
-        println!("{} {m:?} [{}] {took} ms", if hits.contains_key(m.breaks()) {"ok  "} else {"MISS"}, m.breaks());
-        for (l, (seed, n, p)) in hits { println!("      {l} first {seed} x{n}: {}", p.chars().take(200).collect::<String>()); }
+        println!(
+            "{} {m:?} [{}] {took} ms",
+            if hits.contains_key(m.check()) { "ok  " } else { "MISS" },
+            m.check()
+        );
+        for (l, (seed, n, p)) in hits {
+            println!("      {l} first {seed} x{n}: {}", p.chars().take(200).collect::<String>());
+        }
     });
 }

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use rusqlite::Result;
 use steadfast_core::{
-    Time, World,
+    Mutant, Time, World,
     observe::{Observer, Signal},
+    planted,
 };
 use steadfast_log::{CommitError, Position, ReadError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
@@ -63,6 +64,9 @@ impl Group {
             Work::Task(_) => Ok(None),
         };
         match (taken, work) {
+            (Ok(Some(Err(early))), Work::Commit(_, reply)) if planted(Mutant::RefusedTooEarly) => {
+                drop(reply.send(Err(early)));
+            }
             (Ok(Some(answer)), Work::Commit(prepared, reply)) => {
                 self.members.push(Member { reply, answer, prepared, place });
             }

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Result, Statement, params};
 use steadfast_core::{CorrelationId, EventId, Mutant, SessionId, Time, canonical::Hash, planted};
 use steadfast_log::{
-    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, NewEvent, Position, Snapshot, StreamId,
+    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Expect, NewEvent, Position, Snapshot,
+    StreamId,
 };
 
 use super::{
@@ -125,8 +126,8 @@ impl<'c> Session<'c> {
         let mut side = prepared.side.as_deref();
         let mut versions = Vec::with_capacity(heads.len());
         for (append, mut head) in commit.appends.iter().zip(heads) {
-            if planted(Mutant::HalfCommitWritten) && !versions.is_empty() {
-                break;
+            if planted(Mutant::HalfCommitWritten) && append.expect == Expect::Any {
+                continue;
             }
             if head.key == 0 {
                 head.key = self.insert_stream.insert([append.stream.as_str()])?;
