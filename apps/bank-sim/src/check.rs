@@ -70,6 +70,7 @@ impl Story {
         self.g6_events_arrive_in_order(&mut problems);
         self.runs_did_what_they_wrote(&mut problems);
         self.keys_stand_for_one_request(&mut problems);
+        self.purchases_that_fail_keep_nothing(&mut problems);
         self.outcomes_are_those_that_were_asked_for(&mut problems);
         problems
     }

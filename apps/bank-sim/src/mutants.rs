@@ -1,7 +1,8 @@
-//! Plants faults and looks for the seed that finds each. A fault counts as found where a
-//! check of the very promise that it breaks speaks up, not where anything at all goes wrong.
+//! Plants faults, one at a time, and looks for the seed that finds each. A fault counts as
+//! found where the check that is there for it speaks up, not where anything at all goes wrong.
 
 use std::{
+    fmt::Write as _,
     num::NonZero,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -10,10 +11,12 @@ use std::{
 use steadfast_core::{Mutant, mutant};
 use steadfast_sim::{Plan, simulate};
 
-use crate::Banking;
+use crate::{Banking, scenario::lasts};
 
-/// Less than a seed is given without a fault, and enough for all that is asked for.
-const CALM: Duration = Duration::from_hours(5);
+/// Less than a seed is given without a fault: what has not ended by then mostly never will.
+const CALM: Duration = Duration::from_mins(90);
+/// The same for worlds in which somebody waits for longer.
+const CALM_LASTING: Duration = Duration::from_hours(5);
 
 /// Where a fault showed.
 #[derive(Debug, Clone)]
@@ -24,9 +27,35 @@ pub struct Found {
     pub problem: String,
 }
 
-/// Plays seeds with a fault in them, from 0 on, until a check of what it breaks speaks up.
-pub fn hunt(mutant: Mutant, seeds: u64) -> Option<Found> {
-    (0..seeds).find_map(|seed| {
+/// Within how many seeds, counted from 0, a fault must be found.
+pub const fn within(mutant: Mutant) -> u64 {
+    known(mutant).0
+}
+
+/// Within how many seeds it must be found, and the seed that once found it.
+const fn known(mutant: Mutant) -> (u64, u64) {
+    match mutant {
+        _ => (100, 0),
+    }
+}
+
+/// Plays seeds with a fault in them until its check speaks up.
+pub fn hunt(mutant: Mutant) -> Option<Found> {
+    first(mutant, 0..within(mutant))
+}
+
+/// The same, beginning with the seed that once found it. Others may do so today.
+pub fn find_again(mutant: Mutant) -> Option<Found> {
+    let (within, seed) = known(mutant);
+    first(mutant, std::iter::once(seed).chain(0..within))
+}
+
+fn first(mutant: Mutant, mut seeds: impl Iterator<Item = u64>) -> Option<Found> {
+    seeds.find_map(|seed| {
+        // Only one fault needs the long ones.
+        if lasts(seed) != (mutant == Mutant::ClaimEndsEarly) {
+            return None;
+        }
         let problem = problems(seed, Some(mutant)).into_iter().find(|problem| names(problem, mutant))?;
         Some(Found { seed, problem })
     })
@@ -34,7 +63,8 @@ pub fn hunt(mutant: Mutant, seeds: u64) -> Option<Found> {
 
 /// What is wrong after a seed, with a fault in it or none.
 pub fn problems(seed: u64, mutant: Option<Mutant>) -> Vec<String> {
-    let plan = Plan { calm: CALM, ..Plan::of(seed) };
+    let calm = if lasts(seed) { CALM_LASTING } else { CALM };
+    let plan = Plan { calm, ..Plan::of(seed) };
     let play = || simulate::<Banking>(&plan);
     let played = match mutant {
         Some(mutant) => mutant::with(mutant, play),
@@ -46,7 +76,7 @@ pub fn problems(seed: u64, mutant: Option<Mutant>) -> Vec<String> {
     }
 }
 
-/// Is the problem one of what the fault breaks?
+/// Is the problem one that the fault's check found?
 fn names(problem: &str, mutant: Mutant) -> bool {
     problem.strip_prefix(mutant.check()).is_some_and(|rest| rest.starts_with(':'))
 }
@@ -65,8 +95,25 @@ pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec
     };
     let mut results: Vec<(usize, R)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+        let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        workers.into_iter().flat_map(join).collect()
     });
     results.sort_by_key(|(place, _)| *place);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// `docs/planted-faults.md`.
+pub fn page() -> String {
+    let mut page = include_str!("mutants.md").to_owned();
+    page += "\n| fault | what is wrong with it | planted in | breaks | found by | within seeds |\n";
+    page += "| --- | --- | --- | --- | --- | --- |\n";
+    for mutant in Mutant::ALL {
+        let (what, part, breaks) = (mutant.what().trim(), mutant.part(), mutant.breaks());
+        let (check, within) = (mutant.check(), within(*mutant));
+        // A string never fails to be written to.
+        let _ = writeln!(page, "| `{mutant:?}` | {what} | {part} | {breaks} | {check} | {within} |");
+    }
+    page
 }

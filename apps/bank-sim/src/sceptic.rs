@@ -8,9 +8,12 @@ use std::{
 };
 
 use futures::future::join_all;
-use steadfast_bank::purchase::PurchaseRequest;
-use steadfast_core::TenantId;
-use steadfast_engine::record::{Started, kind};
+use steadfast_bank::{TransferRequest, purchase::PurchaseRequest};
+use steadfast_core::{Currency, Money, RunId, TenantId};
+use steadfast_engine::{
+    Status,
+    record::{Started, Undone, kind},
+};
 use steadfast_log::ClaimKey;
 
 use crate::{
@@ -24,16 +27,17 @@ use crate::{
 const ONCE: &str = "once";
 
 impl Client {
-    pub(crate) async fn doubt(self) {
+    pub(crate) async fn doubt(self, lasting: bool) {
         self.speak().await;
         self.use_a_key_again().await;
+        self.spend_all().await;
         for i in 0..self.site.fate.below(6) {
             self.change_mind(i).await;
         }
         for i in 0..self.site.fate.below(10) {
             self.ask_once(i).await;
         }
-        if self.site.fate.below(16) == 0 {
+        if lasting {
             self.outlast().await;
         }
     }
@@ -49,6 +53,22 @@ impl Client {
     async fn use_a_key_again(&self) {
         self.wish_for("again", run("sleeper", 1)).await;
         self.wish_for("again", run("sleeper", 2)).await;
+    }
+
+    /// Buys and pays at once, out of an account that has too little for both.
+    async fn spend_all(&self) {
+        let product = "audifonos-nube".parse().expect("a good name");
+        let request = PurchaseRequest { product, quantity: 1, from: None, total: None };
+        let buying = self.wish_for("buy", Wish::Purchase { user: "marta", request });
+        let paying = async {
+            for i in 0..6 {
+                self.pause(400).await;
+                let amount = Money::new(30_000, Currency::MXN).expect("a small amount");
+                let request = TransferRequest { to: "luis".into(), from: None, amount, memo: None };
+                self.wish_for(&format!("pay-{i}"), Wish::Transfer { user: "marta", request }).await;
+            }
+        };
+        futures::join!(buying, paying);
     }
 
     /// Asks for something and cancels it at once.
@@ -130,6 +150,40 @@ impl Story {
         }
         for (key, requests) in accepted.into_iter().filter(|(_, requests)| *requests > 1) {
             problems.push(format!("G5: {key} was accepted for {requests} requests"));
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Reserving {
+    reservation: String,
+    purchase: Option<RunId>,
+}
+
+impl Story {
+    /// What is undone stays away, however late it comes.
+    pub(crate) fn purchases_that_fail_keep_nothing(&self, problems: &mut Vec<String>) {
+        let mut open: BTreeMap<String, RunId> = BTreeMap::new();
+        for recorded in self.events.iter().filter(|recorded| recorded.stream.category() == "product") {
+            let Ok(Reserving { reservation, purchase }) = serde_json::from_slice(&recorded.event.body) else {
+                continue;
+            };
+            match purchase.filter(|_| recorded.event.kind == "product.reserved") {
+                Some(purchase) => drop(open.insert(reservation, purchase)),
+                None => drop(open.remove(&reservation)),
+            }
+        }
+        for (reservation, run) in open {
+            let failed = self.endings.get(&run).is_some_and(|ending| ending.status != Status::Completed);
+            let gave_up = self.events.iter().any(|recorded| {
+                recorded.stream.name() == run.to_string() && recorded.event.kind == kind::UNDONE && {
+                    let undone = serde_json::from_slice::<Undone>(&recorded.event.body);
+                    undone.is_ok_and(|undone| undone.failure.is_some())
+                }
+            });
+            if failed && !gave_up {
+                problems.push(format!("G4: purchase {run} failed, and reservation {reservation} stands"));
+            }
         }
     }
 }

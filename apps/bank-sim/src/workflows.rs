@@ -118,6 +118,7 @@ async fn booking(ctx: Ctx, order: Order) -> Result<u64, Failure> {
 
 /// Takes one word in each generation, until nobody says anything more: how many there were.
 async fn listening(ctx: Ctx, order: Order) -> Result<u64, Failure> {
+    ctx.sleep("busy", Duration::from_secs(5)).await?;
     let word = ctx.signal::<u64>("word", GO);
     let patience = ctx.sleep("patience", Duration::from_secs(60));
     match ctx.race(word, patience).await {

@@ -1,53 +1,59 @@
-//! explore
+//! `cargo sim-mutants`: are the faults that are planted found?
+
+use std::process::ExitCode;
+
 use clap::Parser;
-use std::collections::BTreeMap;
-use steadfast_bank_sim::mutants;
+use steadfast_bank_sim::mutants::{Found, each, hunt, page, problems, within};
 use steadfast_core::Mutant;
 
+/// Plants faults, one at a time, and plays seeds until a check finds each
 #[derive(Debug, Parser)]
 struct Args {
-    names: Vec<String>,
-    #[arg(long, default_value_t = 40)]
-    seeds: u64,
+    /// Only these; all of them when none is named.
+    #[arg(value_parser = named)]
+    faults: Vec<Mutant>,
+    /// Look for nothing: print docs/planted-faults.md.
     #[arg(long)]
-    all: bool,
+    page: bool,
 }
-#[expect(clippy::print_stdout, reason = "x")]
-fn main() {
+
+fn named(name: &str) -> Result<Mutant, String> {
+    let found = Mutant::ALL.iter().find(|mutant| format!("{mutant:?}") == name);
+    found.copied().ok_or_else(|| "no such fault: docs/planted-faults.md lists them".into())
+}
+
+#[expect(clippy::print_stdout, reason = "this is a command, and this is its answer")]
+fn main() -> ExitCode {
     let args = Args::parse();
-    let chosen: Vec<Mutant> = Mutant::ALL
-        .iter()
-        .copied()
-        .filter(|m| args.names.is_empty() || args.names.contains(&format!("{m:?}")))
-        .collect();
-    mutants::each(&chosen, |m| {
-        let began = std::time::SystemTime::now();
-        let mut hits: BTreeMap<String, (u64, u64, String)> = BTreeMap::new();
-        for seed in 0..args.seeds {
-            let mut seen = std::collections::BTreeSet::new();
-            for p in mutants::problems(seed, Some(*m)) {
-                let label = p.split(':').next().unwrap_or("").chars().take(30).collect::<String>();
-                if seen.insert(label.clone()) {
-                    let e = hits.entry(label.clone()).or_insert((seed, 0, p.clone()));
-                    e.1 += 1;
-                }
+    if args.page {
+        print!("{}", page());
+        return ExitCode::SUCCESS;
+    }
+    let faults = if args.faults.is_empty() { Mutant::ALL } else { &args.faults };
+    let bar = indicatif::ProgressBar::new(faults.len() as u64);
+    let found: Vec<Result<Found, String>> = each(faults, |mutant| {
+        let found = looked_for(*mutant);
+        bar.suspend(|| match &found {
+            Ok(Found { seed, problem }) => {
+                println!("{:<22} {:<6} seed {seed:>3}  {problem}", format!("{mutant:?}"), mutant.breaks());
             }
-            if !args.all && hits.contains_key(m.check()) {
-                break;
-            }
-            if began.elapsed().map_or(0, |e| e.as_secs()) > 60 {
-                println!("{m:?}: gave up at {seed}");
-                break;
-            }
-        }
-        let took = began.elapsed().map_or(0, |e| e.as_millis());
-        println!(
-            "{} {m:?} [{}] {took} ms",
-            if hits.contains_key(m.check()) { "ok  " } else { "MISS" },
-            m.check()
-        );
-        for (l, (seed, n, p)) in hits {
-            println!("      {l} first {seed} x{n}: {}", p.chars().take(200).collect::<String>());
-        }
+            Err(why) => println!("{:<22} {:<6} {why}", format!("{mutant:?}"), mutant.breaks()),
+        });
+        bar.inc(1);
+        found
     });
+    bar.finish_and_clear();
+    let missed = found.iter().filter(|found| found.is_err()).count();
+    println!("{} faults, {missed} not found", found.len());
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Found, and not where nothing is wrong without it as well.
+fn looked_for(mutant: Mutant) -> Result<Found, String> {
+    let found = hunt(mutant)
+        .ok_or_else(|| format!("is not found by {} within {}", mutant.check(), within(mutant)))?;
+    match problems(found.seed, None).first() {
+        None => Ok(found),
+        Some(problem) => Err(format!("seed {} fails without it: {problem}", found.seed)),
+    }
 }

@@ -1,6 +1,6 @@
 //! What a turn delivers, and what it leaves to the next one.
 
-use steadfast_core::{Mutant, Time, defaults, planted};
+use steadfast_core::{Time, defaults};
 
 use super::{Live, Stop};
 use crate::{
@@ -65,7 +65,7 @@ impl Live {
     /// Messages that the generation before was given and never took. They are read again,
     /// as after a crash.
     pub(super) async fn take_again(&mut self, left: &[u64]) -> Result<(), Stop> {
-        for version in left.iter().filter(|_| !planted(Mutant::SignalDropped)) {
+        for version in left {
             let page = self.engine.log.read_stream(&self.facts.stream, *version, 1).await;
             let page = page.map_err(|_| Stop::StoreAway)?;
             let body = page.first().map(|recorded| &recorded.event.body).ok_or(Stop::Lost)?;

@@ -106,7 +106,7 @@ impl Live {
                 turn.asked = advance.asked;
                 turn.patches = advance.patches;
                 turn.outcome = advance.outcome;
-                turn.left = advance.left;
+                turn.left = if planted(Mutant::SignalDropped) { Vec::new() } else { advance.left };
                 turn.progress = advance.progress;
             }
             Err(Halt::Fail(failure)) => turn.outcome = Some(Outcome::Failed(failure)),
@@ -346,11 +346,11 @@ impl Live {
                     self.head = committed.versions.first().copied().unwrap_or(self.head + events);
                     return Ok(());
                 }
-                Err(CommitError::Conflict { .. }) => {
-                    match self.refresh(own).await {
-                        Ok(true) => return Ok(()),
-                        Err(Stop::Lost) if planted(Mutant::TurnForced) => {}
-                        refreshed => drop(refreshed?),
+                Err(CommitError::Conflict { actual, .. }) => {
+                    if planted(Mutant::TurnForced) {
+                        self.head = actual;
+                    } else if self.refresh(own).await? {
+                        return Ok(());
                     }
                     self.keep_awake(&mut commit);
                     if let Some(append) = commit.appends.first_mut() {
