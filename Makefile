@@ -33,6 +33,9 @@ fmt: tools ## format all code
 lint: tools
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --package steadfast-bank-sim --all-targets --features mutants --locked -- -D warnings
+	@if $(CARGO) tree --locked --edges normal,build --format '{lib}: {f}' --package steadfast-cli | grep ': .*mutants'; \
+	  then echo "faults can be planted in the binary" >&2; exit 1; fi
 
 services: ## what tests run of their own: the programs of PostgreSQL 15 or newer
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || { \
@@ -42,11 +45,12 @@ services: ## what tests run of their own: the programs of PostgreSQL 15 or newer
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; \
 	  else echo "Install it, on Debian with: sudo apt-get install postgresql" >&2; exit 1; fi; }
 
-test: lint services ## everything that must hold: format, lints, tests, documentation, six rounds of kill -9
+test: lint services ## everything that must hold: format, lints, tests, documentation, planted faults, six rounds of kill -9
 	$(CARGO) test --workspace --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	  then $(CARGO) nextest run --workspace --locked; \
 	  else $(CARGO) test --workspace --locked --lib --bins --tests; fi
+	$(CARGO) test --locked --package steadfast-bank-sim --features mutants --test mutants
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --all-features check licenses bans sources; \
 	  else echo "cargo-deny is not installed: licences are not checked (see make deny)"; fi
 
@@ -55,6 +59,7 @@ deny: ## licences and advisories of all dependencies; needs cargo install cargo-
 
 soak: build services ## a hundred rounds of kill -9 under load, two thousand of power loss, a thousand simulated worlds
 	$(CARGO) sim --seeds $${STEADFAST_SIM_SEEDS:-1000}
+	$(CARGO) sim-mutants
 	STEADFAST_POWER_ROUNDS=$${STEADFAST_POWER_ROUNDS:-2000} \
 	  $(CARGO) test --locked --package steadfast-log-sqlite --test power_loss
 	STEADFAST_POSTGRES_SEEDS=$${STEADFAST_POSTGRES_SEEDS:-100} \
@@ -68,6 +73,7 @@ bench: build ## how fast everything is beside what the disk can do, what kill -9
 bench-peers: build ## the same runs on Restate, DBOS and LangGraph, in one table; see bench/README.md
 	python3 bench/peers.py --binary $(STEADFAST)
 
-docs: build ## write docs/configuration.md and docs/steadfast.example.toml from the code
+docs: build ## write docs/configuration.md, docs/steadfast.example.toml and docs/planted-faults.md from the code
 	./$(STEADFAST) config reference > docs/configuration.md
 	./$(STEADFAST) config init > docs/steadfast.example.toml
+	$(CARGO) sim-mutants --page > docs/planted-faults.md

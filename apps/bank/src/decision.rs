@@ -216,7 +216,7 @@ fn undo(scene: &Scene<'_>, op: &Undo, forward: Option<&Answer>) -> Result<Draft,
         let mark = forward_claim(scene, op).0.to_string();
         let stream = StreamId::new(&scene.principal.tenant, EFFECT, mark);
         draft.beside.push((stream, kind::FORESTALLED, Bytes::from_static(b"{}")));
-        draft.forestalls = !planted(Mutant::MarkMissing);
+        draft.forestalls = true;
         return Ok(draft);
     };
     if forward.status != Status::Settled {

@@ -126,8 +126,6 @@ mutants! {
     StockUnchecked in "ledger" breaks "books" seen by "books",
     /// After a version conflict the same decision is sent with the newer version.
     ConflictResent in "ledger" breaks "books" seen by "books",
-    /// An undo that finds nothing to undo leaves no mark, and the effect comes after it.
-    MarkMissing in "ledger" breaks "G4" seen by "G4",
 }
 
 #[cfg(feature = "mutants")]
