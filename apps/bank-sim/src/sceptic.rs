@@ -142,7 +142,7 @@ impl Story {
             if answers.iter().any(Result::is_ok) {
                 *accepted.entry(key).or_default() += 1;
             }
-            let nothing = answers.iter().flat_map(|it| it.as_ref().err()).any(|it| it.nothing_happened);
+            let nothing = answers.iter().filter_map(|it| it.as_ref().err()).any(|it| it.nothing_happened);
             let claim = ClaimKey::new(&TenantId::default(), "ana", workflow, key);
             if key.starts_with(ONCE) && nothing && claimed.contains(&claim) {
                 problems.push(format!("G5: {key} was answered that nothing happened, and it runs"));
