@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use steadfast_core::Time;
 use steadfast_log::{
-    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Expect, Listing, ListingChange, NewEvent,
+    Claim, ClaimChange, ClaimKey, Commit, CommitError, Committed, Listing, ListingChange, NewEvent,
     PayloadId, Position, StreamId, WakeUp, WakeUpChange,
 };
 
@@ -91,19 +91,14 @@ impl<'a> Draft<'a> {
             let ClaimChange::Take(key, claim) = change else { continue };
             let earlier = taken.iter().rev().find(|(other, _)| *other == key).map(|(_, claim)| *claim);
             let held = earlier.or_else(|| self.known.claims.get(key));
-            if let Some(held) = held.filter(|held| held.live(now)) {
+            if let Some(held) = held.filter(|held| held.refuses(now)) {
                 return Err(CommitError::Claimed(*key, held.clone()));
             }
             taken.push((key, claim));
         }
         for append in &commit.appends {
             let actual = self.head(&append.stream);
-            let fits = match append.expect {
-                Expect::New => actual == 0,
-                Expect::Exact(version) => actual == version,
-                Expect::Any => true,
-            };
-            if !fits {
+            if !append.expect.fits(actual) {
                 return Err(CommitError::Conflict { stream: append.stream.clone(), actual });
             }
         }
