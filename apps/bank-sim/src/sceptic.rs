@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
 use steadfast_bank::{TransferRequest, purchase::PurchaseRequest};
 use steadfast_core::{Currency, Money, RunId, TenantId};
 use steadfast_engine::{
@@ -46,8 +45,10 @@ impl Client {
     async fn speak(&self) {
         let run = self.wish_for("words", run(LISTENING, 0)).await;
         let Some(run) = run.and_then(|run| run.parse().ok()) else { return };
-        let words = (0..3).map(|_| Wish::Signal { run, id: self.site.fate.below(u64::MAX) });
-        join_all(words.map(|word| self.wish_for("word", word))).await;
+        for i in 0..3 {
+            let id = self.site.fate.below(u64::MAX);
+            self.wish_for(&format!("word-{i}"), Wish::Signal { run, id }).await;
+        }
     }
 
     async fn use_a_key_again(&self) {
