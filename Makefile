@@ -63,7 +63,7 @@ soak: build services ## a hundred rounds of kill -9 under load, two thousand of 
 	  $(CARGO) test --locked --package steadfast-cli --test e2e -- --nocapture --exact kill::killing_it_at_any_moment_loses_and_doubles_nothing
 
 bench: build ## how fast everything is beside what the disk can do, what kill -9 costs, what a conversation takes to store
-	@for what in log runs transfers ws recovery conversation; do ./$(STEADFAST) bench $$what || exit 1; done
+	@for what in log runs transfers ws recovery conversation growth; do ./$(STEADFAST) bench $$what || exit 1; done
 
 bench-peers: build ## the same runs on Restate, DBOS and LangGraph, in one table; see bench/README.md
 	python3 bench/peers.py --binary $(STEADFAST)

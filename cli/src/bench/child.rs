@@ -1,3 +1,5 @@
+//! This binary as a server in a process of its own, on a store of its own.
+
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -10,8 +12,12 @@ use serde_json::{Value, json};
 use steadfast_core::{RunId, World};
 use tempfile::TempDir;
 
-use super::STEPS;
-use crate::{config::StoreUrl, effects, keys, store::blocking};
+use crate::{
+    config::StoreUrl,
+    effects::{self, StepsInput},
+    keys,
+    store::blocking,
+};
 
 /// How long a server may take until it is ready, and a run until it has ended.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -105,24 +111,29 @@ impl Node {
     }
 
     /// Has the server accept a run; the number is its key.
-    pub(super) async fn begin(&self, number: usize) -> anyhow::Result<RunId> {
-        Ok(self.ask(number, None).await?.0)
+    pub(super) async fn begin(&self, number: usize, steps: &StepsInput) -> anyhow::Result<RunId> {
+        Ok(self.ask(number, steps, None).await?.0)
     }
 
     /// Waits for the end of that run.
-    pub(super) async fn end(&self, number: usize) -> anyhow::Result<RunId> {
-        let (run, answer) = self.ask(number, Some(PATIENCE)).await?;
+    pub(super) async fn end(&self, number: usize, steps: &StepsInput) -> anyhow::Result<RunId> {
+        let (run, answer) = self.ask(number, steps, Some(PATIENCE)).await?;
         ensure!(answer["status"] == "completed", "run {run} is {} after the restart", answer["status"]);
         Ok(run)
     }
 
-    async fn ask(&self, number: usize, wait: Option<Duration>) -> anyhow::Result<(RunId, Value)> {
+    async fn ask(
+        &self,
+        number: usize,
+        steps: &StepsInput,
+        wait: Option<Duration>,
+    ) -> anyhow::Result<(RunId, Value)> {
         let mut request = self
             .http
             .post(format!("{}/api/v1/runs", self.url))
             .bearer_auth(&self.token)
             .header("Idempotency-Key", format!("run-{number}"))
-            .json(&json!({ "workflow": effects::WORKFLOW, "input": STEPS }));
+            .json(&json!({ "workflow": effects::WORKFLOW, "input": steps }));
         if let Some(wait) = wait {
             request = request.header("Prefer", format!("wait={}", wait.as_secs()));
         }
@@ -130,6 +141,19 @@ impl Node {
         let answer: Value = answer.json().await?;
         let run = answer["id"].as_str().context("an answer names no run")?;
         Ok((run.parse()?, answer))
+    }
+
+    /// Where runs are started, and with which token.
+    pub(super) fn runs(&self) -> (String, &str) {
+        (format!("{}/api/v1/runs", self.url), &self.token)
+    }
+
+    /// What it holds in memory, in bytes.
+    pub(super) fn memory(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        Ok(1_024 * kib.context("the system does not tell what a process holds in memory")?)
     }
 
     /// kill -9.
