@@ -210,7 +210,8 @@ impl Client {
         if fate.strikes(Fault::RequestLost) {
             return None;
         }
-        let copies = 1 + u64::from(fate.strikes(Fault::Duplicated));
+        let twice = matches!(wish.what, What::TryTwice);
+        let copies = 1 + u64::from(twice || fate.strikes(Fault::Duplicated));
         let mut answer = None;
         for _ in 0..copies {
             if fate.strikes(Fault::Delayed) {

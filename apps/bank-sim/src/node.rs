@@ -88,7 +88,7 @@ pub(crate) async fn run(
     let assistant = Assistant::new(bank.clone(), log.clone(), world.clone(), keyring, rules(), talking);
     let me = Arc::new(OnceLock::new());
     let hands = Hands { traces: traces.clone(), site, bank: bank.clone(), log: log.clone(), me: me.clone() };
-    let (registry, guards) = registry(&hands, &assistant, &traces.delivered);
+    let (registry, guards) = registry(&hands, &assistant, setting);
     let engine = Engine::new(log, world.clone(), registry, engine_config(setting), silent());
     // Nothing has run yet.
     let _ = me.set(engine.node());
@@ -163,23 +163,24 @@ fn server_config() -> ServerConfig {
     }
 }
 
-fn registry(hands: &Hands, assistant: &Assistant, delivered: &Delivered) -> (Registry, Arc<Guards>) {
+fn registry(hands: &Hands, assistant: &Assistant, setting: Setting) -> (Registry, Arc<Guards>) {
     let mut registry = Registry::default();
     hands.register(&mut registry);
     workflows::register(&mut registry, hands.site.old_code);
     steadfast_bank::purchase::register(&mut registry, assistant.bank());
     steadfast_bank::steps::register(&mut registry, assistant.bank());
     steadfast_bank_assistant::register(&mut registry, assistant);
-    subscribers::register(&mut registry, delivered, hands);
-    let guards = Arc::new(Guards::new(&policies(), &hands.site.world, &silent()));
+    subscribers::register(&mut registry, hands);
+    let guards = Arc::new(Guards::new(&policies(setting), &hands.site.world, &silent()));
     registry.guarded_by(guards.clone());
     (registry, guards)
 }
 
 /// A policy that is soon at its end.
-fn policies() -> Policies {
+fn policies(setting: Setting) -> Policies {
     let mut tight = PolicyConfig::action_group();
-    tight.deadline = Duration::from_secs(3).into();
+    // Sooner than one attempt, or later.
+    tight.deadline = Duration::from_secs(if setting.narrow { 1 } else { 3 }).into();
     tight.timeout = Duration::from_secs(2).into();
     tight.retry.enabled = false;
     tight.breaker.failures = NonZeroU32::MIN;

@@ -68,9 +68,9 @@ fn follow_up(event: &Recorded) -> Result<Option<Reaction>, Failure> {
     Ok(Some(Reaction::Start(start)))
 }
 
-pub(crate) fn register(registry: &mut Registry, delivered: &Delivered, hands: &Hands) {
+pub(crate) fn register(registry: &mut Registry, hands: &Hands) {
     let wanted = WANTED.map(str::to_owned).to_vec();
-    registry.subscriber(Subscriber::sink("sim", wanted, Arc::new(delivered.clone())));
+    registry.subscriber(Subscriber::sink("sim", wanted, Arc::new(hands.traces.delivered.clone())));
     let standing = [kind::CUSTOMER_DEACTIVATED, kind::CUSTOMER_ACTIVATED].map(str::to_owned).to_vec();
     registry.subscriber(Subscriber::trigger("follow-up", standing, follow_up));
     // The code of before knew nothing of this one.

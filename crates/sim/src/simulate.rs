@@ -80,7 +80,9 @@ struct Simulation<S> {
     fate: Fate,
     traffic: Traffic,
     hosts: Vec<Host>,
-    people: Machine,
+    /// Each on a machine of their own: when a node ends, those who wait for it learn of it in an
+    /// order that depends on how many tasks this process has ever had.
+    people: Vec<Machine>,
     chance: Seeded,
     passes: u64,
 }
@@ -113,7 +115,7 @@ impl<S: Scenario> Simulation<S> {
             fate,
             traffic: Traffic::default(),
             hosts: (0..plan.nodes).map(|_| host()).collect(),
-            people: Machine::new()?,
+            people: Vec::new(),
             chance: Seeded::new(plan.seed ^ 0x0DD5),
             passes: 0,
         };
@@ -132,7 +134,9 @@ impl<S: Scenario> Simulation<S> {
             simulation.start(index)?;
         }
         for person in simulation.scenario.people(site) {
-            simulation.people.spawn(person);
+            let machine = Machine::new()?;
+            machine.spawn(person);
+            simulation.people.push(machine);
         }
         Ok(simulation)
     }
@@ -240,7 +244,12 @@ impl<S: Scenario> Simulation<S> {
             match self.awake(nth) {
                 Some(node) => node.machine.rounds(rounds),
                 None if nth > self.hosts.len() => drop(self.store_works()?),
-                None => self.people.rounds(rounds),
+                None => {
+                    let who = self.chance.below(self.people.len().max(1) as u64);
+                    if let Some(person) = self.people.get(usize::try_from(who)?) {
+                        person.rounds(rounds);
+                    }
+                }
             }
             if self.awake(nth).is_some() && self.fate.strikes(Fault::Crash) {
                 self.end(nth)?;
@@ -248,7 +257,7 @@ impl<S: Scenario> Simulation<S> {
         }
         loop {
             let before = self.traffic.count();
-            self.people.drain();
+            self.people.iter().for_each(Machine::drain);
             for nth in 0..self.hosts.len() {
                 if let Some(node) = self.awake(nth) {
                     node.machine.drain();
@@ -338,7 +347,7 @@ impl<S: Scenario> Simulation<S> {
 
     /// What is still going on.
     fn left(&self) -> Option<String> {
-        if !self.people.is_empty() {
+        if !self.people.iter().all(Machine::is_empty) {
             return Some("people still ask".into());
         }
         self.scenario.left(&*self.store.log())

@@ -25,6 +25,7 @@ const MISTAKE: &str = "a mistake in the code itself; nothing that comes in from 
 const FILES: &str = "of files, configuration and start-up, which a simulated node has none of";
 const SOCKET: &str =
     "of sockets, which a simulated node has none of: the server's own tests speak to real ones";
+const CROWD: &str = "so many conflicts in a row take a crowd: more than a seed has";
 const RESTORED: &str = "a store that was restored from a backup: a matter of files, tested with the binary";
 
 /// All of them, from the ground up.
@@ -144,7 +145,11 @@ const ENGINE: Layer = Layer {
         (&["workflow.continued"], "never leaves the engine"),
         (&["store.held"], RESTORED),
         (&["store.away"], "counted by metrics; nobody is told"),
-        (&["run.busy", "dead_letter.expired"], "tbd"),
+        (&["run.busy"], CROWD),
+        (
+            &["dead_letter.expired"],
+            "the moment between the end of a letter and its record: the engine's own test stops there",
+        ),
     ],
     names: &[],
 };
@@ -241,7 +246,6 @@ const BANK: Layer = Layer {
         "account.not_found",
         "account_exists",
         "auth.forbidden",
-        "compensated",
         "contact.invalid_name",
         "contact.name_taken",
         "contact.self",
@@ -293,7 +297,9 @@ const BANK: Layer = Layer {
         (&["undo.not_possible"], "no workflow asks for it"),
         (&["price_changed"], "a price never changes"),
         (&["commit.too_large"], "what is attached to a request of the ledger is one small event"),
-        (&["account.name_taken", "customer.busy", "ledger.contended"], "tbd"),
+        (&["account.name_taken"], "told as the rule of an import's line"),
+        (&["compensated"], "told to a step whose run has another owner by then, and so to nobody"),
+        (&["customer.busy", "ledger.contended"], CROWD),
     ],
     names: &[
         "amount.currency",
@@ -350,7 +356,9 @@ const ASSISTANT: Layer = Layer {
             ],
             MISTAKE,
         ),
-        (&["session.busy", "session.full", "money.out_of_range"], "tbd"),
+        (&["session.busy"], CROWD),
+        (&["session.full"], "two hundred words to one request are more than a seed says"),
+        (&["money.out_of_range"], "no price and quantity come to 2^53 minor units"),
     ],
     names: &[
         "account.no_default",

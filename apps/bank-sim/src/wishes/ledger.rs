@@ -44,7 +44,7 @@ impl Chooser<'_> {
 
     /// Captures a hold, or gives it back. It may be gone, or somebody else's.
     fn of_hold(&self, from: &'static str, to: &'static str, amount: Money) -> Wish {
-        let hold = self.one(&self.notes.holds()).copied();
+        let hold = self.late_one(&self.notes.holds()).copied();
         let (from, payee, hold) = hold.unwrap_or((from, to, HoldId(uuid::Uuid::nil())));
         // Now and then for somebody whom it is not for.
         let to = if self.once_in(4) && to != from { to } else { payee };
@@ -58,7 +58,7 @@ impl Chooser<'_> {
     }
 
     fn of_reservation(&self, user: &'static str) -> Wish {
-        let known = self.one(&self.notes.reservations()).cloned();
+        let known = self.late_one(&self.notes.reservations()).cloned();
         let none = || (user, self.product(), ReservationId(uuid::Uuid::nil()));
         let (user, product, reservation) = known.unwrap_or_else(none);
         let at = ReservationAt { product, reservation };

@@ -47,9 +47,10 @@ pub(crate) enum What {
     Kill(RunId),
     /// An operation of the ledger.
     Ledger,
-    /// Something that may be or not be, such as replaying a letter that somebody else has
-    /// replayed: any final answer is good.
+    /// Something that may be or not be: any final answer is good.
     Try,
+    /// The same, by somebody impatient: it is sent twice at once.
+    TryTwice,
     /// Only a look: it must be answered with 200.
     Look,
     /// A request that is wrong: it must be answered with one of these codes.
@@ -95,6 +96,10 @@ impl Chooser<'_> {
     }
     pub(crate) fn below(&self, bound: u64) -> u64 {
         self.fate.below(bound)
+    }
+    /// One of these, and in every other case the last.
+    fn late_one<'a, T>(&self, of: &'a [T]) -> Option<&'a T> {
+        if self.once_in(2) { of.last() } else { self.one(of) }
     }
     /// In one of so many cases.
     fn once_in(&self, many: u64) -> bool {

@@ -66,11 +66,11 @@ impl Chooser<'_> {
 
     pub(super) fn replay(&self) -> Wish {
         let letters = self.notes.letters();
-        let Some(letter) = self.one(&letters).filter(|_| !self.once_in(3)) else {
+        let Some(letter) = self.late_one(&letters).filter(|_| !self.once_in(3)) else {
             return self.letters();
         };
         let path = format!("/api/v1/dead-letters/{letter}/replay");
         let call = Call { sent: crate::calls::Sent::Nothing, ..Call::post(OPERATOR, path, json!(null)) };
-        self.http(call.role(Role::Operator), What::Try)
+        self.http(call.role(Role::Operator), What::TryTwice)
     }
 }
