@@ -172,7 +172,8 @@ impl Inner {
         writer.event(kind::REPLAYED, &Replayed { by: by.into(), generation });
         writer.expect(Expect::Exact(history.head));
         writer.status(Status::Running);
-        writer.wake(self.world.now(), self.node);
+        // Its owner goes on with it, or whoever takes it over; who asked for it may be another.
+        writer.wake(self.world.now(), history.owner);
         if !again {
             // It waits for its children again.
             writer.forget_orphans();

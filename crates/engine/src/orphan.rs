@@ -57,7 +57,7 @@ impl Inner {
     fn tell_all(self: Arc<Self>, stream: StreamId) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let mut told = HashSet::new();
-            while !*self.stopping.borrow() {
+            while !self.stopping.is_said() {
                 if !self.lock_telling().insert(stream.clone()) {
                     return;
                 }

@@ -34,12 +34,11 @@ impl Engine {
             tracing::warn!("the store is held after a restore; nothing runs until it is resumed");
             return;
         }
-        let mut stopping = engine.stopping.subscribe();
         let subscribers = engine.registry.subscribers().map(|subscriber| self.follow(subscriber.clone()));
         let subscribers = futures::future::join_all(subscribers);
         tokio::select! {
             biased;
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = engine.stopping.said() => {}
             _ = subscribers, if engine.registry.subscribers().next().is_some() => {}
             () = engine.keep_lease() => {}
             () = async { self.take_up_parked().await; engine.take_up_due().await } => {}
@@ -159,7 +158,7 @@ impl Inner {
 
     async fn take_up(self: Arc<Self>, stream: StreamId, pace: tokio::sync::OwnedSemaphorePermit) {
         let Some(run) = run_id(&stream) else { return };
-        if *self.stopping.borrow() {
+        if self.stopping.is_said() {
             return;
         }
         let Some(receiver) = self.enter(run) else {

@@ -54,4 +54,6 @@ pub use runs::{RunRef, answer_start};
 pub use server::{Server, ServerParts};
 pub use token::{NodeKey, TokenError};
 pub use webhook::{Webhook, WebhookConfig, WebhookError};
-pub use ws::{ClientFrame, Connection, Conversation, Origin, Outbox, ReplyStatus, ServerFrame, WsConfig};
+pub use ws::{
+    ClientFrame, Connection, Conversation, Origin, Outbox, Outgoing, ReplyStatus, ServerFrame, WsConfig,
+};

@@ -68,6 +68,23 @@ async fn g3_a_replayed_dead_letter_goes_on_at_the_failed_step() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_replayed_through_another_node_is_worked_on_by_the_runs_owner() {
+    let house = House::new();
+    let healed = Arc::new(AtomicBool::new(false));
+    let mut registry = fragile(&house, &healed);
+    registry.workflow("flow", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.step("fragile", &FRAGILE, &()).await
+    });
+    let (a, b) = (house.engine(registry.clone()), house.engine(registry));
+    house.world.clock().sleep(Duration::from_secs(1)).await;
+    let run = accept(&a, "flow", &()).await.run;
+    assert_eq!(finish(&a, run).await.status, Status::Dead);
+    healed.store(true, Ordering::SeqCst);
+    assert_eq!(replay_and_finish(&b, run).await, Status::Completed);
+    house.audit().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn g3_after_a_compensation_the_next_generation_starts_with_nothing_recorded() {
     let house = House::new();
     let healed = Arc::new(AtomicBool::new(false));

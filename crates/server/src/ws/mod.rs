@@ -20,7 +20,7 @@ pub use frame::{ClientFrame, ReplyStatus, ServerFrame};
 use futures::future::BoxFuture;
 pub(crate) use handshake::routes;
 pub use origin::Origin;
-pub use outbox::Outbox;
+pub use outbox::{Outbox, Outgoing};
 use steadfast_core::Failure;
 
 use crate::Caller;
