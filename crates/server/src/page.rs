@@ -1,4 +1,7 @@
+use std::{fmt, str::FromStr};
+
 use serde::Serialize;
+use steadfast_core::Time;
 
 use crate::{Problem, Query, cursor::invalid, query::unreadable};
 
@@ -29,8 +32,36 @@ impl Query {
                 .ok_or_else(|| unreadable("limit", &text, rule)),
         }
     }
-    /// `cursor`: where an earlier page ended.
-    pub fn cursor<T>(&mut self, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
-        self.one("cursor")?.map(|text| read(&text).ok_or_else(|| invalid(&text))).transpose()
+    /// `cursor`: where an earlier page ended, letter by letter as it was given out.
+    pub fn cursor<T: FromStr + fmt::Display>(&mut self) -> Result<Option<T>, Problem> {
+        let read = |text: String| {
+            let place = text.parse().ok().filter(|place: &T| place.to_string() == text);
+            place.ok_or_else(|| invalid(&text))
+        };
+        self.one("cursor")?.map(read).transpose()
+    }
+}
+
+/// The last item of a page of a list that is ordered by age and name; as text, a cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Last<T> {
+    /// When the item began.
+    pub created: Time,
+    /// What it is called.
+    pub name: T,
+}
+
+impl<T: fmt::Display> fmt::Display for Last<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.created.micros(), self.name)
+    }
+}
+
+impl<T: FromStr> FromStr for Last<T> {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (created, name) = text.split_once('-').ok_or(())?;
+        let created = i64::from_str_radix(created, 16).map_err(drop)?;
+        Ok(Self { created: Time::from_micros(created), name: name.parse().map_err(drop)? })
     }
 }

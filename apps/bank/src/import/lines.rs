@@ -43,7 +43,8 @@ impl Line {
 /// The longest line of a JSONL file.
 const LINE_MAX: u64 = 64 * 1024;
 
-pub(super) type Lines = Box<dyn Iterator<Item = Result<Line, Problem>> + Send>;
+/// The lines of a file.
+pub type Lines = Box<dyn Iterator<Item = Result<Line, Problem>> + Send>;
 
 impl Format {
     /// By the file's name: `.csv`, `.jsonl`.
@@ -58,7 +59,8 @@ impl Format {
         }
     }
 
-    pub(super) fn lines(self, file: impl BufRead + Send + 'static) -> Lines {
+    /// The lines of a file, or what is wrong with one.
+    pub fn lines(self, file: impl BufRead + Send + 'static) -> Lines {
         match self {
             Self::Csv => csv_lines(file),
             Self::Jsonl => jsonl_lines(file),
