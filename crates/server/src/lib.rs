@@ -54,8 +54,8 @@ pub use runs::{RunRef, StartRequest, answer_start};
 pub use server::{Server, ServerParts};
 pub use token::{NodeKey, TokenError};
 pub use webhook::{Webhook, WebhookConfig, WebhookError};
+#[doc(hidden)]
+pub use ws::messages as ws_messages;
 pub use ws::{
     ClientFrame, Connection, Conversation, Origin, Outbox, Outgoing, ReplyStatus, ServerFrame, WsConfig,
 };
-#[doc(hidden)]
-pub use ws::messages as ws_messages;
