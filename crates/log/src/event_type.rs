@@ -16,6 +16,13 @@ pub struct EventType {
     pub rewrite: fn(&Recorded) -> Result<Bytes, DecodeError>,
 }
 
+impl EventType {
+    /// May this binary read an event of this type, by the number of its shape?
+    pub fn check(&self, recorded: &Recorded) -> Result<(), DecodeError> {
+        DecodeError::check_known(recorded, self.schema)
+    }
+}
+
 /// Declares the types of events of a crate: a module `kind` with their names, and `EVENTS`
 /// with how each is read (by `decode`, in scope as `fn<T>(&Recorded) -> Result<T,
 /// DecodeError>`) and written.
