@@ -42,7 +42,7 @@ services: ## what tests run of their own: the programs of PostgreSQL 15 or newer
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; \
 	  else echo "Install it, on Debian with: sudo apt-get install postgresql" >&2; exit 1; fi; }
 
-test: lint services ## everything that must hold: format, lints, tests, documentation, six rounds of kill -9
+test: lint services ## everything that must hold: format, lints, tests, documentation, twenty rounds of kill -9
 	$(CARGO) test --workspace --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	  then $(CARGO) nextest run --workspace --locked; \
@@ -53,13 +53,13 @@ test: lint services ## everything that must hold: format, lints, tests, document
 deny: ## licences and advisories of all dependencies; needs cargo install cargo-deny --locked
 	$(CARGO) deny --all-features check licenses bans sources advisories
 
-soak: build services ## a hundred rounds of kill -9 under load, two thousand of power loss, a thousand simulated worlds
+soak: build services ## three hundred rounds of kill -9 under load, two thousand of power loss, a thousand simulated worlds
 	$(CARGO) sim --seeds $${STEADFAST_SIM_SEEDS:-1000}
 	STEADFAST_POWER_ROUNDS=$${STEADFAST_POWER_ROUNDS:-2000} \
 	  $(CARGO) test --locked --package steadfast-log-sqlite --test power_loss
 	STEADFAST_POSTGRES_SEEDS=$${STEADFAST_POSTGRES_SEEDS:-100} \
 	  $(CARGO) test --locked --package steadfast-log-postgres --test postgres contract
-	STEADFAST_KILL_ROUNDS=$${STEADFAST_KILL_ROUNDS:-100} STEADFAST_BIN=$(CURDIR)/$(STEADFAST) \
+	STEADFAST_KILL_ROUNDS=$${STEADFAST_KILL_ROUNDS:-300} STEADFAST_BIN=$(CURDIR)/$(STEADFAST) \
 	  $(CARGO) test --locked --package steadfast-cli --test e2e -- --nocapture --exact kill::killing_it_at_any_moment_loses_and_doubles_nothing
 
 SECONDS ?= 30

@@ -16,6 +16,7 @@ mod keys;
 mod kill;
 mod money;
 mod node;
+mod recovery;
 mod stop;
 mod stores;
 mod talker;

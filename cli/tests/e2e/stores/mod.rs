@@ -59,7 +59,7 @@ fn stores() -> Vec<(String, Place)> {
 }
 
 #[test]
-fn there_is_a_store_of_each_schema() {
+fn there_is_a_store_of_this_schema() {
     let names: Vec<_> = stores().into_iter().map(|(name, _)| name).collect();
     let newest = format!("v{}", steadfast_log_sqlite::SCHEMA);
     assert!(names.contains(&newest), "{names:?}: see docs/operations.md for how to make {newest}");
