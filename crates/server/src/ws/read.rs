@@ -7,7 +7,7 @@ use serde::{
     de::{Error as _, MapAccess, Visitor},
 };
 use serde_json::Value;
-use steadfast_core::Failure;
+use steadfast_core::{Failure, shown};
 
 use super::{ClientFrame, ServerFrame};
 
@@ -20,7 +20,7 @@ impl ClientFrame {
     /// What a client sent, whose `text` may have so many bytes; or what to answer to it.
     pub fn read(text: &str, text_max: u64) -> Result<Self, ServerFrame> {
         let mut members: Members = serde_json::from_str(text).map_err(|error| {
-            let error = cut(error.to_string());
+            let error = cut(&error.to_string());
             let message = format!("the frame does not read: {error}; send one JSON object with a `type`");
             ServerFrame::error(None, &Failure::refused("frame.invalid_json", message))
         })?;
@@ -47,7 +47,7 @@ impl Members {
             None => Ok(frame),
             Some(extra) => Err(format!(
                 "`{}` is no field of a {kind} frame, which has {fields}: leave it out",
-                cut(extra.clone())
+                cut(extra)
             )),
         }
     }
@@ -112,15 +112,11 @@ fn id<T: std::str::FromStr>(value: &Value) -> Option<T> {
 }
 
 fn wrong(name: &str, value: &Value, rule: &str) -> String {
-    format!("`{name}` is {}: send {rule}", cut(value.to_string()))
+    format!("`{name}` is {}: send {rule}", cut(&value.to_string()))
 }
 
-fn cut(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARS_MAX) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
+fn cut(text: &str) -> String {
+    shown(text, SHOWN_CHARS_MAX)
 }
 
 impl<'de> Deserialize<'de> for Members {
@@ -141,7 +137,7 @@ impl<'de> Visitor<'de> for Reader {
         let mut members = BTreeMap::new();
         while let Some((name, value)) = map.next_entry::<String, Value>()? {
             if members.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("`{}` is there twice", cut(name))));
+                return Err(A::Error::custom(format_args!("`{}` is there twice", cut(&name))));
             }
             members.insert(name, value);
         }
