@@ -65,3 +65,31 @@ impl<T: FromStr> FromStr for Last<T> {
         Ok(Self { created: Time::from_micros(created), name: name.parse().map_err(drop)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{extract::FromRequestParts as _, http::Request};
+    use futures::FutureExt as _;
+    use steadfast_core::RunId;
+
+    use super::*;
+
+    fn cursor<T: FromStr + fmt::Display>(text: &str) -> Option<T> {
+        let request = Request::get(format!("/x?cursor={text}")).body(()).expect("a request");
+        let (mut parts, ()) = request.into_parts();
+        let query = Query::from_request_parts(&mut parts, &()).now_or_never().expect("at once");
+        query.expect("a query").cursor().ok().flatten()
+    }
+
+    #[test]
+    fn a_cursor_is_taken_only_letter_by_letter_as_it_was_given_out() {
+        let name: RunId = "0190f5a0-8c5e-7c3b-9d43-0f6a2b1c4d5e".parse().expect("an id");
+        let last = Last { created: Time::from_micros(0xABC), name };
+        assert_eq!(cursor(&last.to_string()), Some(last));
+        for other in [format!("ABC-{name}"), format!("0abc-{name}"), format!("%2Babc-{name}"), "abc".into()] {
+            assert_eq!(cursor::<Last<RunId>>(&other), None, "{other}");
+        }
+        assert_eq!(cursor::<u64>("7"), Some(7));
+        assert_eq!(cursor::<u64>("%2B7"), None);
+    }
+}
