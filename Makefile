@@ -68,7 +68,7 @@ FUZZ_FLAGS := --cfg fuzzing -Clink-dead-code -Ccodegen-units=1 -Cpasses=sancov-m
 FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 fuzz: tools ## search for inputs that break a rule of a reader: TARGET=frame, else all; SECONDS=30 each
-	@RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --locked --target $(FUZZ_HOST) \
+	@RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_HOST) \
 	  --manifest-path fuzz/libfuzzer/Cargo.toml --target-dir target/fuzz
 	@for target in $${TARGET:-$$(ls fuzz/corpus)}; do \
 	  echo "== $$target"; mkdir -p target/fuzz/found/$$target target/fuzz/failed; \
