@@ -18,7 +18,7 @@ pub mod strict;
 pub mod time;
 mod world;
 
-pub use error::{Coded, Failure, Fault};
+pub use error::{Coded, Failure, Fault, shown};
 pub use id::{CorrelationId, EventId, NodeId, RequestId, RunId, SessionId};
 pub use money::{Currency, Money};
 pub use principal::{Principal, Role, TenantId};

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use crate::{
     Engine, Status,
     context::Halt,
-    dead_letter::{DEAD_LETTER, EXPIRED},
+    dead_letter::DEAD_LETTER,
     engine::Inner,
     history::{Facts, History},
     live::{Drove, Live},
@@ -346,7 +346,7 @@ impl Inner {
         };
         for wake_up in due {
             let mut commit = steadfast_log::Commit::default();
-            self.close_letter(&mut commit, &wake_up.stream, EXPIRED, "system");
+            self.close_letter(&mut commit, &wake_up.stream, kind::LETTER_EXPIRED, "system");
             // Another node may have done it, or it was replayed just now.
             let _ = self.log.commit(commit).await;
         }

@@ -21,6 +21,8 @@ use futures::future::BoxFuture;
 pub(crate) use handshake::routes;
 pub use origin::Origin;
 pub use outbox::{Outbox, Outgoing};
+#[doc(hidden)]
+pub use socket::messages;
 use steadfast_core::Failure;
 
 use crate::Caller;
