@@ -207,6 +207,35 @@ async fn g8_patched_keeps_the_old_path_for_runs_that_passed_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g8_code_without_a_patch_that_a_run_took_does_not_go_on_with_it() {
+    let house = House::new();
+    let with = |patch: bool| {
+        let mut registry = house.registry();
+        registry.workflow("flow", 1, WorkflowOptions::default(), move |ctx: Ctx, (): ()| async move {
+            let more = patch && ctx.patched("more");
+            ctx.signal::<u64>("go", "go").await?;
+            let what = if more { "the new path" } else { "the old path" };
+            ctx.step("act", &NOTE, &what.to_owned()).await
+        });
+        registry
+    };
+    let first = house.engine(with(true));
+    let run = accept(&first, "flow", &()).await.run;
+    reach(&first, run, Status::Waiting).await;
+    first.stop(Duration::from_secs(1)).await;
+
+    let older = house.engine(with(false));
+    let go = steadfast_engine::Data::of(&7).expect("json");
+    older.signal(&tenant(), run, None, "olga", "go", go).await.expect("sent");
+    reach(&older, run, Status::Parked).await;
+    older.stop(Duration::from_secs(1)).await;
+
+    let newer = house.engine(with(true));
+    assert_eq!(finish(&newer, run).await.status, Status::Completed);
+    assert_eq!(house.effects(), ["the new path"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn g8_runs_stay_with_the_version_they_began_with() {
     let house = House::new();
     let version = |registry: &mut Registry, version: u32| {
