@@ -5,7 +5,7 @@ DATA ?= data
 STEADFAST := target/release/steadfast
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt docs bench bench-peers soak deny tools services
+.PHONY: help run build test lint fmt docs bench bench-peers soak fuzz deny tools services
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,7 +45,7 @@ services: ## what tests run of their own: the programs of PostgreSQL 15 or newer
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; \
 	  else echo "Install it, on Debian with: sudo apt-get install postgresql" >&2; exit 1; fi; }
 
-test: lint services ## everything that must hold: format, lints, tests, documentation, planted faults, six rounds of kill -9
+test: lint services ## everything that must hold: format, lints, tests, documentation, planted faults, twenty rounds of kill -9
 	$(CARGO) test --workspace --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	  then $(CARGO) nextest run --workspace --locked; \
@@ -57,18 +57,33 @@ test: lint services ## everything that must hold: format, lints, tests, document
 deny: ## licences and advisories of all dependencies; needs cargo install cargo-deny --locked
 	$(CARGO) deny --all-features check licenses bans sources advisories
 
-soak: build services ## a hundred rounds of kill -9 under load, two thousand of power loss, a thousand simulated worlds
+soak: build services ## three hundred rounds of kill -9 under load, two thousand of power loss, a thousand simulated worlds
 	$(CARGO) sim --seeds $${STEADFAST_SIM_SEEDS:-1000}
 	$(CARGO) sim-mutants
 	STEADFAST_POWER_ROUNDS=$${STEADFAST_POWER_ROUNDS:-2000} \
 	  $(CARGO) test --locked --package steadfast-log-sqlite --test power_loss
 	STEADFAST_POSTGRES_SEEDS=$${STEADFAST_POSTGRES_SEEDS:-100} \
 	  $(CARGO) test --locked --package steadfast-log-postgres --test postgres contract
-	STEADFAST_KILL_ROUNDS=$${STEADFAST_KILL_ROUNDS:-100} STEADFAST_BIN=$(CURDIR)/$(STEADFAST) \
+	STEADFAST_KILL_ROUNDS=$${STEADFAST_KILL_ROUNDS:-300} STEADFAST_BIN=$(CURDIR)/$(STEADFAST) \
 	  $(CARGO) test --locked --package steadfast-cli --test e2e -- --nocapture --exact kill::killing_it_at_any_moment_loses_and_doubles_nothing
 
+SECONDS ?= 30
+FUZZ_FLAGS := --cfg fuzzing -Clink-dead-code -Ccodegen-units=1 -Cpasses=sancov-module \
+  $(foreach arg,level=4 inline-8bit-counters pc-table trace-compares,-Cllvm-args=-sanitizer-coverage-$(arg))
+FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+fuzz: tools ## search for inputs that break a rule of a reader: TARGET=frame, else all; SECONDS=30 each
+	@RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_HOST) \
+	  --manifest-path fuzz/libfuzzer/Cargo.toml --target-dir target/fuzz
+	@for target in $${TARGET:-$$(ls fuzz/corpus)}; do \
+	  echo "== $$target"; mkdir -p target/fuzz/found/$$target target/fuzz/failed; \
+	  STEADFAST_FUZZ_TARGET=$$target target/fuzz/$(FUZZ_HOST)/release/steadfast-libfuzzer \
+	    target/fuzz/found/$$target fuzz/corpus/$$target -max_total_time=$(SECONDS) -timeout=10 \
+	    -rss_limit_mb=4096 -print_final_stats=1 -verbosity=1 -artifact_prefix=target/fuzz/failed/$$target- \
+	    || exit 1; done
+
 bench: build ## how fast everything is beside what the disk can do, what kill -9 costs, what a conversation takes to store
-	@for what in log runs transfers ws recovery conversation; do ./$(STEADFAST) bench $$what || exit 1; done
+	@for what in log runs transfers ws recovery conversation growth; do ./$(STEADFAST) bench $$what || exit 1; done
 
 bench-peers: build ## the same runs on Restate, DBOS and LangGraph, in one table; see bench/README.md
 	python3 bench/peers.py --binary $(STEADFAST)

@@ -16,6 +16,8 @@ use steadfast_engine::{Action, ActionOptions, Ctx, Registry, StepTask, WorkflowO
 
 /// The name of the workflow.
 pub(crate) const WORKFLOW: &str = "bench.steps";
+/// One that waits for a signal `go`.
+pub(crate) const WAITING: &str = "bench.waiting";
 const STEP: Action<StepInput, ()> = Action::new("bench.step");
 const STEPS_MAX: u32 = 1_000;
 const MILLIS_MAX: u64 = 30_000;
@@ -82,6 +84,9 @@ pub(crate) fn register(registry: &mut Registry, world: &World, effects: Option<&
         }
     });
     registry.workflow(WORKFLOW, 1, WorkflowOptions::default(), steps);
+    registry.workflow(WAITING, 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.signal::<()>("go", "go").await
+    });
     Ok(())
 }
 

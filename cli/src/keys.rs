@@ -58,13 +58,12 @@ pub(crate) fn ring(section: &StoreSection, world: &World) -> anyhow::Result<Opti
 /// A key and its id, which is a hash of it: the same key has the same id wherever it stands.
 fn read_key(name: &str, source: &SecretSource) -> anyhow::Result<(String, Secret<[u8; 32]>)> {
     let text = source.read(&environment()).with_context(|| name.to_owned())?;
-    let mut key = [0; 32];
-    hex::decode_to_slice(text.reveal().trim(), &mut key).map_err(|_| {
+    let key = Secret::from_hex(text.reveal()).ok_or_else(|| {
         let message = format!("{name}: expected 64 hex digits; make them with `openssl rand -hex 32`");
         Failure::refused("config.secret", message)
     })?;
-    let id = Hash::of_parts(&[b"key id", &key]).to_string();
-    Ok((id[..16].to_owned(), Secret::new(key)))
+    let id = Hash::of_parts(&[b"key id", key.reveal()]).to_string();
+    Ok((id[..16].to_owned(), key))
 }
 
 /// The keys that open what people wrote.

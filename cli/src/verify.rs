@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use steadfast_core::World;
 use steadfast_engine::Audit;
-use steadfast_log::{Derived, Log, Position};
+use steadfast_log::{Derived, EventType, Log, Position};
 use steadfast_log_sqlite::SqliteLog;
 
 use crate::output;
@@ -46,9 +46,10 @@ impl Verdict {
 /// Folds the log and checks it; with `rebuild`, every derived table too.
 pub(crate) async fn verify(log: &SqliteLog, world: &World, rebuild: bool) -> anyhow::Result<Verdict> {
     let bank = steadfast_bank::verify::verify(log).await?;
-    let (audit, derived) = fold(log).await?;
+    let Fold { audit, derived, unknown } = fold(log).await?;
     let (runs, open_runs) = audit.runs();
-    let mut problems = bank.problems.clone();
+    let mut problems = unknown;
+    problems.extend(bank.problems.iter().cloned());
     problems.extend(audit.finish(&derived));
     if rebuild {
         problems.extend(compare(log, world, derived).await?);
@@ -64,19 +65,41 @@ pub(crate) async fn verify(log: &SqliteLog, world: &World, rebuild: bool) -> any
     })
 }
 
-async fn fold(log: &SqliteLog) -> anyhow::Result<(Audit, Derived)> {
-    let (mut audit, mut derived) = (Audit::default(), Derived::default());
+/// What the whole log comes to.
+#[derive(Default)]
+struct Fold {
+    audit: Audit,
+    derived: Derived,
+    /// Events of a shape that only a newer binary can judge.
+    unknown: Vec<String>,
+}
+
+/// Every type of event that this binary reads.
+fn types() -> BTreeMap<&'static str, EventType> {
+    let (engine, bank) = (steadfast_engine::record::EVENTS, steadfast_bank::events::EVENTS);
+    let all = engine.iter().chain(bank).chain(steadfast_bank_assistant::session::EVENTS);
+    all.map(|known| (known.kind, *known)).collect()
+}
+
+async fn fold(log: &SqliteLog) -> anyhow::Result<Fold> {
+    let (mut fold, types) = (Fold::default(), types());
     let mut after = Position::START;
     let bar = output::progress(log.tail().borrow().n, "events");
     loop {
         let page = log.read_all(after, PAGE).await?;
         if page.events.is_empty() {
             bar.finish_and_clear();
-            return Ok((audit, derived));
+            return Ok(fold);
         }
         for recorded in &page.events {
-            audit.apply(recorded);
-            derived.apply(recorded)?;
+            fold.audit.apply(recorded);
+            fold.derived.apply(recorded)?;
+            let known = types.get(&*recorded.event.kind).map_or(Ok(()), |known| known.check(recorded));
+            if let Err(error) = known
+                && fold.unknown.len() < PROBLEMS
+            {
+                fold.unknown.push(error.to_string());
+            }
         }
         after = page.next;
         bar.set_position(after.n);

@@ -4,9 +4,10 @@ use steadfast_bank::{Bank, Contact};
 use steadfast_core::Failure;
 use steadfast_server::{Caller, Json, Page, Problem, Query};
 
-#[derive(Deserialize)]
+/// Who is to be known by which name.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ContactBody {
+pub struct ContactBody {
     name: String,
     user: String,
 }

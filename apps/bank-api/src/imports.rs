@@ -10,9 +10,10 @@ use steadfast_server::{Caller, Json, Problem};
 /// Lines of one request; the import command sends fewer.
 const LINES_MAX: usize = 1_000;
 
-#[derive(Deserialize)]
+/// Lines of a file of accounts or of transactions.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ImportBody {
+pub struct ImportBody {
     kind: Kind,
     lines: Vec<Line>,
 }

@@ -18,3 +18,7 @@ mod purchases;
 mod transfers;
 
 pub use app::BankApp;
+pub use contacts::ContactBody;
+pub use imports::ImportBody;
+pub use purchases::PurchaseBody;
+pub use transfers::TransferBody;

@@ -3,7 +3,7 @@ use steadfast_core::{Currency, Money, money::Minor};
 use steadfast_server::Problem;
 
 /// Money as it is written in requests: minor units, and never a fraction.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Amount {
     minor: Minor,

@@ -10,9 +10,10 @@ use steadfast_server::{Caller, Edge, Json, Prefer, Problem, RequiredKey, answer_
 
 use crate::{customers::admit, transfers::account};
 
-#[derive(Deserialize)]
+/// What a purchase is asked for with.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct PurchaseBody {
+pub struct PurchaseBody {
     product: String,
     #[serde(default = "one")]
     quantity: u32,
@@ -25,7 +26,8 @@ const fn one() -> u32 {
 }
 
 impl PurchaseBody {
-    fn read(self) -> Result<PurchaseRequest, Problem> {
+    /// The request, if each part of it is one.
+    pub fn read(self) -> Result<PurchaseRequest, Problem> {
         let product: ProductId = self.product.parse().map_err(|error| {
             Problem::bad_request("product.invalid", format!("product: {error}")).with_field("product")
         })?;

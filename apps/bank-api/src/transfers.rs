@@ -10,9 +10,10 @@ use steadfast_server::{Caller, Json, Problem, REPLAYED, RequiredKey};
 
 use crate::{customers::admit, money::Amount};
 
-#[derive(Deserialize)]
+/// What a transfer is asked for with.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct TransferBody {
+pub struct TransferBody {
     /// A user or an account.
     to: String,
     #[serde(default)]
@@ -23,7 +24,8 @@ pub(crate) struct TransferBody {
 }
 
 impl TransferBody {
-    fn read(self) -> Result<TransferRequest, Problem> {
+    /// The request, if each part of it is one.
+    pub fn read(self) -> Result<TransferRequest, Problem> {
         Ok(TransferRequest {
             amount: self.amount.read("amount")?,
             from: self.from.map(|from| account("from", &from)).transpose()?,

@@ -133,7 +133,13 @@ impl Feed {
         let mut page = pending().boxed();
         loop {
             tokio::select! {
+                // The rarest first. A new page has to be read, and lets updates by meanwhile.
+                biased;
                 () = self.awake.notified() => {}
+                next = &mut page => {
+                    self.moved(from, next);
+                    (from, page) = (None, pending().boxed());
+                }
                 update = updates.recv() => match update {
                     Ok((run, update)) => {
                         self.tell(run, update);
@@ -145,10 +151,6 @@ impl Feed {
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
-                next = &mut page => {
-                    self.moved(from, next);
-                    (from, page) = (None, pending().boxed());
-                }
             }
             let wanted = self.lock().from;
             if wanted != from {

@@ -6,45 +6,48 @@ use std::{
     time::Duration,
 };
 
-use futures::future::BoxFuture;
-use steadfast_bank::{
-    Key, TransferRequest,
-    purchase::{PURCHASE, PurchaseRequest},
-};
-use steadfast_core::{Currency, Failure, Money, Principal, Role, RunId, TenantId, canonical::Hash};
-use steadfast_engine::{Data, Start};
-use steadfast_log::ClaimKey;
+use steadfast_bank::{HoldId, Op, ProductId, ReservationId};
+use steadfast_core::RunId;
 use steadfast_sim::{Fault, Site};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    node::{Parts, Request},
-    workflows::{GO, Order, WORKFLOWS},
+    calls::{Answer, By, Call, Demand, perform},
+    node::{Node, Request},
+    tally::Tally,
+    wishes::{Chooser, USERS, What, Wish},
 };
-
-/// What a client wants, under a key of its own.
-#[derive(Debug, Clone)]
-pub(crate) enum Wish {
-    Run { workflow: &'static str, order: Order },
-    Purchase { user: &'static str, request: PurchaseRequest },
-    Transfer { user: &'static str, request: TransferRequest },
-    Signal { run: RunId, id: u64 },
-    Cancel { run: RunId, id: u64 },
-}
 
 /// What became of a wish, as far as its client knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
-    pub(crate) key: String,
     pub(crate) wish: Wish,
-    /// Every answer that arrived: the run or the transfer that it names, or why not.
-    pub(crate) answers: Vec<Result<String, Failure>>,
+    /// Every answer that arrived.
+    pub(crate) answers: Vec<Answer>,
 }
 
 impl Asked {
     /// What was accepted.
-    pub(crate) fn accepted(&self) -> Option<&String> {
-        self.answers.iter().find_map(|answer| answer.as_ref().ok())
+    pub(crate) fn accepted(&self) -> Option<&Answer> {
+        self.answers.iter().find(|answer| answer.ok())
+    }
+    /// The run that was accepted, if it is one.
+    pub(crate) fn run(&self) -> Option<RunId> {
+        match self.wish.what {
+            What::Run { .. } | What::Purchase => self.accepted()?.id()?.parse().ok(),
+            _ => None,
+        }
+    }
+    fn by(&self) -> &'static str {
+        match &self.wish.demand {
+            Demand::Http(Call { by: By::User(user, _), .. }) => user,
+            _ => USERS[0],
+        }
+    }
+    fn op(&self) -> Option<(&'static str, &Op, &str)> {
+        let Demand::Ledger(asked) = &self.wish.demand else { return None };
+        let user = USERS.into_iter().find(|user| *user == asked.0.user)?;
+        Some((user, &asked.1, self.accepted()?.id()?))
     }
 }
 
@@ -59,194 +62,187 @@ impl Notes {
     pub(crate) fn all(&self) -> Vec<Asked> {
         self.lock().clone()
     }
+    fn collect<T>(&self, known: impl Fn(&Asked) -> Option<T>) -> Vec<T> {
+        self.lock().iter().filter_map(known).collect()
+    }
+
+    /// The runs of Ana's that were accepted so far.
+    pub(crate) fn runs(&self) -> Vec<RunId> {
+        self.collect(|asked| asked.run().filter(|_| matches!(asked.wish.what, What::Run { .. })))
+    }
+    /// Purchases, and whose.
+    pub(crate) fn purchases(&self) -> Vec<(&'static str, RunId)> {
+        let purchase = |asked: &Asked| matches!(asked.wish.what, What::Purchase);
+        self.collect(|asked| Some((asked.by(), asked.run().filter(|_| purchase(asked))?)))
+    }
+    pub(crate) fn accepted_runs(&self) -> Vec<String> {
+        let run = |asked: &Asked| matches!(asked.wish.what, What::Run { .. });
+        self.collect(|asked| asked.accepted().filter(|_| run(asked)).map(|_| asked.wish.key.clone()))
+    }
+    pub(crate) fn accepted_transfers(&self) -> Vec<(&'static str, String)> {
+        let transfer = |asked: &Asked| matches!(asked.wish.what, What::Transfer { .. });
+        self.collect(|asked| {
+            asked.accepted().filter(|_| transfer(asked)).map(|_| (asked.by(), asked.wish.key.clone()))
+        })
+    }
+    /// Dead letters that somebody saw.
+    pub(crate) fn letters(&self) -> Vec<String> {
+        let seen = self.collect(|asked| {
+            let items = asked.answers.last()?.body["items"].as_array()?;
+            let letters = items.iter().filter(|item| item["cause"].is_object());
+            Some(letters.filter_map(|item| Some(item["id"].as_str()?.to_owned())).collect::<Vec<_>>())
+        });
+        seen.concat()
+    }
+    /// Holds, from whom and for whom.
+    pub(crate) fn holds(&self) -> Vec<(&'static str, &'static str, HoldId)> {
+        let user = |account: &str| USERS.into_iter().find(|user| account == format!("{user}-checking"));
+        self.collect(|asked| match asked.op()? {
+            (from, Op::Hold(op), id) => Some((from, user(op.to.as_str())?, id.parse().ok()?)),
+            _ => None,
+        })
+    }
+    pub(crate) fn reservations(&self) -> Vec<(&'static str, ProductId, ReservationId)> {
+        self.collect(|asked| match asked.op()? {
+            (user, Op::Reserve(op), id) => Some((user, op.product.clone(), id.parse().ok()?)),
+            _ => None,
+        })
+    }
 }
 
 /// Where nodes are; empty where one is down.
 pub(crate) type Doors = Arc<Mutex<Vec<Option<mpsc::UnboundedSender<Request>>>>>;
 
+/// The network between people and nodes.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub(crate) struct Network {
     pub(crate) site: Site,
     pub(crate) doors: Doors,
-    pub(crate) notes: Notes,
 }
 
-impl Client {
-    /// Makes `count` wishes, one after another, and then all of them once more.
-    pub(crate) async fn live(self, name: usize, count: usize) {
-        let mut mine = Vec::new();
-        for i in 0..count {
-            let asked = Asked { key: format!("client-{name}-{i}"), wish: self.wish(), answers: Vec::new() };
-            let place = {
-                let mut notes = self.notes.lock();
-                notes.push(asked.clone());
-                notes.len() - 1
-            };
-            mine.push(place);
-            self.insist(place, asked).await;
-            self.pause(2_000).await;
-        }
-        for place in mine {
-            let asked = self.notes.lock()[place].clone();
-            self.insist(place, asked).await;
-        }
-    }
-
+impl Network {
+    /// A while, of at most so many milliseconds.
     pub(crate) async fn pause(&self, millis: u64) {
         let pause = Duration::from_millis(self.site.fate.below(millis));
         self.site.world.clock().sleep(pause).await;
     }
+    /// Hands something to a node, if one is there.
+    pub(crate) fn knock(&self, request: Request) -> Option<()> {
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let nth = usize::try_from(self.site.fate.below(doors.len() as u64)).unwrap_or(0);
+        self.site.traffic.note();
+        doors[nth].as_ref()?.send(request).ok()
+    }
+}
 
-    fn wish(&self) -> Wish {
-        const USERS: [&str; 3] = ["ana", "luis", "marta"];
-        const PRODUCTS: [&str; 3] = ["cafe-chiapas", "alebrije-unico", "telescopio-luna"];
-        let pick = |many: usize| usize::try_from(self.site.fate.below(many as u64)).unwrap_or(0);
-        let known = self.known_run(pick(1_000));
-        match self.site.fate.below(10) {
-            0..5 => {
-                let size = 1 + self.site.fate.below(4);
-                let fails_at = (self.site.fate.below(3) == 0).then(|| self.site.fate.below(size));
-                Wish::Run { workflow: WORKFLOWS[pick(WORKFLOWS.len())], order: Order { size, fails_at } }
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) network: Network,
+    pub(crate) notes: Notes,
+    pub(crate) tally: Tally,
+    pub(crate) narrow: bool,
+}
+
+impl Client {
+    /// Makes `count` wishes, one after another, and then once more all those whose answer is
+    /// remembered.
+    pub(crate) async fn live(self, name: usize, count: usize) {
+        let mut mine = Vec::new();
+        for i in 0..count {
+            let chooser = self.chooser(format!("client-{name}-{i}"));
+            let place = self.want(chooser.wish()).await;
+            mine.push(place);
+            if let Some(run) = self.stuck(place) {
+                let chooser = self.chooser(format!("client-{name}-{i}-kill"));
+                self.want(chooser.kill_of(run)).await;
             }
-            5..7 => {
-                let amount = i64::try_from(1 + self.site.fate.below(400_000)).unwrap_or(1);
-                let request = TransferRequest {
-                    to: USERS[pick(3)].into(),
-                    from: None,
-                    amount: Money::new(amount, Currency::MXN).unwrap_or_else(|_| unreachable!("small")),
-                    memo: None,
-                };
-                Wish::Transfer { user: USERS[pick(3)], request }
+            self.network.pause(2_000).await;
+        }
+        for place in mine {
+            let asked = self.notes.lock()[place].clone();
+            if asked.wish.what.remembers() {
+                self.insist(place, asked.wish).await;
             }
-            7 => {
-                let product = PRODUCTS[pick(3)].parse().unwrap_or_else(|_| unreachable!("a good name"));
-                let request = PurchaseRequest { product, quantity: 1, from: None, total: None };
-                Wish::Purchase { user: USERS[pick(3)], request }
-            }
-            8 => known
-                .map_or_else(|| self.wish(), |run| Wish::Signal { run, id: self.site.fate.below(u64::MAX) }),
-            _ => known
-                .map_or_else(|| self.wish(), |run| Wish::Cancel { run, id: self.site.fate.below(u64::MAX) }),
         }
     }
 
-    /// One of the runs that were accepted so far.
-    fn known_run(&self, nth: usize) -> Option<RunId> {
+    fn chooser(&self, key: String) -> Chooser<'_> {
+        Chooser { fate: &self.network.site.fate, notes: &self.notes, narrow: self.narrow, key }
+    }
+
+    /// The run that was asked for, if it is one that never ends.
+    fn stuck(&self, place: usize) -> Option<RunId> {
         let notes = self.notes.lock();
-        let runs: Vec<RunId> = notes
-            .iter()
-            .filter(|asked| matches!(asked.wish, Wish::Run { .. }))
-            .filter_map(|asked| asked.accepted()?.parse().ok())
-            .collect();
-        (!runs.is_empty()).then(|| runs[nth % runs.len()])
+        let stuck = matches!(notes[place].wish.what, What::Run { play, .. } if play.stuck);
+        notes[place].run().filter(|_| stuck)
+    }
+
+    pub(crate) async fn want(&self, wish: Wish) -> usize {
+        let place = {
+            let mut notes = self.notes.lock();
+            notes.push(Asked { wish: wish.clone(), answers: Vec::new() });
+            notes.len() - 1
+        };
+        self.insist(place, wish).await;
+        place
     }
 
     /// Asks until there is an answer that says what happened.
-    pub(crate) async fn insist(&self, place: usize, asked: Asked) {
+    pub(crate) async fn insist(&self, place: usize, wish: Wish) {
         loop {
-            if let Some(answer) = self.ask(&asked).await {
-                let known = match &answer {
-                    Ok(_) => true,
-                    Err(failure) => failure.nothing_happened && !failure.retryable,
-                };
+            if let Some(answer) = self.ask(&wish).await {
+                let code = answer.code().unwrap_or_default();
+                self.tally.note(code);
+                let mistaken = matches!(&wish.what, What::Mistake(codes) if codes.contains(&code));
+                let known = answer.is_final() || mistaken;
                 self.notes.lock()[place].answers.push(answer);
                 if known {
                     return;
                 }
             }
-            self.pause(5_000).await;
+            self.network.pause(5_000).await;
         }
     }
 
     /// One request, over a network that is as bad as the others.
-    async fn ask(&self, asked: &Asked) -> Option<Result<String, Failure>> {
-        if self.site.fate.strikes(Fault::RequestLost) {
+    async fn ask(&self, wish: &Wish) -> Option<Answer> {
+        let fate = &self.network.site.fate;
+        if fate.strikes(Fault::RequestLost) {
             return None;
         }
-        let copies = 1 + u64::from(self.site.fate.strikes(Fault::Duplicated));
+        let twice = matches!(wish.what, What::TryTwice);
+        let copies = 1 + u64::from(twice || fate.strikes(Fault::Duplicated));
         let mut answer = None;
         for _ in 0..copies {
-            if self.site.fate.strikes(Fault::Delayed) {
-                self.pause(20_000).await;
+            if fate.strikes(Fault::Delayed) {
+                self.network.pause(20_000).await;
             }
-            answer = self.send(asked);
+            answer = self.send(wish);
         }
         let answer = answer?;
-        let patience = self.site.world.clock().sleep(Duration::from_secs(30));
+        let patience = self.network.site.world.clock().sleep(Duration::from_secs(30));
         let answer = tokio::select! {
             biased;
             answer = answer => answer.ok(),
             () = patience => None,
         };
-        if self.site.fate.strikes(Fault::ReplyLost) { None } else { answer }
+        if fate.strikes(Fault::ReplyLost) { None } else { answer }
     }
 
-    pub(crate) fn send(&self, asked: &Asked) -> Option<oneshot::Receiver<Result<String, Failure>>> {
-        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        let nth = usize::try_from(self.site.fate.below(doors.len() as u64)).unwrap_or(0);
-        let door = doors[nth].clone()?;
+    pub(crate) fn send(&self, wish: &Wish) -> Option<oneshot::Receiver<Answer>> {
         let (reply, answer) = oneshot::channel();
-        let (asked, traffic) = (asked.clone(), self.site.traffic.clone());
-        traffic.note();
-        let request: Request = Box::new(move |parts| -> BoxFuture<'static, ()> {
+        let Wish { key, demand, .. } = wish.clone();
+        let (world, traffic) = (self.network.site.world.clone(), self.network.site.traffic.clone());
+        let request: Request = Box::new(move |node: Node| {
             Box::pin(async move {
-                // A client that is gone needs no answer.
-                let _ = reply.send(perform(parts, asked).await);
+                if let Some(answer) = perform(node, demand, key, world).await {
+                    // A client that is gone needs no answer.
+                    let _ = reply.send(answer);
+                }
                 traffic.note();
             })
         });
-        door.send(request).ok()?;
+        self.network.knock(request)?;
         Some(answer)
     }
-}
-
-fn principal(user: &str) -> Principal {
-    Principal { tenant: TenantId::default(), user: user.into(), role: Role::User }
-}
-
-async fn perform(parts: Parts, Asked { key, wish, .. }: Asked) -> Result<String, Failure> {
-    let tenant = TenantId::default();
-    let begin = |user: &str, workflow: &str, input: Data, request: Hash| {
-        let mut start = Start::new(tenant.clone(), user, workflow, input);
-        start.key = Some((ClaimKey::new(&tenant, user, workflow, &key), request));
-        start
-    };
-    let hash = |value: Result<Hash, serde_json::Error>| {
-        value.map_err(|error| Failure::internal("sim.hash", error.to_string()))
-    };
-    match wish {
-        Wish::Run { workflow, order } => {
-            let start = begin("ana", workflow, Data::of(&order)?, hash(Hash::of(&order))?);
-            Ok(parts.engine.start(start).await?.run.to_string())
-        }
-        Wish::Purchase { user, request } => {
-            let start = begin(user, PURCHASE, Data::of(&request)?, hash(Hash::of(&request))?);
-            Ok(parts.engine.start(start).await?.run.to_string())
-        }
-        Wish::Transfer { user, request } => {
-            let reply = parts.bank.transfer(&principal(user), Key::Client(key), request).await?;
-            Ok(reply.answer.id)
-        }
-        Wish::Signal { run, id } => {
-            let id = Some(uuid(id));
-            let sent = parts.engine.signal(&tenant, run, id, "ana", GO, Data::of(&7_u64)?).await;
-            over(sent.map(|_| "sent".into()))
-        }
-        Wish::Cancel { run, id } => {
-            let sent = parts.engine.cancel(&tenant, run, Some(uuid(id)), "ana", "changed my mind").await;
-            over(sent.map(|_| "sent".into()))
-        }
-    }
-}
-
-/// A run that has ended needs no message.
-fn over(sent: Result<String, Failure>) -> Result<String, Failure> {
-    match sent {
-        Err(failure) if failure.code == "run.ended" => Ok("ended".into()),
-        other => other,
-    }
-}
-
-fn uuid(id: u64) -> uuid::Uuid {
-    uuid::Uuid::from_u64_pair(id, id)
 }

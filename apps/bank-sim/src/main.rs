@@ -1,9 +1,17 @@
 //! `cargo sim`: plays seeds, and repeats the one that fails.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
 
 use clap::Parser;
-use steadfast_bank_sim::Banking;
+use indicatif::ProgressBar;
+use steadfast_bank_sim::{Banking, coverage::Totals};
 use steadfast_sim::{Fault, Outcome, Plan, simulate};
 
 /// Plays whole nodes on simulated time, network and store, one world for each seed, and holds
@@ -31,6 +39,13 @@ struct Args {
     /// Play each seed twice and see that both are the same.
     #[arg(long)]
     twice: bool,
+    /// Go on after seeds that fail, and list them.
+    #[arg(long)]
+    keep_going: bool,
+    /// Fail also if anything of the lists of events and codes has not occurred, or a kind of
+    /// fault struck less often than this.
+    #[arg(long, value_name = "TIMES")]
+    complete: Option<u64>,
 }
 
 impl Args {
@@ -43,72 +58,81 @@ impl Args {
     }
 }
 
+/// What is known so far.
 #[derive(Default)]
-struct Totals {
-    struck: BTreeMap<Fault, u64>,
-    kinds: BTreeMap<String, u64>,
-    codes: BTreeMap<String, u64>,
-    passes: u64,
-    seconds: u64,
-}
-
-impl Totals {
-    fn add(&mut self, outcome: &Outcome) {
-        fn add<K: Ord + Clone>(to: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
-            for (key, count) in from {
-                *to.entry(key.clone()).or_default() += count;
-            }
-        }
-        add(&mut self.struck, &outcome.struck);
-        add(&mut self.kinds, &outcome.kinds);
-        add(&mut self.codes, &outcome.codes);
-        self.passes += outcome.passes;
-        self.seconds += outcome.took.as_secs();
-    }
+struct Played {
+    totals: Totals,
+    failed: Vec<(Plan, Outcome)>,
 }
 
 #[expect(clippy::print_stdout, reason = "this is a command, and this is its answer")]
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    let bar = indicatif::ProgressBar::new(args.seeds);
-    let mut totals = Totals::default();
-    for seed in args.from..args.from.saturating_add(args.seeds) {
-        let plan = args.plan(seed);
-        let outcome = played(&plan, args.twice)?;
-        if !outcome.problems.is_empty() {
-            bar.abandon();
-            println!("seed {seed} failed:");
-            outcome.problems.iter().take(20).for_each(|problem| println!("  {problem}"));
-            if args.tell {
-                outcome.stories.iter().for_each(|story| println!("{story}\n"));
-                return Ok(ExitCode::FAILURE);
-            }
-            println!("play it again, as small as it gets:\n  {}", shrunk(plan)?);
-            return Ok(ExitCode::FAILURE);
+    steadfast_bank_sim::hush();
+    let Played { totals, mut failed } = play_all(&args)?;
+    failed.sort_by_key(|(plan, _)| plan.seed);
+    if let (Some((plan, outcome)), false) = (failed.first(), args.keep_going) {
+        println!("seed {} failed:", plan.seed);
+        outcome.problems.iter().take(20).for_each(|problem| println!("  {problem}"));
+        if args.tell {
+            outcome.stories.iter().for_each(|story| println!("{story}\n"));
+        } else {
+            println!("play it again, as small as it gets:\n  {}", shrunk(plan.clone())?);
         }
-        totals.add(&outcome);
-        bar.inc(1);
+        return Ok(ExitCode::FAILURE);
     }
-    bar.finish_and_clear();
-    println!(
-        "{} seeds, {} passes, {} simulated hours: every promise kept",
-        args.seeds,
-        totals.passes,
-        totals.seconds / 3_600
-    );
-    let print = |name: &str, counts: Vec<(String, u64)>| {
-        println!("{name}:");
-        for (key, count) in counts {
-            println!("  {key:<28} {count}");
-        }
-    };
-    print("faults", Fault::ALL.map(|it| (it.to_string(), *totals.struck.get(&it).unwrap_or(&0))).to_vec());
-    print("events", totals.kinds.into_iter().collect());
-    print("codes", totals.codes.into_iter().collect());
-    Ok(ExitCode::SUCCESS)
+    println!("{totals}");
+    for (plan, outcome) in &failed {
+        println!("seed {} failed: {}", plan.seed, outcome.problems.first().map_or("", String::as_str));
+    }
+    let missing = args.complete.map(|times| totals.missing(times)).unwrap_or_default();
+    for missing in &missing {
+        println!("did not occur: {missing}");
+    }
+    if failed.is_empty() {
+        println!("every promise kept");
+    }
+    let fine = failed.is_empty() && missing.is_empty();
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn played(plan: &Plan, twice: bool) -> anyhow::Result<Outcome> {
+/// On all processors: each seed is a world of its own.
+fn play_all(args: &Args) -> anyhow::Result<Played> {
+    let (next, stop) = (AtomicU64::new(args.from), AtomicBool::new(false));
+    let played = Mutex::new(Played::default());
+    let bar = ProgressBar::new(args.seeds);
+    let work = || -> anyhow::Result<()> {
+        while !stop.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= args.from.saturating_add(args.seeds) {
+                break;
+            }
+            let plan = args.plan(seed);
+            let outcome = play(&plan, args.twice)?;
+            let mut played = played.lock().unwrap_or_else(PoisonError::into_inner);
+            played.totals.add(&outcome);
+            bar.inc(1);
+            if !outcome.problems.is_empty() {
+                // Earlier seeds are under way, and play to their ends.
+                stop.store(!args.keep_going, Ordering::Relaxed);
+                played.failed.push((plan, outcome));
+            }
+        }
+        Ok(())
+    };
+    let threads = thread::available_parallelism()?.get();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(done) => done,
+            Err(_) => anyhow::bail!("the simulation itself panicked"),
+        })
+    })?;
+    bar.finish_and_clear();
+    Ok(played.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn play(plan: &Plan, twice: bool) -> anyhow::Result<Outcome> {
     let mut outcome = simulate::<Banking>(plan)?;
     if twice && simulate::<Banking>(plan)?.trace != outcome.trace {
         outcome.problems.push("the same seed gave another story".into());

@@ -15,6 +15,7 @@ use crate::{Banking, scenario::lasts};
 
 /// Less than a seed is given without a fault: what has not ended by then mostly never will.
 const CALM: Duration = Duration::from_mins(90);
+
 /// The same for worlds in which somebody waits for longer.
 const CALM_LASTING: Duration = Duration::from_hours(5);
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::json;
 use steadfast_core::{Failure, Money, Mutant, Principal, Role, Time, planted};
 use steadfast_log::{ClaimKey, ListingChange, StreamId, WakeUpChange};
 use uuid::Uuid;
@@ -12,7 +11,7 @@ use crate::{
     Account, AccountId, Answer, BankConfig, Fact, HoldId, Op, Product, ProductId, PurchaseId, Reason, Status,
     TransferId, account,
     books::State,
-    events::{Refused, encode, kind},
+    events::{Forestalled, NotPaid, Refused, encode, kind},
     hold,
     names::EFFECT,
     op::Undo,
@@ -138,7 +137,7 @@ impl<'a> Scene<'a> {
     }
     /// A refusal of money, which its purchase hears of.
     pub(crate) fn payment_refused(&self, i: usize, reason: Reason) -> Draft {
-        let body = encode(&json!({ "code": reason.code }));
+        let body = encode(&NotPaid { code: reason.code.as_str().into() });
         let mut draft = self.refuse(i, reason);
         self.tell_purchase(&mut draft, kind::PAYMENT_FAILED, "failed", || body);
         draft
@@ -215,7 +214,7 @@ fn undo(scene: &Scene<'_>, op: &Undo, forward: Option<&Answer>) -> Result<Draft,
         let mut draft = Draft::settled(scene.id, None);
         let mark = forward_claim(scene, op).0.to_string();
         let stream = StreamId::new(&scene.principal.tenant, EFFECT, mark);
-        draft.beside.push((stream, kind::FORESTALLED, Bytes::from_static(b"{}")));
+        draft.beside.push((stream, kind::FORESTALLED, encode(&Forestalled {})));
         draft.forestalls = true;
         return Ok(draft);
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use steadfast_core::{Money, Time};
+pub(crate) use steadfast_log::written as encode;
 use steadfast_log::{DecodeError, Recorded, Upcasters};
 
 use crate::{AccountId, HoldId, Limits, ProductId, PurchaseId, ReservationId, TransferId};
@@ -12,32 +13,52 @@ use crate::{AccountId, HoldId, Limits, ProductId, PurchaseId, ReservationId, Tra
 /// The version of all bodies' shapes.
 pub const SCHEMA: u16 = 1;
 
-/// The types of events.
-pub mod kind {
-    #![allow(missing_docs, reason = "each is documented at its body")]
-    pub const ACCOUNT_OPENED: &str = "account.opened";
-    pub const POSTED: &str = "account.posted";
-    pub const HELD: &str = "account.held";
-    pub const HOLD_RELEASED: &str = "account.hold_released";
-    pub const ACCOUNT_REFUSED: &str = "account.refused";
-    pub const PRODUCT_LISTED: &str = "product.listed";
-    pub const RESERVED: &str = "product.reserved";
-    pub const RESERVATION_RELEASED: &str = "product.reservation_released";
-    pub const SOLD: &str = "product.sold";
-    pub const RETURNED: &str = "product.returned";
-    pub const PRODUCT_REFUSED: &str = "product.refused";
-    pub const CONTACT_ADDED: &str = "customer.contact_added";
-    pub const CONTACT_REMOVED: &str = "customer.contact_removed";
-    pub const CUSTOMER_DEACTIVATED: &str = "customer.deactivated";
-    pub const CUSTOMER_ACTIVATED: &str = "customer.activated";
-    /// An effect was undone before it came; it will be refused. No body.
-    pub const FORESTALLED: &str = "effect.forestalled";
-    pub const PURCHASE_INITIATED: &str = "PURCHASE_INITIATED";
-    pub const INVENTORY_RESERVED: &str = "INVENTORY_RESERVED";
-    pub const PAYMENT_COMPLETED: &str = "PAYMENT_COMPLETED";
-    pub const PAYMENT_FAILED: &str = "PAYMENT_FAILED";
-    pub const INVENTORY_RELEASED: &str = "INVENTORY_RELEASED";
-    pub const PURCHASE_COMPLETED: &str = "PURCHASE_COMPLETED";
+steadfast_log::event_types! {
+    schema SCHEMA;
+    /// [`super::AccountOpened`]
+    ACCOUNT_OPENED = "account.opened": AccountOpened;
+    /// [`super::Posted`]
+    POSTED = "account.posted": Posted;
+    /// [`super::Held`]
+    HELD = "account.held": Held;
+    /// [`super::HoldReleased`]
+    HOLD_RELEASED = "account.hold_released": HoldReleased;
+    /// [`super::Refused`]
+    ACCOUNT_REFUSED = "account.refused": Refused;
+    /// [`super::ProductListed`]
+    PRODUCT_LISTED = "product.listed": ProductListed;
+    /// [`super::Reserved`]
+    RESERVED = "product.reserved": Reserved;
+    /// [`super::ReservationReleased`]
+    RESERVATION_RELEASED = "product.reservation_released": ReservationReleased;
+    /// [`super::Sold`]
+    SOLD = "product.sold": Sold;
+    /// [`super::Returned`]
+    RETURNED = "product.returned": Returned;
+    /// [`super::Refused`]
+    PRODUCT_REFUSED = "product.refused": Refused;
+    /// [`super::ContactAdded`]
+    CONTACT_ADDED = "customer.contact_added": ContactAdded;
+    /// [`super::ContactRemoved`]
+    CONTACT_REMOVED = "customer.contact_removed": ContactRemoved;
+    /// [`super::StandingChanged`]
+    CUSTOMER_DEACTIVATED = "customer.deactivated": StandingChanged;
+    /// [`super::StandingChanged`]
+    CUSTOMER_ACTIVATED = "customer.activated": StandingChanged;
+    /// [`super::Forestalled`]
+    FORESTALLED = "effect.forestalled": Forestalled;
+    /// [`super::PurchaseInitiated`]
+    PURCHASE_INITIATED = "PURCHASE_INITIATED": PurchaseInitiated;
+    /// [`super::StockReserved`]
+    INVENTORY_RESERVED = "INVENTORY_RESERVED": StockReserved;
+    /// [`super::Paid`]
+    PAYMENT_COMPLETED = "PAYMENT_COMPLETED": Paid;
+    /// [`super::NotPaid`]
+    PAYMENT_FAILED = "PAYMENT_FAILED": NotPaid;
+    /// [`super::ReservationReleased`]
+    INVENTORY_RELEASED = "INVENTORY_RELEASED": ReservationReleased;
+    /// [`super::Sold`]
+    PURCHASE_COMPLETED = "PURCHASE_COMPLETED": Sold;
 }
 
 /// An account exists from here on, empty.
@@ -191,6 +212,39 @@ pub struct PurchaseInitiated {
     pub total: Money,
 }
 
+/// What a purchase wants is set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StockReserved {
+    /// Until when.
+    pub expires: Time,
+    /// The reservation.
+    pub reservation: ReservationId,
+}
+
+/// A purchase was paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paid {
+    /// How much.
+    pub amount: Money,
+    /// Who paid.
+    pub from: AccountId,
+    /// Who was paid.
+    pub to: AccountId,
+    /// The movement.
+    pub transfer: TransferId,
+}
+
+/// A purchase could not be paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotPaid {
+    /// Why.
+    pub code: Arc<str>,
+}
+
+/// An effect was undone before it came; it will be refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forestalled {}
+
 /// A customer knows somebody by a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactAdded {
@@ -266,11 +320,6 @@ impl Fact {
             _ => return Err(unknown(recorded)),
         })
     }
-}
-
-#[expect(clippy::expect_used, reason = "bodies have string keys and no fallible fields")]
-pub(crate) fn encode<T: Serialize>(body: &T) -> Bytes {
-    serde_json::to_vec(body).expect("plain data is JSON").into()
 }
 
 pub(crate) fn unknown(recorded: &Recorded) -> DecodeError {

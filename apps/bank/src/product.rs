@@ -10,8 +10,8 @@ use crate::{
     answer::Reason,
     decision::{Draft, Scene},
     events::{
-        ProductListed, PurchaseInitiated, Release, ReservationReleased, Reserved, Returned, Sold, encode,
-        kind,
+        ProductListed, PurchaseInitiated, Release, ReservationReleased, Reserved, Returned, Sold,
+        StockReserved, encode, kind,
     },
     op::{ListProduct, ReservationAt, Reserve},
 };
@@ -189,7 +189,7 @@ pub(crate) fn reserve(scene: &Scene<'_>, op: &Reserve) -> Result<Draft, Failure>
             PurchaseInitiated { buyer, product: op.product.clone(), quantity: op.quantity, total };
         scene.purchase_event(&mut draft, purchase, kind::PURCHASE_INITIATED, encode(&initiated));
         if enough {
-            let body = encode(&json!({ "reservation": reservation, "expires": expires }));
+            let body = encode(&StockReserved { expires, reservation });
             scene.purchase_event(&mut draft, purchase, kind::INVENTORY_RESERVED, body);
         }
     }
@@ -250,12 +250,12 @@ pub(crate) fn undo_reserve(
 fn freed(scene: &Scene<'_>, reservation: ReservationId, purchase: Option<PurchaseId>, why: Release) -> Draft {
     let mut draft = Draft::settled(reservation, None);
     draft.wake_ups.push(clear(scene.stream(0), reservation));
-    draft.fact(0, Fact::ReservationReleased(ReservationReleased { reservation, why }));
+    let released = ReservationReleased { reservation, why };
     if let Some(purchase) = purchase {
-        let body = encode(&json!({ "reservation": reservation, "why": why }));
-        scene.purchase_event(&mut draft, purchase, kind::INVENTORY_RELEASED, body);
+        scene.purchase_event(&mut draft, purchase, kind::INVENTORY_RELEASED, encode(&released));
         scene.purchase_status(&mut draft, purchase, "failed");
     }
+    draft.fact(0, Fact::ReservationReleased(released));
     draft
 }
 
@@ -273,12 +273,12 @@ pub(crate) fn sell(scene: &Scene<'_>, op: &ReservationAt) -> Result<Draft, Failu
     let total = product.price.times(found.quantity.into()).map_err(|error| error.failure())?;
     let mut draft = Draft::settled(op.reservation, Some(total));
     draft.wake_ups.push(clear(scene.stream(0), op.reservation));
-    draft.fact(0, Fact::Sold(Sold { reservation: op.reservation, quantity: found.quantity }));
+    let sold = Sold { reservation: op.reservation, quantity: found.quantity };
     if let Some(purchase) = found.purchase {
-        let body = encode(&json!({ "reservation": op.reservation, "quantity": found.quantity }));
-        scene.purchase_event(&mut draft, purchase, kind::PURCHASE_COMPLETED, body);
+        scene.purchase_event(&mut draft, purchase, kind::PURCHASE_COMPLETED, encode(&sold));
         scene.purchase_status(&mut draft, purchase, "completed");
     }
+    draft.fact(0, Fact::Sold(sold));
     Ok(draft)
 }
 

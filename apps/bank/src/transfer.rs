@@ -1,12 +1,11 @@
 use std::sync::Arc;
 
-use serde_json::json;
 use steadfast_core::{Coded, Failure, Money, Mutant, Time, planted};
 
 use crate::{
     Account, AccountId, Fact, HoldId, TransferId,
     decision::{Draft, Scene},
-    events::{Posted, encode, kind},
+    events::{Paid, Posted, encode, kind},
     op::Transfer,
 };
 
@@ -138,7 +137,7 @@ pub(crate) fn moved(
     if !planted(Mutant::OneSideOnly) {
         draft.fact(1, credit);
     }
-    let body = || encode(&json!({ "transfer": transfer, "from": from, "to": to, "amount": amount }));
+    let body = || encode(&Paid { amount, from: from.clone(), to: to.clone(), transfer });
     scene.tell_purchase(&mut draft, kind::PAYMENT_COMPLETED, "paid", body);
     Ok(draft)
 }

@@ -8,8 +8,10 @@
 //! 4. What was written is verified afterwards, and the syncs are counted: a figure that
 //!    was not durable, or left the books wrong, is void too.
 
+mod child;
 mod conversation;
 mod floor;
+pub(crate) mod growth;
 pub(crate) mod http;
 mod load;
 mod log;
@@ -21,6 +23,7 @@ mod transfers;
 pub(crate) mod ws;
 
 pub(crate) use conversation::conversation;
+pub(crate) use growth::growth;
 pub(crate) use load::load;
 pub(crate) use log::log;
 pub(crate) use recovery::recovery;

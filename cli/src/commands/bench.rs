@@ -33,6 +33,9 @@ pub(crate) enum BenchCommand {
     Recovery(RecoveryArgs),
     /// 100 calls of a model over a conversation of 209 000 tokens: what it takes to store.
     Conversation(ConversationArgs),
+    /// A store with a million runs that ended: what one more takes, how soon a server starts on
+    /// it, and what it holds in memory with 100 000 runs that wait.
+    Growth(GrowthArgs),
     /// Any server over HTTP: one request, sent by many callers at once.
     Load(LoadArgs),
 }
@@ -55,6 +58,18 @@ pub(crate) struct RecoveryArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ConversationArgs {
     /// Make the store in this folder; what is written there is removed again.
+    #[arg(long, default_value = ".")]
+    folder: PathBuf,
+}
+
+/// See [`BenchCommand::Growth`].
+#[derive(Debug, Args)]
+pub(crate) struct GrowthArgs {
+    /// Runs that have ended, in thousands.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    thousands: u64,
+    /// Make the stores in this folder; what is written there is removed again. A million runs
+    /// take about two gigabytes.
     #[arg(long, default_value = ".")]
     folder: PathBuf,
 }
@@ -137,6 +152,7 @@ pub(crate) async fn run(command: BenchCommand, global: &Global) -> anyhow::Resul
         BenchCommand::Ws(args) => return ws(args, global).await,
         BenchCommand::Recovery(args) => return recovery(args, global).await,
         BenchCommand::Conversation(args) => return conversation(args, global).await,
+        BenchCommand::Growth(args) => return growth(args, global).await,
         BenchCommand::Load(args) => return load(args, global).await,
         BenchCommand::Log(args) => bench::log(&plan(args)).await?,
         BenchCommand::Runs(args) => bench::runs(&plan(args)).await?,
@@ -184,6 +200,23 @@ async fn recovery(args: RecoveryArgs, global: &Global) -> anyhow::Result<()> {
 
 async fn conversation(args: ConversationArgs, global: &Global) -> anyhow::Result<()> {
     let report = bench::conversation(&args.folder).await?;
+    if global.json {
+        output::json(&report)?;
+    } else {
+        report.print();
+    }
+    judged(report.counts())
+}
+
+async fn growth(args: GrowthArgs, global: &Global) -> anyhow::Result<()> {
+    let ended = args.thousands * 1_000;
+    let plan = bench::growth::Plan {
+        ended,
+        waiting_at_start: ended / 100,
+        waiting: ended / 10,
+        folder: args.folder,
+    };
+    let report = bench::growth(&plan).await?;
     if global.json {
         output::json(&report)?;
     } else {

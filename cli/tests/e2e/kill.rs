@@ -13,6 +13,7 @@ use crate::{
     books::{balances, listed, recompute, seeded},
     http::{Ask, Client, Reply, purchase, transfer},
     node::{Node, Place},
+    recovery::Recovery,
     talks::{self, Said, TALKERS},
 };
 
@@ -38,14 +39,15 @@ fn setting(name: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_it_at_any_moment_loses_and_doubles_nothing() {
-    let rounds = setting("STEADFAST_KILL_ROUNDS").unwrap_or(6);
+    let rounds = setting("STEADFAST_KILL_ROUNDS").unwrap_or(20);
     let seed = setting("STEADFAST_KILL_SEED").unwrap_or_else(|| World::system().chance().bits());
     eprintln!("STEADFAST_KILL_SEED={seed} STEADFAST_KILL_ROUNDS={rounds}");
     let chance = Arc::new(Seeded::new(seed));
     let place = Place::new();
     let (asked, talked) = (Asked::default(), Talked::default());
+    let mut recovery = Recovery::default();
     for round in 0..rounds {
-        let mut node = place.serve();
+        let mut node = recovery.serve(&place);
         let client = Client::new(&node.url);
         let tokens = Arc::new(tokens(&place));
         let mut load = Vec::new();
@@ -87,6 +89,7 @@ async fn killing_it_at_any_moment_loses_and_doubles_nothing() {
             }));
         }
         tokio::time::sleep(Duration::from_millis(50 + chance.below(900))).await;
+        recovery.kills();
         node.kill();
         for client in load {
             client.await.expect("clients end with the server");
@@ -101,7 +104,7 @@ async fn killing_it_at_any_moment_loses_and_doubles_nothing() {
             verdict["open_runs"]
         );
     }
-    judge(&place, &asked, &talked).await;
+    judge(&place, &asked, &talked, recovery).await;
 }
 
 /// Converses and remembers. `None` when the server is gone.
@@ -182,8 +185,8 @@ fn share<T: Clone>(all: &[T], number: u64, among: u64) -> Vec<T> {
 
 /// Every request has one outcome, every repeat gives it, and the books are what the
 /// outcomes say.
-async fn judge(place: &Place, asked: &Asked, talked: &Talked) {
-    let node = place.serve();
+async fn judge(place: &Place, asked: &Asked, talked: &Talked, mut recovery: Recovery) {
+    let node = recovery.serve(place);
     let client = Client::new(&node.url);
     let tokens = tokens(place);
     let mut expected = seeded();
@@ -198,6 +201,7 @@ async fn judge(place: &Place, asked: &Asked, talked: &Talked) {
     let waiting = talks::judge(place, &said);
     assert!(verdict["open_runs"].as_u64().expect("a number") <= waiting as u64, "{waiting} wait: {verdict}");
     eprintln!("{} effects, {} of them repeated", summary["effects"], summary["repeated_effects"]);
+    recovery.report(place).await;
 }
 
 /// All that was asked; how often the one piece was sold.

@@ -64,6 +64,24 @@ pub struct Failure {
     pub data: Option<serde_json::Value>,
 }
 
+/// What somebody sent, as it is told back: at most so many characters, and none that would
+/// make a terminal or a log do something.
+pub fn shown(text: &str, chars_max: usize) -> String {
+    let mut shown = String::new();
+    for (i, letter) in text.chars().enumerate() {
+        if i == chars_max {
+            shown.push('…');
+            break;
+        }
+        if letter.is_control() {
+            shown.extend(letter.escape_unicode());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
 fn yes() -> bool {
     true
 }

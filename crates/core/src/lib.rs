@@ -19,7 +19,7 @@ pub mod strict;
 pub mod time;
 mod world;
 
-pub use error::{Coded, Failure, Fault};
+pub use error::{Coded, Failure, Fault, shown};
 pub use id::{CorrelationId, EventId, NodeId, RequestId, RunId, SessionId};
 pub use money::{Currency, Money};
 pub use mutant::{Mutant, planted};

@@ -22,6 +22,15 @@ impl<T> Secret<T> {
     }
 }
 
+impl Secret<[u8; 32]> {
+    /// A key as it is written: 64 hexadecimal digits. Blanks around them do not count.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut key = [0; 32];
+        hex::decode_to_slice(text.trim(), &mut key).ok()?;
+        Some(Self(key))
+    }
+}
+
 impl<T> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")

@@ -96,7 +96,7 @@ impl Inner {
         if self.log.identity().held {
             return Err(held());
         }
-        if *self.stopping.borrow() {
+        if self.stopping.is_said() {
             return Err(Failure {
                 nothing_happened: true,
                 ..Failure::internal("node.stopping", "this node is stopping; ask again")

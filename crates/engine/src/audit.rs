@@ -8,7 +8,7 @@ use steadfast_log::{Derived, Recorded, StreamId};
 
 use crate::{
     Status, StepId,
-    dead_letter::{DEAD_LETTER, DeadLetter, RECORDED},
+    dead_letter::{DEAD_LETTER, DeadLetter},
     record::{Claimed, Delivery, Ended, Message, Outcome, RUN, Replayed, Turn, kind},
 };
 
@@ -36,7 +36,7 @@ impl Audit {
     /// Takes the next event of the log.
     pub fn apply(&mut self, recorded: &Recorded) {
         match recorded.stream.category() {
-            DEAD_LETTER if recorded.event.kind == RECORDED => {
+            DEAD_LETTER if recorded.event.kind == kind::LETTER_RECORDED => {
                 if let Some(letter) = self.read::<DeadLetter>(recorded)
                     && let Some(run) = letter.run
                 {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     Data, Engine, Status,
     accept::key_reused,
-    dead_letter::{DeadLetter, DeadLetterId, LetterKind, REPLAYED, stream as letter_stream},
+    dead_letter::{DeadLetter, DeadLetterId, LetterKind, stream as letter_stream},
     effects::Ending,
     engine::{Inner, run_stream},
     history::History,
@@ -172,7 +172,8 @@ impl Inner {
         writer.event(kind::REPLAYED, &Replayed { by: by.into(), generation });
         writer.expect(Expect::Exact(history.head));
         writer.status(Status::Running);
-        writer.wake(self.world.now(), self.node);
+        // Its owner goes on with it, or whoever takes it over; who asked for it may be another.
+        writer.wake(self.world.now(), history.owner);
         if !again {
             // It waits for its children again.
             writer.forget_orphans();
@@ -183,7 +184,7 @@ impl Inner {
             writer.commit.claims.push(ClaimChange::Settle(claim, steadfast_core::Time::NEVER));
         }
         if let Some(letter) = letter {
-            self.close_letter(&mut writer.commit, letter, REPLAYED, by);
+            self.close_letter(&mut writer.commit, letter, kind::LETTER_REPLAYED, by);
         }
         match self.log.commit(writer.finish()).await {
             Ok(_) => {

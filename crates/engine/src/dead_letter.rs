@@ -4,7 +4,13 @@ use steadfast_log::{
     Append, Commit, Expect, Listing, ListingChange, NewEvent, StreamId, WakeUp, WakeUpChange,
 };
 
-use crate::{Data, EffectKey, StepId, action::body, engine::Inner, store::Visit};
+use crate::{
+    Data, EffectKey, StepId,
+    action::body,
+    engine::Inner,
+    record::{LetterClosed, SCHEMA, kind},
+    store::Visit,
+};
 
 id_type!(
     /// One dead letter.
@@ -13,9 +19,6 @@ id_type!(
 
 /// The category of dead letters' streams.
 pub const DEAD_LETTER: &str = "dead_letter";
-pub(crate) const RECORDED: &str = "dead_letter.recorded";
-pub(crate) const REPLAYED: &str = "dead_letter.replayed";
-pub(crate) const EXPIRED: &str = "dead_letter.expired";
 
 /// What gave up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +126,7 @@ impl Inner {
         principal: &str,
         letter: &DeadLetter,
     ) -> DeadLetterId {
-        let mut event = NewEvent::new(&self.world, RECORDED, 1, Vec::new());
+        let mut event = NewEvent::new(&self.world, kind::LETTER_RECORDED, SCHEMA, Vec::new());
         let id = letter.id(event.id);
         let stream = stream(tenant, id);
         let mut body_of = letter.clone();
@@ -157,9 +160,15 @@ impl Inner {
     }
 
     /// Closes a dead letter: it was replayed, or its time is over.
-    pub(crate) fn close_letter(&self, commit: &mut Commit, stream: &StreamId, kind: &'static str, by: &str) {
-        let status = if kind == REPLAYED { "replayed" } else { "expired" };
-        let event = NewEvent::new(&self.world, kind, 1, body(&serde_json::json!({ "by": by })));
+    pub(crate) fn close_letter(
+        &self,
+        commit: &mut Commit,
+        stream: &StreamId,
+        closed: &'static str,
+        by: &str,
+    ) {
+        let status = if closed == kind::LETTER_REPLAYED { "replayed" } else { "expired" };
+        let event = NewEvent::new(&self.world, closed, SCHEMA, body(&LetterClosed { by: by.into() }));
         commit.appends.push(Append { stream: stream.clone(), expect: Expect::Exact(1), events: vec![event] });
         commit.listings.push(ListingChange::Status(stream.clone(), status.into(), self.world.now()));
         commit.wake_ups.push(WakeUpChange::Clear(stream.clone(), "expire".into()));

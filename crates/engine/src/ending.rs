@@ -113,11 +113,10 @@ impl Inner {
         } else {
             self.note_late(history).await
         };
-        let mut stopping = self.stopping.subscribe();
         tokio::select! {
             biased;
             () = self.world.clock().sleep(self.config.poll.get()) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = self.stopping.said() => {}
         }
         match drove {
             Drove::Over if inbox.try_recv().is_ok() => Drove::Again,

@@ -6,7 +6,7 @@ use std::{
 
 use steadfast_core::{Failure, NodeId, RunId, TenantId, Time, World, observe::Observer};
 use steadfast_log::{Commit, Log, StreamId};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::{
     Accepted, Settled, Start, Update,
@@ -16,6 +16,7 @@ use crate::{
     record::{RUN, Started},
     slots::Slots,
     spill::Spill,
+    stopping::Stopping,
     store::Writer,
     timers::Timers,
     workflow::{Registry, Workflow},
@@ -36,7 +37,7 @@ pub(crate) struct Inner {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) policies: Arc<steadfast_resilience::Registry>,
     pub(crate) timers: Timers,
-    pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) stopping: Stopping,
     pub(crate) idle: tokio::sync::Notify,
     pub(crate) slots: Slots,
     active: Mutex<HashMap<RunId, Active>>,
@@ -74,7 +75,7 @@ impl Engine {
             policies,
             slots: Slots::new(world.clone(), config.max_active_runs),
             timers: Timers::default(),
-            stopping: watch::channel(false).0,
+            stopping: Stopping::default(),
             idle: tokio::sync::Notify::new(),
             active: Mutex::default(),
             open: Mutex::default(),
@@ -168,12 +169,11 @@ impl Engine {
         settled: oneshot::Receiver<Settled>,
         limit: Duration,
     ) -> Option<Settled> {
-        let mut stopping = self.inner.stopping.subscribe();
         tokio::select! {
             biased;
             settled = settled => settled.ok(),
             settled = self.ended_elsewhere(tenant, run) => Some(settled),
-            _ = stopping.wait_for(|stops| *stops) => None,
+            () = self.inner.stopping.said() => None,
             () = self.inner.world.clock().sleep(limit) => None,
         }
     }
@@ -202,7 +202,7 @@ impl Engine {
     /// Stops taking up runs, lets steps that are going on end for up to `grace`, and
     /// leaves everything else to the next start.
     pub async fn stop(&self, grace: Duration) {
-        self.inner.stopping.send_replace(true);
+        self.inner.stopping.say();
         let idle = async {
             loop {
                 let notified = self.inner.idle.notified();

@@ -32,6 +32,7 @@ mod signal;
 mod slots;
 mod spill;
 mod step;
+mod stopping;
 mod store;
 mod timers;
 mod undo;

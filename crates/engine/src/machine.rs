@@ -268,6 +268,14 @@ fn compare(recorded: &Turn, replayed: &Advance) -> Result<(), Halt> {
             format!("the code asks for step {step:?} in turn {turn}; it is not recorded there"),
         ));
     }
+    // Code that does not know a patch would go on by the old path, which the rest of the run
+    // no longer fits: it is for code that does.
+    if let Some(patch) = recorded.patches.iter().find(|patch| !replayed.patches.contains(patch)) {
+        return Err(diverged(
+            turn,
+            format!("turn {turn} took the path of patch {patch:?}; the code has none"),
+        ));
+    }
     match (&recorded.outcome, &replayed.outcome) {
         (None, Some(_)) => Err(diverged(turn, format!("the code ends in turn {turn}; the record goes on"))),
         _ => Ok(()),

@@ -20,7 +20,7 @@ use crate::{
     accept::listing,
     engine::{Inner, run_stream},
     history::{Facts, History, Orphan},
-    record::{Ended, Parent, Sent, Started, kind},
+    record::{self, Ended, Parent, Sent, Started, kind},
     store::{Writer, load},
 };
 
@@ -57,7 +57,7 @@ impl Inner {
     fn tell_all(self: Arc<Self>, stream: StreamId) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let mut told = HashSet::new();
-            while !*self.stopping.borrow() {
+            while !self.stopping.is_said() {
                 if !self.lock_telling().insert(stream.clone()) {
                     return;
                 }
@@ -157,7 +157,7 @@ impl Inner {
 
     async fn note_told(&self, history: &History) -> bool {
         let mut writer = self.writer(&history.facts);
-        writer.event(kind::TOLD, &serde_json::json!({}));
+        writer.event(kind::TOLD, &record::Told {});
         writer.expect(Expect::Exact(history.head));
         writer.forget_orphans();
         self.log.commit(writer.finish()).await.is_ok()

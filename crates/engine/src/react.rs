@@ -10,8 +10,9 @@ use steadfast_log::{ClaimKey, Commit, Lease, Position, Recorded, StreamId, Subsc
 
 use crate::{
     Data, Engine, Start,
-    dead_letter::{DeadLetter, LetterKind, REPLAYED},
+    dead_letter::{DeadLetter, LetterKind},
     engine::Inner,
+    record::kind,
 };
 
 const PAGE: usize = 100;
@@ -238,7 +239,7 @@ impl Inner {
         let event = events.first().ok_or_else(|| gone("the event"))?;
         Engine { inner: self.clone() }.handle(&subscriber, event).await?;
         let mut commit = Commit::default();
-        self.close_letter(&mut commit, stream, REPLAYED, by);
+        self.close_letter(&mut commit, stream, kind::LETTER_REPLAYED, by);
         self.log.commit(commit).await.map(drop).map_err(|error| error.failure())
     }
 }

@@ -2,40 +2,52 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use steadfast_core::{Failure, NodeId, RunId, Time};
-use steadfast_log::ClaimKey;
+use steadfast_log::{ClaimKey, DecodeError, Recorded, Upcasters};
 use uuid::Uuid;
 
-use crate::{Data, StepId, StepOutcome};
+use crate::{Data, DeadLetter, StepId, StepOutcome};
 
 /// The category of runs' streams.
 pub const RUN: &str = "run";
-/// Event types of a run.
-pub mod kind {
-    /// [`super::Started`]
-    pub const STARTED: &str = "run.started";
-    /// [`super::Turn`]
-    pub const TURN: &str = "run.turn";
-    /// [`super::Message`]
-    pub const MESSAGE: &str = "run.message";
-    /// [`super::Claimed`]
-    pub const CLAIMED: &str = "run.claimed";
-    /// [`super::Undone`]
-    pub const UNDONE: &str = "run.undone";
-    /// [`super::Ended`]
-    pub const ENDED: &str = "run.ended";
-    /// [`super::Parked`]
-    pub const PARKED: &str = "run.parked";
-    /// [`super::Replayed`]
-    pub const REPLAYED: &str = "run.replayed";
-    /// [`super::Noted`]
-    pub const NOTED: &str = "run.noted";
-    /// All children that the run left behind have been told. No body.
-    pub const TOLD: &str = "run.told";
-}
 /// The shape of all bodies below.
 pub const SCHEMA: u16 = 1;
+
+steadfast_log::event_types! {
+    schema SCHEMA;
+    /// [`super::Started`]
+    STARTED = "run.started": Started;
+    /// [`super::Turn`]
+    TURN = "run.turn": Turn;
+    /// [`super::Message`]
+    MESSAGE = "run.message": Message;
+    /// [`super::Claimed`]
+    CLAIMED = "run.claimed": Claimed;
+    /// [`super::Undone`]
+    UNDONE = "run.undone": Undone;
+    /// [`super::Ended`]
+    ENDED = "run.ended": Ended;
+    /// [`super::Parked`]
+    PARKED = "run.parked": Parked;
+    /// [`super::Replayed`]
+    REPLAYED = "run.replayed": Replayed;
+    /// [`super::Noted`]
+    NOTED = "run.noted": Noted;
+    /// All children that the run left behind have been told.
+    TOLD = "run.told": Told;
+    /// [`crate::DeadLetter`]
+    LETTER_RECORDED = "dead_letter.recorded": DeadLetter;
+    /// [`super::LetterClosed`]: it was replayed.
+    LETTER_REPLAYED = "dead_letter.replayed": LetterClosed;
+    /// [`super::LetterClosed`]: its time is over.
+    LETTER_EXPIRED = "dead_letter.expired": LetterClosed;
+}
+
+/// There is one shape so far: nothing to upcast.
+pub(crate) fn decode<T: DeserializeOwned>(recorded: &Recorded) -> Result<T, DecodeError> {
+    Upcasters::default().decode(recorded, SCHEMA)
+}
 
 /// How urgently a run is advanced when there is more to do than can be done at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -401,4 +413,15 @@ pub struct Replayed {
     pub by: String,
     /// The same generation goes on at the failed step; the next one begins anew.
     pub generation: u32,
+}
+
+/// The children that the run left behind have been told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {}
+
+/// A dead letter is no longer open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LetterClosed {
+    /// Who closed it.
+    pub by: String,
 }

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use crate::{
     Engine, Status,
     context::Halt,
-    dead_letter::{DEAD_LETTER, EXPIRED},
+    dead_letter::DEAD_LETTER,
     engine::Inner,
     history::{Facts, History},
     live::{Drove, Live},
@@ -34,12 +34,11 @@ impl Engine {
             tracing::warn!("the store is held after a restore; nothing runs until it is resumed");
             return;
         }
-        let mut stopping = engine.stopping.subscribe();
         let subscribers = engine.registry.subscribers().map(|subscriber| self.follow(subscriber.clone()));
         let subscribers = futures::future::join_all(subscribers);
         tokio::select! {
             biased;
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = engine.stopping.said() => {}
             _ = subscribers, if engine.registry.subscribers().next().is_some() => {}
             () = engine.keep_lease() => {}
             () = async { self.take_up_parked().await; engine.take_up_due().await } => {}
@@ -159,7 +158,7 @@ impl Inner {
 
     async fn take_up(self: Arc<Self>, stream: StreamId, pace: tokio::sync::OwnedSemaphorePermit) {
         let Some(run) = run_id(&stream) else { return };
-        if *self.stopping.borrow() {
+        if self.stopping.is_said() {
             return;
         }
         let Some(receiver) = self.enter(run) else {
@@ -350,7 +349,7 @@ impl Inner {
         };
         for wake_up in due {
             let mut commit = steadfast_log::Commit::default();
-            self.close_letter(&mut commit, &wake_up.stream, EXPIRED, "system");
+            self.close_letter(&mut commit, &wake_up.stream, kind::LETTER_EXPIRED, "system");
             // Another node may have done it, or it was replayed just now.
             let _ = self.log.commit(commit).await;
         }

@@ -15,7 +15,7 @@ use crate::{
     Data, Status, StepId,
     accept::held,
     control::{changed, expired},
-    dead_letter::{DeadLetter, REPLAYED},
+    dead_letter::DeadLetter,
     engine::{Inner, run_stream},
     execute::{Performed, perform, task},
     history::History,
@@ -124,7 +124,7 @@ impl Inner {
             writer.event(kind::UNDONE, undone);
             writer.expect(Expect::Exact(history.head));
         }
-        self.close_letter(&mut writer.commit, &undoing.stream, REPLAYED, &undoing.by);
+        self.close_letter(&mut writer.commit, &undoing.stream, kind::LETTER_REPLAYED, &undoing.by);
         commit_patiently(&self.log, &self.world, writer.finish()).await.map(drop)
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     Data, Engine, Settled, Status,
     dead_letter::{DEAD_LETTER, DeadLetter, DeadLetterId, DeadLetterView, stream as letter_stream},
     engine::run_stream,
-    record::{Parked, RUN, What},
+    record::{Parked, RUN, What, kind},
     store::{load, missing},
 };
 
@@ -143,8 +143,8 @@ impl Engine {
         let letter: DeadLetter = serde_json::from_slice(&first.event.body)
             .map_err(|error| Failure::internal("dead_letter.unreadable", error.to_string()))?;
         let status = match events.last().map(|event| event.event.kind.as_ref()) {
-            Some(crate::dead_letter::REPLAYED) => "replayed",
-            Some(crate::dead_letter::EXPIRED) => "expired",
+            Some(kind::LETTER_REPLAYED) => "replayed",
+            Some(kind::LETTER_EXPIRED) => "expired",
             _ => "open",
         };
         let created = first.event.time;

@@ -1,6 +1,7 @@
 //! The log on SQLite: one file, one writing process, nothing to install beside it.
 //!
-//! One thread writes, in groups that are synced together; readers never wait for it.
+//! One thread writes, in groups that are synced together while the next one fills; readers wait
+//! for nothing but the sync of what they saw.
 
 mod backup;
 pub mod bench;

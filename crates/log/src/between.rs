@@ -15,6 +15,10 @@ use crate::{
 pub trait Between: Send + Sync + 'static {
     /// The store behind it.
     fn store(&self) -> &dyn Log;
+    /// What a node knows of the end of the log.
+    fn hear_tail(&self) -> watch::Receiver<Position> {
+        self.store().tail()
+    }
     /// A commit on its way.
     fn carry(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         self.store().commit(commit)
@@ -51,7 +55,7 @@ impl<B: Between> Log for B {
         self.store().payload_key()
     }
     fn tail(&self) -> watch::Receiver<Position> {
-        self.store().tail()
+        self.hear_tail()
     }
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         self.carry(commit)

@@ -37,7 +37,8 @@ impl FromStr for Position {
                 shard: u16::from_str_radix(parts.next()?, 16).ok()?,
                 n: u64::from_str_radix(parts.next()?, 16).ok().filter(|n| i64::try_from(*n).is_ok())?,
             };
-            parts.next().is_none().then_some(position)
+            // Letter by letter: one place has one cursor.
+            (position.to_string() == text).then_some(position)
         };
         read().ok_or_else(|| {
             format!(
@@ -67,7 +68,18 @@ mod tests {
     fn a_cursor_comes_back_and_anything_else_is_refused() {
         let position = Position { incarnation: 3, shard: 1, n: 0xABCD };
         assert_eq!(position.to_string().parse(), Ok(position));
-        for wrong in ["", "p", "p1.0", "p1.0.1.2", "1.0.1", "p1.0.ffffffffffffffff", "p+1.0.1é"] {
+        for wrong in [
+            "",
+            "p",
+            "p1.0",
+            "p1.0.1.2",
+            "1.0.1",
+            "p1.0.ffffffffffffffff",
+            "p+1.0.1",
+            "p01.0.1",
+            "pA.0.1",
+            "p1.0.1é",
+        ] {
             assert!(wrong.parse::<Position>().is_err(), "{wrong:?}");
         }
     }

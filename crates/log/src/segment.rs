@@ -182,6 +182,13 @@ impl Segment {
         if events.len() as u64 != header.count {
             return Err(corrupt(format!("it has {} events", events.len())));
         }
+        let n = |event: Option<&Recorded>| event.map(|event| event.position.n);
+        let ends = (n(events.first()), n(events.last()));
+        if ends != (Some(header.first), Some(header.last))
+            || !events.is_sorted_by(|a, b| a.position.n < b.position.n)
+        {
+            return Err(corrupt("its events are not those of its header, in order".into()));
+        }
         Ok(Self { header, events })
     }
 }

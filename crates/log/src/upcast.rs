@@ -21,6 +21,26 @@ pub struct DecodeError {
     pub reason: String,
 }
 
+impl DecodeError {
+    pub(crate) fn of(recorded: &Recorded, reason: String) -> Self {
+        Self {
+            stream: recorded.stream.to_string(),
+            version: recorded.version,
+            kind: recorded.event.kind.to_string(),
+            schema: recorded.event.schema,
+            reason,
+        }
+    }
+    /// Is its shape one of those up to `current`?
+    pub(crate) fn check_known(recorded: &Recorded, current: u16) -> Result<(), Self> {
+        if recorded.event.schema > current {
+            let reason = format!("this binary knows schema {current} at most; run a newer one");
+            return Err(Self::of(recorded, reason));
+        }
+        Ok(())
+    }
+}
+
 type Upcast = fn(Value) -> Value;
 
 /// How bodies of older shapes become today's: one function for each (type, schema), each
@@ -38,18 +58,10 @@ impl Upcasters {
     /// Reads a body as today's type, whose shape is `current`.
     pub fn decode<T: DeserializeOwned>(&self, recorded: &Recorded, current: u16) -> Result<T, DecodeError> {
         let event = &recorded.event;
-        let fail = |reason: String| DecodeError {
-            stream: recorded.stream.to_string(),
-            version: recorded.version,
-            kind: event.kind.to_string(),
-            schema: event.schema,
-            reason,
-        };
+        let fail = |reason: String| DecodeError::of(recorded, reason);
+        DecodeError::check_known(recorded, current)?;
         if event.schema == current {
             return serde_json::from_slice(&event.body).map_err(|error| fail(error.to_string()));
-        }
-        if event.schema > current {
-            return Err(fail(format!("this binary knows schema {current} at most; run a newer one")));
         }
         let mut body = serde_json::from_slice(&event.body).map_err(|error| fail(error.to_string()))?;
         for schema in event.schema..current {

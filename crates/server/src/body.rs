@@ -50,8 +50,8 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
         check_type(&head.headers)?;
-        let bytes = read(&Edge::from_ref(state), &head.headers, body).await?;
-        parse(&bytes).map(Self)
+        let bytes = receive(&Edge::from_ref(state), &head.headers, body).await?;
+        Self::read(&bytes)
     }
 }
 
@@ -65,8 +65,8 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
         check_type(&head.headers)?;
-        let bytes = read(&Edge::from_ref(state), &head.headers, body).await?;
-        parse(&bytes).map(Self)
+        let bytes = receive(&Edge::from_ref(state), &head.headers, body).await?;
+        Json::read(&bytes).map(|Json(body)| Self(body))
     }
 }
 
@@ -80,12 +80,12 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
-        let bytes = read(&Edge::from_ref(state), &head.headers, body).await?;
+        let bytes = receive(&Edge::from_ref(state), &head.headers, body).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
         check_type(&head.headers)?;
-        parse(&bytes).map(Self)
+        Json::read(&bytes).map(|Json(body)| Self(body))
     }
 }
 
@@ -106,7 +106,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn read(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+async fn receive(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     let limit = edge.config().body_max;
     let too_large = || {
         let message = format!("the body is larger than {limit}, the most that is taken");
@@ -131,12 +131,15 @@ async fn read(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<Bytes, Pro
     }
 }
 
-/// Reads a body. The place of a mistake is looked for only once there is one.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice::<Unambiguous>(bytes)
-        .and_then(|_| serde_json::from_slice::<Strictly<T>>(bytes))
-        .map(|Strictly(body)| body)
-        .map_err(|error| complain::<T>(bytes, error))
+impl<T: DeserializeOwned> Json<T> {
+    /// Reads the bytes of a body. The place of a mistake is looked for only once there is
+    /// one.
+    pub fn read(bytes: &[u8]) -> Result<Self, Problem> {
+        serde_json::from_slice::<Unambiguous>(bytes)
+            .and_then(|_| serde_json::from_slice::<Strictly<T>>(bytes))
+            .map(|Strictly(body)| Self(body))
+            .map_err(|error| complain::<T>(bytes, error))
+    }
 }
 
 fn complain<T: DeserializeOwned>(bytes: &[u8], error: serde_json::Error) -> Problem {

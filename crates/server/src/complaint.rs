@@ -1,8 +1,14 @@
 //! What is wrong with a body, in the words of the interface: which member, what it says,
 //! and what it should say. The parser's own sentences are about our types.
 
+use steadfast_core::shown;
+
 /// The longest value that a complaint repeats.
 const SHOWN_MAX: usize = 64;
+/// The longest path of a member: its names may be the caller's choice.
+const FIELD_MAX: usize = 128;
+/// The longest rule of a type of ours, which may repeat a value too.
+const SENTENCE_MAX: usize = 400;
 
 /// A complaint about a body.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,13 +45,13 @@ impl Complaint {
         if let Some(given) = named(text, "unknown variant `") {
             let known = text.rsplit_once(", expected ").map_or("", |(_, known)| known);
             let known = known.trim_start_matches("one of ").replace('`', "\"");
-            return Self::wrong(path, &shown(&format!("{given:?}")), &known);
+            return Self::wrong(path, &told(&format!("{given:?}")), &known);
         }
         let typed = ["invalid type: ", "invalid value: "].iter().find_map(|start| text.strip_prefix(start));
         match typed.and_then(|rest| rest.rsplit_once(", expected ")) {
             Some((given, expected)) => Self::wrong(path, &value(given), rule(expected)),
             // A type of ours that says its own rule.
-            None => Self::about(top(path), &format!("does not read: {text}")),
+            None => Self::about(top(path), &format!("does not read: {}", shown(text, SENTENCE_MAX))),
         }
     }
 
@@ -55,10 +61,10 @@ impl Complaint {
 
     fn about(field: Option<String>, rule: &str) -> Self {
         let message = match &field {
-            Some(field) => format!("{} {rule}", shown(field)),
+            Some(field) => format!("{} {rule}", told(field)),
             None => format!("the body {rule}"),
         };
-        Self { field, message }
+        Self { field: field.map(|field| shown(&field, FIELD_MAX)), message }
     }
 }
 
@@ -88,7 +94,7 @@ fn value(given: &str) -> String {
         (None, "sequence") => "an array".into(),
         (None, "map") => "an object".into(),
         (None, "unit value") => "null".into(),
-        (None, other) => shown(other.strip_prefix("string ").unwrap_or(other)),
+        (None, other) => told(other.strip_prefix("string ").unwrap_or(other)),
     }
 }
 
@@ -104,11 +110,9 @@ fn rule(expected: &str) -> &str {
     }
 }
 
-fn shown(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.into(),
-    }
+/// A value or the name of a member, told back.
+fn told(text: &str) -> String {
+    if text.is_empty() { "\"\"".into() } else { shown(text, SHOWN_MAX) }
 }
 
 #[cfg(test)]
@@ -168,5 +172,14 @@ mod tests {
     fn a_long_value_is_not_repeated_whole() {
         let said = format!("invalid type: string \"{}\", expected null", "é".repeat(1_000));
         assert!(Complaint::of("x", &said).message.chars().count() < 100);
+    }
+
+    #[test]
+    fn what_is_told_back_has_bounds_and_makes_no_terminal_do_anything() {
+        let name = format!("a\u{7f}b\u{85}{}", "c".repeat(1_000));
+        let told = Complaint::of(".", &format!("unknown field `{name}`, expected `to`"));
+        assert!(!told.message.contains(char::is_control) && told.message.starts_with("a\\u{7f}b\\u{85}cc"));
+        assert!(told.field.is_some_and(|field| field.chars().count() < 200));
+        assert_eq!(Complaint::of(".", "missing field ``").message, "\"\" is missing: it is required");
     }
 }

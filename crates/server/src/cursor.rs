@@ -1,15 +1,26 @@
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{Edge, Problem};
+use crate::{Edge, NodeKey, Problem};
 
 const TAG: usize = 16;
 
 impl Edge {
-    /// Where a page of a list ended, as the caller is given it: only [`Edge::unseal`] for
-    /// the same list reads it, and nobody else can make one.
+    /// See [`NodeKey::seal`].
     pub fn seal(&self, list: &str, place: &str) -> String {
-        let tag = hmac::sign(self.key().cursors(), &signed(list, place.as_bytes()));
+        self.key().seal(list, place)
+    }
+    /// See [`NodeKey::unseal`].
+    pub fn unseal(&self, list: &str, cursor: &str) -> Result<String, Problem> {
+        self.key().unseal(list, cursor)
+    }
+}
+
+impl NodeKey {
+    /// Where a page of a list ended, as the caller is given it: only [`NodeKey::unseal`]
+    /// for the same list reads it, and nobody else can make one.
+    pub fn seal(&self, list: &str, place: &str) -> String {
+        let tag = hmac::sign(self.cursors(), &signed(list, place.as_bytes()));
         URL_SAFE_NO_PAD.encode([&tag.as_ref()[..TAG], place.as_bytes()].concat())
     }
 
@@ -18,7 +29,7 @@ impl Edge {
         let open = || {
             let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
             let (tag, place) = bytes.split_at_checked(TAG)?;
-            let right = hmac::sign(self.key().cursors(), &signed(list, place));
+            let right = hmac::sign(self.cursors(), &signed(list, place));
             aws_lc_rs::constant_time::verify_slices_are_equal(&right.as_ref()[..TAG], tag).ok()?;
             String::from_utf8(place.to_vec()).ok()
         };

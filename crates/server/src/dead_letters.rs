@@ -4,9 +4,9 @@ use steadfast_engine::{DEAD_LETTER, DeadLetterId, DeadLetterView};
 use steadfast_log::ListQuery;
 
 use crate::{
-    Caller, Edge, Json, Page, Place, Problem, Query,
+    Caller, Edge, Json, Last, Page, Place, Problem, Query,
     query::unreadable,
-    runs::{check_own, cursor, listing},
+    runs::{check_own, listing},
 };
 
 pub(crate) async fn list(
@@ -25,7 +25,7 @@ pub(crate) async fn list(
     query.finish()?;
     let asked = ListQuery { kind, statuses, ..asked };
     let (items, more) = edge.engine().dead_letters(asked).await?;
-    let next = items.last().filter(|_| more).map(|last| cursor(last.created, last.id));
+    let next = items.last().filter(|_| more).map(|it| Last { created: it.created, name: it.id }.to_string());
     Ok(Json(Page { items, next }))
 }
 

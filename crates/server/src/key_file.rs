@@ -67,9 +67,7 @@ fn load(path: &Path) -> Result<Secret<[u8; 32]>, KeyFileError> {
         }
     }
     let text = fs::read_to_string(path).map_err(|source| failed(path, source))?;
-    let mut key = [0; 32];
-    hex::decode_to_slice(text.trim_end(), &mut key).map_err(|_| KeyFileError::Shape(path.into()))?;
-    Ok(Secret::new(key))
+    Secret::from_hex(&text).ok_or_else(|| KeyFileError::Shape(path.into()))
 }
 
 /// Written in full under another name and then linked, so that nobody reads half a key

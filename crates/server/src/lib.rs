@@ -46,12 +46,16 @@ pub use idempotency::{Key, OptionalKey, REPLAYED, RequiredKey};
 pub use key_file::KeyFileError;
 pub use listen::Connections;
 pub use metrics::Metrics;
-pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page};
+pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Last, Page};
 pub use prefer::{Prefer, applied};
 pub use problem::Problem;
 pub use query::{Place, Query};
-pub use runs::{RunRef, answer_start};
+pub use runs::{RunRef, StartRequest, answer_start};
 pub use server::{Server, ServerParts};
 pub use token::{NodeKey, TokenError};
 pub use webhook::{Webhook, WebhookConfig, WebhookError};
-pub use ws::{ClientFrame, Connection, Conversation, Origin, Outbox, ReplyStatus, ServerFrame, WsConfig};
+#[doc(hidden)]
+pub use ws::messages as ws_messages;
+pub use ws::{
+    ClientFrame, Connection, Conversation, Origin, Outbox, Outgoing, ReplyStatus, ServerFrame, WsConfig,
+};

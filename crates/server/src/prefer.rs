@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use axum::{
     extract::{FromRef, FromRequestParts},
-    http::{HeaderName, HeaderValue, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
 };
 
 use crate::{Edge, Problem};
@@ -27,8 +27,14 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let most = Edge::from_ref(state).config().wait_max.get();
-        let values = parts.headers.get_all(PREFER).iter();
+        Self::read(&parts.headers, Edge::from_ref(state).config().wait_max.get())
+    }
+}
+
+impl Prefer {
+    /// What the headers say, where nobody waits for longer than `most`.
+    pub fn read(headers: &HeaderMap, most: Duration) -> Result<Self, Problem> {
+        let values = headers.get_all(PREFER).iter();
         let mut waits = values.filter_map(|value| wait(&String::from_utf8_lossy(value.as_bytes())));
         // The first one counts, as for every preference.
         let wait = waits.next().transpose()?;

@@ -63,6 +63,14 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
+    /// What is wrong, and whose fault it is.
+    pub fn failure(&self) -> &Failure {
+        &self.0.failure
+    }
+    /// The member of the request that is wrong, if it is one.
+    pub fn field(&self) -> Option<&str> {
+        self.0.field.as_deref()
+    }
     /// Its code.
     pub fn code(&self) -> &str {
         &self.0.failure.code

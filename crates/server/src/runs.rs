@@ -14,16 +14,17 @@ use steadfast_engine::{Data, Priority, RunView, Settled, Start, Status, record::
 use steadfast_log::{ListQuery, Listing, StreamId};
 
 use crate::{
-    Caller, CloudEvent, Edge, Json, LIMIT_DEFAULT, OptionalKey, Page, Place, Prefer, Problem, Query,
+    Caller, CloudEvent, Edge, Json, LIMIT_DEFAULT, Last, OptionalKey, Page, Place, Prefer, Problem, Query,
     REPLAYED, auth::forbidden, idempotency::key_required, prefer::applied, query::unreadable,
 };
 
 /// The operation that keys of `POST /runs` belong to.
 const START: &str = "runs.start";
 
-#[derive(Deserialize)]
+/// What a run is started with.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct StartRequest {
+pub struct StartRequest {
     workflow: String,
     #[serde(default)]
     input: Option<Box<RawValue>>,
@@ -42,7 +43,7 @@ impl StartRequest {
         self.input.as_ref().map_or_else(|| Ok(Data::null()), Data::of)
     }
     /// Equal requests have equal hashes, however they are spelled.
-    fn hash(&self) -> Result<Hash, Problem> {
+    pub fn hash(&self) -> Result<Hash, Problem> {
         let input = self.input.as_ref().map_or("null", |raw| raw.get());
         let wrong = |error: serde_json::Error| {
             Problem::bad_request("request.invalid_body", error.to_string()).with_field("input")
@@ -195,7 +196,7 @@ pub(crate) async fn list(
     query.finish()?;
     let page = edge.engine().list_runs(ListQuery { kind, statuses, labels, ..asked }).await?;
     let last = page.rows.last().filter(|_| page.more);
-    let next = last.map(|row| cursor(row.created, row.stream.name()));
+    let next = last.map(|row| Last { created: row.created, name: row.stream.name() }.to_string());
     let items = page.rows.into_iter().map(RunRow::from).collect();
     Ok(Json(Page { items, next }))
 }
@@ -229,25 +230,14 @@ pub(crate) fn listing(
     } else {
         return Err(Problem::new(forbidden("principal: only operators see other people's")));
     };
-    let after = query.cursor(|text| {
-        let (created, name) = text.split_once('-')?;
-        let created = i64::from_str_radix(created, 16).ok()?;
-        let name: RunId = name.parse().ok()?;
-        let stream = StreamId::new(&principal.tenant, category, name);
-        Some((Time::from_micros(created), stream))
-    })?;
+    let after = query.cursor::<Last<RunId>>()?;
     Ok(ListQuery {
         tenant: principal.tenant.clone(),
         principal: only,
-        after,
+        after: after.map(|last| (last.created, StreamId::new(&principal.tenant, category, last.name))),
         limit: query.limit(LIMIT_DEFAULT)?,
         ..ListQuery::default()
     })
-}
-
-/// Where the page after an item begins.
-pub(crate) fn cursor(created: Time, name: impl std::fmt::Display) -> String {
-    format!("{:x}-{name}", created.micros())
 }
 
 pub(crate) async fn show(
@@ -284,7 +274,7 @@ pub(crate) async fn events(
     Place(id): Place<RunId>,
     mut query: Query,
 ) -> Result<Json<Page<CloudEvent>>, Problem> {
-    let from = query.cursor(|text| text.parse::<u64>().ok())?.unwrap_or(1);
+    let from = query.cursor::<u64>()?.unwrap_or(1);
     let limit = query.limit(LIMIT_DEFAULT)?;
     query.finish()?;
     check_own(&edge, &caller, id).await?;

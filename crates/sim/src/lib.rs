@@ -13,10 +13,11 @@ mod plan;
 mod scenario;
 mod simulate;
 mod store;
+mod tail;
 mod timeline;
 mod wire;
 
 pub use plan::{Fate, Fault, Plan};
-pub use scenario::{End, Scenario, Site, Traffic, Verdict};
+pub use scenario::{End, Scenario, Site, Stop, Traffic, Verdict};
 pub use simulate::{Outcome, simulate};
 pub use store::events;

@@ -18,6 +18,10 @@ const CALM: Duration = Duration::from_hours(12);
 pub enum Fault {
     /// A node ends between two polls, and starts again later.
     Crash,
+    /// A node is told to stop, ends in its own time, and starts again later.
+    Restart,
+    /// A node starts with the code of before.
+    OldCode,
     /// A node stands still for longer than its lease, and then goes on.
     Freeze,
     /// A node's wall clock is set forward or back.
@@ -58,8 +62,10 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Crash,
+        Self::Restart,
+        Self::OldCode,
         Self::Freeze,
         Self::ClockJump,
         Self::CommitRefused,
@@ -84,12 +90,14 @@ impl Fault {
     const fn rate(self) -> u64 {
         match self {
             Self::Crash
+            | Self::Restart
             | Self::Freeze
             | Self::ClockJump
             | Self::DiskFull
             | Self::WriteFails
             | Self::SyncFails
             | Self::PowerLoss => 20,
+            Self::OldCode => 3_000,
             Self::CommitRefused | Self::AnswerLost | Self::CommitLost | Self::ReadFails => 200,
             Self::Slow
             | Self::RequestLost

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,6 +9,7 @@ use std::{
 use futures::future::BoxFuture;
 use steadfast_core::World;
 use steadfast_log::{Log, Recorded};
+use tokio::sync::Notify;
 
 use crate::plan::{Fate, Plan};
 
@@ -19,7 +20,8 @@ pub trait Scenario: Sized {
     fn new(plan: &Plan) -> Self;
     /// What is there before anything goes wrong.
     fn prepare(&self, site: Site) -> BoxFuture<'static, anyhow::Result<()>>;
-    /// A node, from its start on. When its machine ends, so does all that it spawned.
+    /// A node, from its start until it was told to stop and has done so. When its machine
+    /// ends, so does all that it spawned.
     fn node(&self, site: Site) -> BoxFuture<'static, ()>;
     /// Those who ask, each until there is nothing left to ask. They never die.
     fn people(&self, site: Site) -> Vec<BoxFuture<'static, ()>>;
@@ -42,6 +44,24 @@ pub struct Site {
     pub traffic: Traffic,
     /// Which node, and which of its lives, counted from 1.
     pub by: (usize, u32),
+    /// It runs the code of before, not today's.
+    pub old_code: bool,
+    /// Told when it shall stop.
+    pub stop: Stop,
+}
+
+/// Tells a node to stop.
+#[derive(Clone, Default)]
+pub struct Stop(Arc<Notify>);
+
+impl Stop {
+    /// Ends when the node shall stop.
+    pub async fn told(&self) {
+        self.0.notified().await;
+    }
+    pub(crate) fn tell(&self) {
+        self.0.notify_one();
+    }
 }
 
 /// Counts what machines hear of each other: as long as it grows, somebody may be awake.
@@ -66,8 +86,6 @@ pub struct End<'a> {
     pub events: &'a [Recorded],
     /// A world in which no time passes any more.
     pub world: World,
-    /// Who stood still for longer than a lease, and may have acted afterwards.
-    pub froze: &'a BTreeSet<(usize, u32)>,
     /// What is wrong already.
     pub problems: &'a [String],
 }

@@ -1,8 +1,11 @@
 //! One seed from its beginning to its end.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,8 +19,9 @@ use steadfast_core::{
 use crate::{
     machine::Machine,
     plan::{Fate, Fault, Plan},
-    scenario::{End, Scenario, Site, Traffic},
+    scenario::{End, Scenario, Site, Stop, Traffic},
     store::{Death, Store, events},
+    tail::Tails,
     timeline::{SimClock, Timeline},
     wire::Wire,
 };
@@ -48,10 +52,13 @@ pub struct Outcome {
     pub trace: String,
 }
 
-/// A machine with its clock.
+/// A machine with its clock, and what runs on it.
 struct Node {
     machine: Machine,
     clock: Arc<SimClock>,
+    stop: Stop,
+    stopped: Arc<AtomicBool>,
+    old_code: bool,
 }
 
 struct Host {
@@ -71,10 +78,11 @@ struct Simulation<S> {
     fate: Fate,
     traffic: Traffic,
     hosts: Vec<Host>,
-    people: Machine,
+    /// Each on a machine of their own: when a node ends, those who wait for it learn of it in an
+    /// order that depends on how many tasks this process has ever had.
+    people: Vec<Machine>,
     chance: Seeded,
     passes: u64,
-    froze: BTreeSet<(usize, u32)>,
 }
 
 /// Plays a plan.
@@ -105,10 +113,9 @@ impl<S: Scenario> Simulation<S> {
             fate,
             traffic: Traffic::default(),
             hosts: (0..plan.nodes).map(|_| host()).collect(),
-            people: Machine::new()?,
+            people: Vec::new(),
             chance: Seeded::new(plan.seed ^ 0x0DD5),
             passes: 0,
-            froze: BTreeSet::new(),
         };
         // Whoever asks is on no node, and has no way to the store but the plain one.
         let site = Site {
@@ -117,13 +124,17 @@ impl<S: Scenario> Simulation<S> {
             fate: simulation.fate.clone(),
             traffic: simulation.traffic.clone(),
             by: (plan.nodes, 1),
+            old_code: false,
+            stop: Stop::default(),
         };
         simulation.prepare(site.clone())?;
         for index in 0..simulation.hosts.len() {
             simulation.start(index)?;
         }
         for person in simulation.scenario.people(site) {
-            simulation.people.spawn(person);
+            let machine = Machine::new()?;
+            machine.spawn(person);
+            simulation.people.push(machine);
         }
         Ok(simulation)
     }
@@ -161,17 +172,32 @@ impl<S: Scenario> Simulation<S> {
         let clock = Arc::new(SimClock::new(self.timeline.clone()));
         clock.jump(host.off);
         let world = World::new(clock.clone(), Arc::new(Seeded::new(self.fate.below(u64::MAX))));
-        let wire = Wire { store: self.store.log(), world: world.clone(), fate: self.fate.clone() };
+        let tails = Tails::default();
+        let wire = Wire {
+            store: self.store.log(),
+            world: world.clone(),
+            fate: self.fate.clone(),
+            tails: tails.clone(),
+        };
+        let (stop, stopped) = (Stop::default(), Arc::new(AtomicBool::new(false)));
+        let old_code = self.fate.strikes(Fault::OldCode);
         let site = Site {
             world,
             log: Arc::new(wire),
             fate: self.fate.clone(),
             traffic: self.traffic.clone(),
             by: (index, host.life),
+            old_code,
+            stop: stop.clone(),
         };
         let machine = Machine::new()?;
-        machine.spawn(self.scenario.node(site));
-        host.node = Some(Node { machine, clock });
+        machine.spawn(tails.pass_on(self.store.log()));
+        let (node, over) = (self.scenario.node(site), stopped.clone());
+        machine.spawn(async move {
+            node.await;
+            over.store(true, Ordering::Relaxed);
+        });
+        host.node = Some(Node { machine, clock, stop, stopped, old_code });
         Ok(())
     }
 
@@ -216,19 +242,20 @@ impl<S: Scenario> Simulation<S> {
             match self.awake(nth) {
                 Some(node) => node.machine.rounds(rounds),
                 None if nth > self.hosts.len() => drop(self.store_works()?),
-                None => self.people.rounds(rounds),
+                None => {
+                    let who = self.chance.below(self.people.len().max(1) as u64);
+                    if let Some(person) = self.people.get(usize::try_from(who)?) {
+                        person.rounds(rounds);
+                    }
+                }
             }
             if self.awake(nth).is_some() && self.fate.strikes(Fault::Crash) {
-                self.down(nth);
-                if self.hosts.len() == 1 {
-                    // One process is all there is.
-                    self.store.restart(Death::Process)?;
-                }
+                self.end(nth)?;
             }
         }
         loop {
             let before = self.traffic.count();
-            self.people.drain();
+            self.people.iter().for_each(Machine::drain);
             for nth in 0..self.hosts.len() {
                 if let Some(node) = self.awake(nth) {
                     node.machine.drain();
@@ -238,9 +265,24 @@ impl<S: Scenario> Simulation<S> {
             self.passes += 1;
             anyhow::ensure!(self.passes < PASSES_MAX, "it goes on and on");
             if !wrote && self.traffic.count() == before {
-                return Ok(());
+                break;
             }
         }
+        for nth in 0..self.hosts.len() {
+            if self.awake(nth).is_some_and(|node| node.stopped.load(Ordering::Relaxed)) {
+                self.end(nth)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of a node's process. Where there is no other one, the store was in it.
+    fn end(&mut self, nth: usize) -> anyhow::Result<()> {
+        self.down(nth);
+        if self.hosts.len() == 1 {
+            self.store.restart(Death::Process)?;
+        }
+        Ok(())
     }
 
     /// Was there anything to do?
@@ -268,13 +310,15 @@ impl<S: Scenario> Simulation<S> {
     /// What befalls machines as time passes.
     fn strike(&mut self) {
         let fate = self.fate.clone();
-        for (index, host) in self.hosts.iter_mut().enumerate() {
+        for host in &mut self.hosts {
             let Some(node) = &host.node else { continue };
             if host.back.is_none() && fate.strikes(Fault::Freeze) {
                 let still = Duration::from_secs(5 + self.chance.below(60));
                 host.back = Some(self.timeline.elapsed() + still);
                 host.frozen = true;
-                self.froze.insert((index, host.life));
+            }
+            if fate.strikes(Fault::Restart) {
+                node.stop.tell();
             }
             if fate.strikes(Fault::ClockJump) {
                 // Up to an hour, forth or back.
@@ -284,7 +328,7 @@ impl<S: Scenario> Simulation<S> {
         }
     }
 
-    /// No fault strikes any more; clocks are right and everybody is up.
+    /// No fault strikes any more; clocks are right and everybody is up, with today's code.
     fn calm_down(&mut self) -> anyhow::Result<()> {
         self.fate.rest();
         self.store.mend();
@@ -292,8 +336,8 @@ impl<S: Scenario> Simulation<S> {
             let host = &mut self.hosts[index];
             (host.off, host.frozen, host.back) = (0, false, None);
             match &host.node {
-                Some(node) => node.clock.jump(0),
-                None => self.start(index)?,
+                Some(node) if !node.old_code => node.clock.jump(0),
+                _ => self.start(index)?,
             }
         }
         Ok(())
@@ -301,7 +345,7 @@ impl<S: Scenario> Simulation<S> {
 
     /// What is still going on.
     fn left(&self) -> Option<String> {
-        if !self.people.is_empty() {
+        if !self.people.iter().all(Machine::is_empty) {
             return Some("people still ask".into());
         }
         self.scenario.left(&*self.store.log())
@@ -317,7 +361,6 @@ impl<S: Scenario> Simulation<S> {
             store: self.store.log(),
             events: &events,
             world: World::new(clock.clone(), Arc::new(Seeded::new(0))),
-            froze: &self.froze,
             problems: &problems,
         };
         let verdict = self.scenario.judge(end)?;

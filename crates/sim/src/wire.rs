@@ -4,14 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, FutureExt};
 use steadfast_core::World;
-use steadfast_log::{Between, Commit, CommitError, Committed, Log, ReadError, Reading};
+use steadfast_log::{Between, Commit, CommitError, Committed, Log, Position, ReadError, Reading};
+use tokio::sync::watch;
 
-use crate::plan::{Fate, Fault};
+use crate::{
+    plan::{Fate, Fault},
+    tail::Tails,
+};
 
 pub(crate) struct Wire {
     pub(crate) store: Arc<dyn Log>,
     pub(crate) world: World,
     pub(crate) fate: Fate,
+    pub(crate) tails: Tails,
 }
 
 impl Wire {
@@ -26,6 +31,9 @@ impl Wire {
 impl Between for Wire {
     fn store(&self) -> &dyn Log {
         &*self.store
+    }
+    fn hear_tail(&self) -> watch::Receiver<Position> {
+        self.tails.of(&*self.store)
     }
     fn carry(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         async move {

@@ -4,13 +4,13 @@
 
 mod store;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use steadfast_core::{
     CorrelationId, Failure, RequestId, RunId, SessionId, TenantId, Time, World, canonical::Hash,
     secret::Sealed,
 };
-use steadfast_log::{NewEvent, Recorded, StreamId};
+use steadfast_log::{DecodeError, NewEvent, Recorded, StreamId, Upcasters};
 
 pub(crate) use store::Sessions;
 
@@ -19,6 +19,24 @@ use crate::understand::Language;
 /// The category of conversations.
 pub const SESSION: &str = "session";
 const SCHEMA: u16 = 1;
+
+steadfast_log::event_types! {
+    schema SCHEMA;
+    /// [`super::Opened`]
+    OPENED = "session.opened": Opened;
+    /// [`super::Heard`]
+    HEARD = "session.heard": Heard;
+    /// [`super::Reply`]
+    REPLIED = "session.replied": Reply;
+    /// [`super::Closed`]
+    CLOSED = "session.closed": Closed;
+}
+
+/// There is one shape so far: nothing to upcast.
+fn decode<T: DeserializeOwned>(recorded: &Recorded) -> Result<T, DecodeError> {
+    Upcasters::default().decode(recorded, SCHEMA)
+}
+
 /// The code of the refusal to hear more.
 pub(crate) const FULL: &str = "session.full";
 
@@ -152,10 +170,10 @@ impl Event {
     /// Its type on the log.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Opened(_) => "session.opened",
-            Self::Heard(_) => "session.heard",
-            Self::Replied(_) => "session.replied",
-            Self::Closed(_) => "session.closed",
+            Self::Opened(_) => kind::OPENED,
+            Self::Heard(_) => kind::HEARD,
+            Self::Replied(_) => kind::REPLIED,
+            Self::Closed(_) => kind::CLOSED,
         }
     }
 
@@ -174,14 +192,13 @@ impl Event {
 
     /// Reads an event of a session's stream.
     pub fn decode(recorded: &Recorded) -> Result<Self, Failure> {
-        let NewEvent { kind, schema, body, .. } = &recorded.event;
-        let read = match (kind.as_ref(), *schema) {
-            ("session.opened", SCHEMA) => serde_json::from_slice(body).map(Self::Opened),
-            ("session.heard", SCHEMA) => serde_json::from_slice(body).map(Self::Heard),
-            ("session.replied", SCHEMA) => serde_json::from_slice(body).map(Self::Replied),
-            ("session.closed", SCHEMA) => serde_json::from_slice(body).map(Self::Closed),
-            (kind, schema) => {
-                let message = format!("this binary does not know {kind} of schema {schema}; use a newer one");
+        let read = match &*recorded.event.kind {
+            kind::OPENED => decode(recorded).map(Self::Opened),
+            kind::HEARD => decode(recorded).map(Self::Heard),
+            kind::REPLIED => decode(recorded).map(Self::Replied),
+            kind::CLOSED => decode(recorded).map(Self::Closed),
+            kind => {
+                let message = format!("this binary does not know {kind}; use a newer one");
                 return Err(Failure::internal("session.unknown_event", message));
             }
         };

@@ -1,10 +1,14 @@
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{BufRead, Read},
     path::Path,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, Visitor},
+};
 use steadfast_core::Failure;
 
 use super::Problem;
@@ -43,7 +47,8 @@ impl Line {
 /// The longest line of a JSONL file.
 const LINE_MAX: u64 = 64 * 1024;
 
-pub(super) type Lines = Box<dyn Iterator<Item = Result<Line, Problem>> + Send>;
+/// The lines of a file.
+pub type Lines = Box<dyn Iterator<Item = Result<Line, Problem>> + Send>;
 
 impl Format {
     /// By the file's name: `.csv`, `.jsonl`.
@@ -58,7 +63,8 @@ impl Format {
         }
     }
 
-    pub(super) fn lines(self, file: impl BufRead + Send + 'static) -> Lines {
+    /// The lines of a file, or what is wrong with one.
+    pub fn lines(self, file: impl BufRead + Send + 'static) -> Lines {
         match self {
             Self::Csv => csv_lines(file),
             Self::Jsonl => jsonl_lines(file),
@@ -76,6 +82,10 @@ fn csv_lines(file: impl Read + Send + 'static) -> Lines {
         Ok(headers) => headers.clone(),
         Err(error) => return Box::new(std::iter::once(Err(csv_problem(1, &error)))),
     };
+    if headers.iter().enumerate().any(|(i, name)| headers.iter().take(i).any(|earlier| earlier == name)) {
+        let rule = "two fields on top have the same name: which one is meant?";
+        return Box::new(std::iter::once(Err(whole(1, "", rule.into()))));
+    }
     let mut last = 1;
     Box::new(reader.into_records().map(move |record| {
         let record = record.map_err(|error| csv_problem(last + 1, &error))?;
@@ -95,6 +105,32 @@ fn csv_lines(file: impl Read + Send + 'static) -> Lines {
 fn csv_problem(guess: u64, error: &csv::Error) -> Problem {
     let line = error.position().map_or(guess, csv::Position::line);
     whole(line, "", format!("not a line of CSV: {error}"))
+}
+
+/// The members of an object, none of them twice: of two amounts, which is meant?
+struct Fields(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Fields;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, String>()? {
+                    if fields.contains_key(&name) {
+                        return Err(A::Error::custom("a field is there twice"));
+                    }
+                    fields.insert(name, value);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
 }
 
 fn jsonl_lines(mut file: impl BufRead + Send + 'static) -> Lines {
@@ -120,7 +156,7 @@ fn jsonl_lines(mut file: impl BufRead + Send + 'static) -> Lines {
             if text.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let fields = serde_json::from_slice(&text).map_err(|error| {
+            let fields = serde_json::from_slice(&text).map(|Fields(fields)| fields).map_err(|error| {
                 let text = String::from_utf8_lossy(&text);
                 let rule = format!("must be a JSON object whose values are texts: {error}");
                 whole(number, text.trim(), rule)
@@ -129,4 +165,22 @@ fn jsonl_lines(mut file: impl BufRead + Send + 'static) -> Lines {
         }
         None
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_there_twice_is_told_and_not_guessed() {
+        for (format, file) in [
+            (Format::Csv, "user,name,name\nana,a,b\n"),
+            (Format::Jsonl, r#"{"user":"ana","name":"a","name":"b"}"#),
+        ] {
+            let lines: Vec<_> = format.lines(file.as_bytes()).collect();
+            let [Err(problem)] = &lines[..] else { panic!("{lines:?}") };
+            assert_eq!(problem.line, 1);
+            assert!(problem.rule.contains("same name") || problem.rule.contains("twice"), "{}", problem.rule);
+        }
+    }
 }

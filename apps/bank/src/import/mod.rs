@@ -14,11 +14,10 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{Failure, Principal};
 
-pub use lines::{Format, Line};
-pub use rows::Kind;
+pub use lines::{Format, Line, Lines};
+pub use rows::{Kind, Row};
 
 use crate::{Ask, Bank, Key, Op, Reply, Status};
-use rows::Row;
 
 /// A line that was not imported, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

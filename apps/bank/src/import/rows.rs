@@ -22,12 +22,14 @@ pub enum Kind {
 }
 
 /// A line that can be carried out.
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) line: u64,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its place in the file.
+    pub line: u64,
     /// What it is recognized by when it comes again.
-    pub(super) id: String,
-    pub(super) op: Op,
+    pub id: String,
+    /// What it asks of the bank.
+    pub op: Op,
 }
 
 impl Kind {
@@ -39,7 +41,7 @@ impl Kind {
     }
 
     /// Reads a line; the first thing wrong with it if something is.
-    pub(super) fn row(self, line: &Line) -> Result<Row, Problem> {
+    pub fn row(self, line: &Line) -> Result<Row, Problem> {
         if let Some(field) = line.fields.keys().find(|field| !self.fields().contains(&field.as_str())) {
             let rule = format!("is not a field: use {}", self.fields().join(", "));
             return Err(line.problem(field, rule));

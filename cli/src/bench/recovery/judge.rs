@@ -9,7 +9,8 @@ use steadfast_engine::record::{Delivery, Outcome, RUN, Turn, kind};
 use steadfast_log::{Log as _, Position};
 use steadfast_log_sqlite::{Options, SqliteLog};
 
-use super::{Step, node::Place};
+use super::Step;
+use crate::bench::child::Place;
 use crate::{effects::StepsInput, store::blocking, verify};
 
 const PAGE: usize = 1_000;

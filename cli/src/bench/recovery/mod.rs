@@ -10,7 +10,6 @@
 //! 4. Every run that was accepted must have completed, and the store is verified.
 
 mod judge;
-mod node;
 mod report;
 
 use std::{path::PathBuf, time::Duration};
@@ -22,9 +21,9 @@ use steadfast_core::{
     chance::{Chance as _, Seeded},
 };
 
+use super::child::{Node, Place};
 use crate::{effects::StepsInput, output};
 use judge::{Traces, Written};
-use node::{Node, Place};
 pub(crate) use report::Report;
 
 const RUNS: usize = 64;
@@ -76,7 +75,7 @@ pub(crate) async fn recovery(plan: &Plan) -> anyhow::Result<Report> {
 async fn round(plan: &Plan, moment: Duration, world: &World) -> anyhow::Result<Round> {
     let place = Place::make(&plan.folder)?;
     let node = Node::start(&place, world).await?;
-    let runs = try_join_all((0..RUNS).map(|number| node.begin(number))).await?;
+    let runs = try_join_all((0..RUNS).map(|number| node.begin(number, &STEPS))).await?;
     world.clock().sleep(moment).await;
     node.kill().await?;
 
@@ -87,7 +86,9 @@ async fn round(plan: &Plan, moment: Duration, world: &World) -> anyhow::Result<R
     let began = world.clock().elapsed();
     let node = Node::start(&place, world).await?;
     let (ready, ready_at) = (world.clock().elapsed().saturating_sub(began), world.now());
-    for (ended, run) in try_join_all((0..RUNS).map(|number| node.end(number))).await?.iter().zip(&runs) {
+    for (ended, run) in
+        try_join_all((0..RUNS).map(|number| node.end(number, &STEPS))).await?.iter().zip(&runs)
+    {
         ensure!(ended == run, "a key of run {run} led to another run");
     }
     node.stop().await?;

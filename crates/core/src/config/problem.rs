@@ -1,6 +1,9 @@
 use std::{fmt, sync::Arc};
 
-use crate::{Coded, Fault};
+use crate::{Coded, Fault, shown};
+
+/// The longest that one problem is told with: keys and names of files are others' choice.
+const SAID_MAX: usize = 1_000;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,14 +76,17 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.origin)?;
+        let mut said = format!("{}: ", self.origin);
         match (&*self.key, &self.value) {
             ("", _) => {}
-            (key, None) => write!(f, "{key}: ")?,
-            (key, Some(value)) => write!(f, "{key} = {value}: ")?,
+            (key, None) => said.extend([key, ": "]),
+            (key, Some(value)) => said.extend([key, " = ", value, ": "]),
         }
-        f.write_str(&self.message)?;
-        self.suggestion.as_ref().map_or(Ok(()), |name| write!(f, "; did you mean `{name}`?"))
+        said.push_str(&self.message);
+        if let Some(name) = &self.suggestion {
+            said.extend(["; did you mean `", name, "`?"]);
+        }
+        f.write_str(&shown(&said, SAID_MAX))
     }
 }
 

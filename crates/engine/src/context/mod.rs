@@ -214,7 +214,8 @@ impl Ctx {
     }
 
     /// Guards a small change to a workflow: runs that passed this point before the
-    /// change keep the old path, all others take the new one.
+    /// change keep the old path, all others take the new one. The call stays in the code for
+    /// as long as a run that took it is open.
     pub fn patched(&self, name: &str) -> bool {
         let mut shared = self.lock();
         if let Some(known) = shared.patches.get(name) {

@@ -10,7 +10,7 @@ use std::{
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use steadfast_core::{CorrelationId, Failure, Fault, Mutant, NodeId, RunId, Time, planted};
-use steadfast_log::{DecodeError, Recorded, StreamId, Upcasters};
+use steadfast_log::{DecodeError, Recorded, StreamId};
 use uuid::Uuid;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     machine::Delivered,
     record::{
         Ask, Claimed, Delivery, Ended, Message, Outcome, Parked, Priority, SCHEMA, Sent, Started, Status,
-        Turn, Undone, kind,
+        Turn, Undone, decode, kind,
     },
 };
 
@@ -109,7 +109,7 @@ enum Unread {
 const UNKNOWN_TYPE: &str = "this binary does not know the type; run a newer one";
 
 fn read<T: DeserializeOwned>(recorded: &Recorded) -> Result<T, Unread> {
-    Upcasters::default().decode(recorded, SCHEMA).map_err(|error| {
+    decode(recorded).map_err(|error| {
         let event = &recorded.event;
         let whole = event.schema > SCHEMA || serde_json::from_slice::<IgnoredAny>(&event.body).is_ok();
         if whole { Unread::Unknown(error) } else { Unread::Broken(error) }

@@ -250,8 +250,8 @@ impl Live {
             _ => std::time::Duration::from_hours(1),
         };
         let sleep = self.engine.world.clock().sleep(pause);
-        let mut stopping = self.engine.stopping.subscribe();
-        let stopped = async { drop(stopping.wait_for(|stopping| *stopping).await) };
+        let engine = self.engine.clone();
+        let stopped = engine.stopping.said();
         tokio::select! {
             biased;
             Some(done) = self.working.join_next(), if !idle => self.finish(joined(done)?).await?,

@@ -68,6 +68,23 @@ async fn g3_a_replayed_dead_letter_goes_on_at_the_failed_step() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_replayed_through_another_node_is_worked_on_by_the_runs_owner() {
+    let house = House::new();
+    let healed = Arc::new(AtomicBool::new(false));
+    let mut registry = fragile(&house, &healed);
+    registry.workflow("flow", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.step("fragile", &FRAGILE, &()).await
+    });
+    let (a, b) = (house.engine(registry.clone()), house.engine(registry));
+    house.world.clock().sleep(Duration::from_secs(1)).await;
+    let run = accept(&a, "flow", &()).await.run;
+    assert_eq!(finish(&a, run).await.status, Status::Dead);
+    healed.store(true, Ordering::SeqCst);
+    assert_eq!(replay_and_finish(&b, run).await, Status::Completed);
+    house.audit().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn g3_after_a_compensation_the_next_generation_starts_with_nothing_recorded() {
     let house = House::new();
     let healed = Arc::new(AtomicBool::new(false));
@@ -187,6 +204,35 @@ async fn g8_patched_keeps_the_old_path_for_runs_that_passed_it() {
         assert_eq!(finish(&second, run).await.status, Status::Completed);
     }
     assert_eq!(house.effects(), ["one", "one", "more"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g8_code_without_a_patch_that_a_run_took_does_not_go_on_with_it() {
+    let house = House::new();
+    let with = |patch: bool| {
+        let mut registry = house.registry();
+        registry.workflow("flow", 1, WorkflowOptions::default(), move |ctx: Ctx, (): ()| async move {
+            let more = patch && ctx.patched("more");
+            ctx.signal::<u64>("go", "go").await?;
+            let what = if more { "the new path" } else { "the old path" };
+            ctx.step("act", &NOTE, &what.to_owned()).await
+        });
+        registry
+    };
+    let first = house.engine(with(true));
+    let run = accept(&first, "flow", &()).await.run;
+    reach(&first, run, Status::Waiting).await;
+    first.stop(Duration::from_secs(1)).await;
+
+    let older = house.engine(with(false));
+    let go = steadfast_engine::Data::of(&7).expect("json");
+    older.signal(&tenant(), run, None, "olga", "go", go).await.expect("sent");
+    reach(&older, run, Status::Parked).await;
+    older.stop(Duration::from_secs(1)).await;
+
+    let newer = house.engine(with(true));
+    assert_eq!(finish(&newer, run).await.status, Status::Completed);
+    assert_eq!(house.effects(), ["the new path"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,7 +20,9 @@ pub use frame::{ClientFrame, ReplyStatus, ServerFrame};
 use futures::future::BoxFuture;
 pub(crate) use handshake::routes;
 pub use origin::Origin;
-pub use outbox::Outbox;
+pub use outbox::{Outbox, Outgoing};
+#[doc(hidden)]
+pub use socket::messages;
 use steadfast_core::Failure;
 
 use crate::Caller;

@@ -23,7 +23,7 @@ pub(super) struct Written {
 
 /// The other end of an [`Outbox`].
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub struct Outgoing {
     frames: mpsc::Receiver<Written>,
     full: Arc<Notify>,
 }
@@ -36,8 +36,9 @@ impl From<ServerFrame> for Written {
 }
 
 impl Outbox {
-    /// An outbox of so many frames (at least one), and what comes out of it.
-    pub(super) fn new(frames: usize) -> (Self, Outgoing) {
+    /// An outbox of so many frames (at least one), and what comes out of it: for sockets, and
+    /// for whoever brings frames by other means.
+    pub fn new(frames: usize) -> (Self, Outgoing) {
         let (sender, receiver) = mpsc::channel(frames.max(1));
         let full = Arc::new(Notify::new());
         (Self { frames: sender, full: full.clone() }, Outgoing { frames: receiver, full })
@@ -69,6 +70,11 @@ impl Outgoing {
     /// The next frame; `None` once nobody can send any more. Safe to drop half-way.
     pub(super) async fn next(&mut self) -> Option<Written> {
         self.frames.recv().await
+    }
+    /// The next frame as it goes out, in JSON; `None` once nobody can send any more. Safe to
+    /// drop half-way.
+    pub async fn frame(&mut self) -> Option<String> {
+        self.next().await.map(|written| written.text)
     }
     /// Ends when a frame found no room. Safe to drop half-way.
     pub(super) fn overflow(&self) -> impl Future<Output = ()> + Send + use<> {

@@ -7,7 +7,7 @@ use serde::{
     de::{Error as _, MapAccess, Visitor},
 };
 use serde_json::Value;
-use steadfast_core::Failure;
+use steadfast_core::{Failure, shown};
 
 use super::{ClientFrame, ServerFrame};
 
@@ -16,17 +16,19 @@ const TYPES: &str = "\"message\", \"confirm\" or \"resume\"";
 /// A wrong value is told back up to here; so is what the JSON reader says, which may quote one.
 const SHOWN_CHARS_MAX: usize = 120;
 
-/// The frame, or what to answer to it.
-pub(super) fn read(text: &str, text_max: u64) -> Result<ClientFrame, ServerFrame> {
-    let mut members: Members = serde_json::from_str(text).map_err(|error| {
-        let error = cut(error.to_string());
-        let message = format!("the frame does not read: {error}; send one JSON object with a `type`");
-        ServerFrame::error(None, &Failure::refused("frame.invalid_json", message))
-    })?;
-    let request_id = members.0.get("request_id").and_then(id);
-    members
-        .frame(text_max)
-        .map_err(|message| ServerFrame::error(request_id, &Failure::refused("frame.invalid", message)))
+impl ClientFrame {
+    /// What a client sent, whose `text` may have so many bytes; or what to answer to it.
+    pub fn read(text: &str, text_max: u64) -> Result<Self, ServerFrame> {
+        let mut members: Members = serde_json::from_str(text).map_err(|error| {
+            let error = cut(&error.to_string());
+            let message = format!("the frame does not read: {error}; send one JSON object with a `type`");
+            ServerFrame::error(None, &Failure::refused("frame.invalid_json", message))
+        })?;
+        let request_id = members.0.get("request_id").and_then(id);
+        members
+            .frame(text_max)
+            .map_err(|message| ServerFrame::error(request_id, &Failure::refused("frame.invalid", message)))
+    }
 }
 
 /// What an object has; none of it twice.
@@ -45,7 +47,7 @@ impl Members {
             None => Ok(frame),
             Some(extra) => Err(format!(
                 "`{}` is no field of a {kind} frame, which has {fields}: leave it out",
-                cut(extra.clone())
+                cut(extra)
             )),
         }
     }
@@ -110,15 +112,11 @@ fn id<T: std::str::FromStr>(value: &Value) -> Option<T> {
 }
 
 fn wrong(name: &str, value: &Value, rule: &str) -> String {
-    format!("`{name}` is {}: send {rule}", cut(value.to_string()))
+    format!("`{name}` is {}: send {rule}", cut(&value.to_string()))
 }
 
-fn cut(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARS_MAX) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
+fn cut(text: &str) -> String {
+    shown(text, SHOWN_CHARS_MAX)
 }
 
 impl<'de> Deserialize<'de> for Members {
@@ -139,7 +137,7 @@ impl<'de> Visitor<'de> for Reader {
         let mut members = BTreeMap::new();
         while let Some((name, value)) = map.next_entry::<String, Value>()? {
             if members.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("`{}` is there twice", cut(name))));
+                return Err(A::Error::custom(format_args!("`{}` is there twice", cut(&name))));
             }
             members.insert(name, value);
         }
@@ -178,9 +176,9 @@ mod tests {
                 ClientFrame::Resume { session_id, after: u64::MAX },
             ),
         ] {
-            assert_eq!(read(&text, 4), Ok(frame.clone()), "{text}");
+            assert_eq!(ClientFrame::read(&text, 4), Ok(frame.clone()), "{text}");
             let written = serde_json::to_string(&frame).expect("JSON");
-            assert_eq!(read(&written, 4), Ok(frame), "{written}");
+            assert_eq!(ClientFrame::read(&written, 4), Ok(frame), "{written}");
         }
     }
 
@@ -223,7 +221,7 @@ mod tests {
                 "`after` is 1.5",
             ),
         ] {
-            match read(text, 4) {
+            match ClientFrame::read(text, 4) {
                 Err(ServerFrame::Error { message, retryable: false, code, .. }) => {
                     assert!(message.contains(said), "{text}: {message}");
                     assert!(code.starts_with("frame.invalid"), "{text}: {code}");
@@ -236,7 +234,7 @@ mod tests {
     #[test]
     fn a_complaint_carries_the_request_id_where_there_is_one() {
         let text = format!(r#"{{"type":"huh","request_id":"{ID}"}}"#);
-        let Err(ServerFrame::Error { request_id, .. }) = read(&text, 4) else {
+        let Err(ServerFrame::Error { request_id, .. }) = ClientFrame::read(&text, 4) else {
             panic!("it read");
         };
         assert_eq!(request_id, ID.parse().ok());
@@ -244,12 +242,12 @@ mod tests {
 
     #[test]
     fn depth_and_long_values_do_no_harm() {
-        assert!(read(&"[".repeat(60_000), 4).is_err());
+        assert!(ClientFrame::read(&"[".repeat(60_000), 4).is_err());
         let deep = format!(r#"{{"type":{}0{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
-        assert!(read(&deep, 4).is_err());
+        assert!(ClientFrame::read(&deep, 4).is_err());
         let long = format!(r#"{{"type":"{}"}}"#, "é".repeat(30_000));
         for long in [long, format!("\"{}\"", "x".repeat(60_000))] {
-            let Err(ServerFrame::Error { message, .. }) = read(&long, 4) else {
+            let Err(ServerFrame::Error { message, .. }) = ClientFrame::read(&long, 4) else {
                 panic!("it read");
             };
             assert!(message.len() < 400, "{message}");

@@ -13,9 +13,13 @@ use futures::{
     stream::{SplitSink, SplitStream},
 };
 use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use steadfast_core::{Failure, RequestId, Time};
 use steadfast_resilience::{Deadline, RateLimit, RateLimitConfig, Site};
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -28,7 +32,6 @@ use super::{
     ClientFrame, Connection, Conversation, Outbox, ServerFrame, WsConfig,
     close::{Close, End},
     outbox::Outgoing,
-    read,
     wire::{Count, Wire},
 };
 use crate::{Caller, Edge};
@@ -90,9 +93,7 @@ pub(super) async fn run(link: Link, upgraded: Upgraded, conversation: &dyn Conve
     let correlation = link.caller.correlation;
     tracing::debug!(correlation_id = %correlation, "a connection for a conversation was opened");
 
-    let count = Count::of_messages(link.config().message_max.get());
-    let wire = Wire::new(upgraded, count.clone());
-    let socket = WebSocketStream::from_raw_socket(wire, Role::Server, Some(protocol(&link))).await;
+    let (socket, count) = open(TokioIo::new(upgraded), link.config()).await;
     let (mut sink, mut stream) = socket.split();
     let capacity = usize::try_from(link.config().outbox_frames.get()).unwrap_or(usize::MAX);
     let (outbox, mut outgoing) = Outbox::new(capacity);
@@ -125,13 +126,39 @@ pub(super) async fn run(link: Link, upgraded: Upgraded, conversation: &dyn Conve
     }
 }
 
-fn protocol(link: &Link) -> WebSocketConfig {
-    let message_max = Some(link.config().message_max.as_usize());
-    WebSocketConfig::default()
+/// Frames over the bytes that follow a handshake, and the count of those bytes.
+async fn open<T>(io: T, config: &WsConfig) -> (WebSocketStream<Wire<T>>, Count)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let message_max = Some(config.message_max.as_usize());
+    let protocol = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
         .max_message_size(message_max)
-        .max_frame_size(message_max)
+        .max_frame_size(message_max);
+    let count = Count::of_messages(config.message_max.get());
+    let wire = Wire::new(io, count.clone());
+    (WebSocketStream::from_raw_socket(wire, Role::Server, Some(protocol)).await, count)
+}
+
+/// Every message that these bytes of a client hold, up to its close, and with which code
+/// the connection ends.
+pub async fn messages<T>(io: T, config: &WsConfig) -> (Vec<Message>, u16)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut socket, count) = open(io, config).await;
+    let mut heard = Vec::new();
+    loop {
+        match socket.next().await {
+            None => return (heard, End::Lost.code()),
+            Some(Err(error)) => return (heard, End::of(&error).code()),
+            Some(Ok(Message::Close(_))) => return (heard, End::Theirs.code()),
+            Some(Ok(message)) => heard.push(message),
+        }
+        count.reset();
+    }
 }
 
 /// Has the application hear what arrived, to its end.
@@ -191,7 +218,7 @@ impl<'a> Ear<'a> {
     /// A message that is too much is refused; who goes on all the same is disconnected.
     async fn take(&self, text: &str) -> Result<(), Close> {
         let metrics = self.link.edge.metrics();
-        let read = read::read(text, self.link.config().text_max.get());
+        let read = ClientFrame::read(text, self.link.config().text_max.get());
         if !self.allows(&self.messages).await {
             metrics.frame("in", "refused");
             if !self.allows(&self.refusals).await {

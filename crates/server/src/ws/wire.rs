@@ -23,8 +23,8 @@ const LINGER_BYTES_MAX: u64 = 1 << 20;
 /// are free: a client could send them for ever and nothing whole would ever arrive that a
 /// rate limit could count. So there is a bound on the bytes between two whole messages.
 #[derive(Debug)]
-pub(super) struct Wire {
-    io: TokioIo<Upgraded>,
+pub(super) struct Wire<T = TokioIo<Upgraded>> {
+    io: T,
     count: Count,
 }
 
@@ -46,9 +46,9 @@ impl Count {
     }
 }
 
-impl Wire {
-    pub(super) fn new(upgraded: Upgraded, count: Count) -> Self {
-        Self { io: TokioIo::new(upgraded), count }
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
+    pub(super) fn new(io: T, count: Count) -> Self {
+        Self { io, count }
     }
     /// Ends the connection so that what was sent last arrives: closing a socket that has
     /// unread bytes resets it, and a reset may overtake the close frame. So the client is
@@ -62,7 +62,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -76,7 +76,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
