@@ -62,6 +62,10 @@ impl Inbox {
         job
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.back.is_empty() && self.queue.is_empty()
+    }
+
     /// A job that is here already.
     pub(super) fn at_once(&mut self) -> Option<Job> {
         self.back.pop_front().or_else(|| self.queue.try_recv().ok())
