@@ -7,7 +7,7 @@ use super::job::Job;
 
 /// How often a job that may come at once is looked out for before the thread goes to sleep:
 /// for about as long as waking it takes.
-const LOOKS: u32 = 100;
+const LOOKS: u32 = 1_000;
 /// A job that comes within this is worth looking out for the next one.
 const BRISK: Duration = Duration::from_micros(150);
 
