@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     fs, io,
     os::fd::RawFd,
     path::{Path, PathBuf},
@@ -8,7 +8,7 @@ use std::{
 
 use steadfast_core::chance::Seeded;
 
-use crate::{file::Contents, vfs};
+use crate::{file::Contents, unheard, vfs};
 
 /// All disks of this process.
 static DISKS: Mutex<Vec<Arc<Shared>>> = Mutex::new(Vec::new());
@@ -128,8 +128,6 @@ struct State {
     /// Writes until one fails; 0 for never.
     write_fault: u64,
     sync_fault: u64,
-    /// Who has yet to hear that a sync failed.
-    unheard: HashSet<(RawFd, PathBuf)>,
 }
 
 /// Which file a name stands for.
@@ -262,12 +260,12 @@ impl Shared {
     pub(crate) fn sync(&self, fd: RawFd, path: &Path) -> Result<(), Refusal> {
         let mut state = self.state();
         let state = &mut *state;
-        if state.operate() != Power::On || state.unheard.remove(&(fd, path.to_owned())) {
+        if state.operate() != Power::On || unheard::hears(fd, path) {
             return Err(Refusal::Error);
         }
         let failed = fails(&mut state.sync_fault);
         if failed {
-            state.unheard.extend(all_open(path).filter(|other| *other != fd).map(|fd| (fd, path.to_owned())));
+            unheard::tell(all_open(path).filter(|other| *other != fd).collect(), path);
         }
         if let Some(file) = state.names.get(path).and_then(Name::now) {
             let file = &mut state.files[file];
@@ -299,7 +297,6 @@ impl Default for State {
             room: None,
             write_fault: 0,
             sync_fault: 0,
-            unheard: HashSet::new(),
         }
     }
 }

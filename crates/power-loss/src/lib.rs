@@ -33,6 +33,7 @@
 mod disk;
 mod file;
 mod sync;
+mod unheard;
 mod vfs;
 
 pub use disk::Disk;

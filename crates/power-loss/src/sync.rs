@@ -1,4 +1,4 @@
-//! The process's `fsync`, `fdatasync` and `write`.
+//! The process's `fsync`, `fdatasync`, `write` and `close`.
 //!
 //! The linker finds these before the C library's, for SQLite and for Rust's own files
 //! alike. So a store that syncs a file or a folder past SQLite is seen to, and one that
@@ -9,7 +9,10 @@ use std::{
     path::PathBuf,
 };
 
-use crate::disk::{Refusal, Shared};
+use crate::{
+    disk::{Refusal, Shared},
+    unheard,
+};
 
 #[unsafe(no_mangle)]
 extern "C" fn fsync(fd: c_int) -> c_int {
@@ -54,6 +57,14 @@ extern "C" fn write(fd: c_int, bytes: *const c_void, len: usize) -> isize {
     // SAFETY: it is this thread's own errno.
     unsafe { *libc::__errno_location() = errno };
     -1
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn close(fd: c_int) -> c_int {
+    unheard::closed(fd);
+    // SAFETY: the argument is the caller's, as it is.
+    let closed = unsafe { libc::syscall(libc::SYS_close, fd) };
+    c_int::try_from(closed).unwrap_or(-1)
 }
 
 fn path(fd: c_int) -> Option<PathBuf> {

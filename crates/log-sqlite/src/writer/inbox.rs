@@ -7,7 +7,7 @@ use super::job::Job;
 
 /// How often a job that may come at once is looked out for before the thread goes to sleep:
 /// for about as long as waking it takes.
-const LOOKS: u32 = 100;
+const LOOKS: u32 = 1_000;
 /// A job that comes within this is worth looking out for the next one.
 const BRISK: Duration = Duration::from_micros(150);
 
@@ -60,6 +60,10 @@ impl Inbox {
         let job = self.next().await;
         self.brisk = self.world.clock().elapsed().saturating_sub(began) < BRISK;
         job
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.back.is_empty() && self.queue.is_empty()
     }
 
     /// A job that is here already.

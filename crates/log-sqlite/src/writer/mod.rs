@@ -172,17 +172,18 @@ impl Writer {
                 return Ended::Broken(Vec::new());
             }
         };
-        let mut desk = Desk { writer: self, session, syncer, checkpointer, open: None, syncing: None };
+        let mut desk =
+            Desk { writer: self, session, syncer, checkpointer, open: None, syncing: None, crowded: false };
         loop {
             let step = match desk.next(inbox).await {
-                Next::Job(job) => desk.take(job).await,
-                Next::Full => desk.write().await,
+                Next::Job(job) => desk.take(job, inbox).await,
+                Next::Full => desk.write(inbox).await,
                 Next::Synced(Ok(())) => {
                     desk.syncing = None;
                     Ok(())
                 }
                 Next::Synced(Err(failed)) => Err(desk.lost(failed)),
-                Next::Closed => match desk.close().await {
+                Next::Closed => match desk.close(inbox).await {
                     Ok(()) => return Ended::Closed,
                     Err(unsure) => Err(unsure),
                 },
@@ -223,6 +224,9 @@ struct Desk<'a> {
     checkpointer: &'a mut Checkpointer,
     open: Option<Group>,
     syncing: Option<Syncing>,
+    /// Others came while a commit that was alone was synced here: the next one is synced
+    /// beside.
+    crowded: bool,
 }
 
 impl Desk<'_> {
@@ -237,14 +241,17 @@ impl Desk<'_> {
             },
             (None, true) if full => Next::Full,
             (None, true) => inbox.at_once().map_or(Next::Full, Next::Job),
-            (None, false) => inbox.idle().await.map_or(Next::Closed, Next::Job),
+            (None, false) => {
+                self.crowded &= !inbox.is_empty();
+                inbox.idle().await.map_or(Next::Closed, Next::Job)
+            }
         }
     }
 
     /// An error is a group without a known outcome, wherever this returns one.
-    async fn take(&mut self, job: Job) -> Result<(), Vec<Unsure>> {
+    async fn take(&mut self, job: Job, inbox: &Inbox) -> Result<(), Vec<Unsure>> {
         if let Work::Task(task) = job.work {
-            return self.perform(task).await;
+            return self.perform(task, inbox).await;
         }
         let mut open = match self.open.take() {
             Some(open) => open,
@@ -266,7 +273,7 @@ impl Desk<'_> {
     }
 
     /// Writes the group that fills, and begins its sync.
-    async fn write(&mut self) -> Result<(), Vec<Unsure>> {
+    async fn write(&mut self, inbox: &Inbox) -> Result<(), Vec<Unsure>> {
         self.settle().await?;
         let Some(open) = self.open.take() else { return Ok(()) };
         self.writer.publisher.durable.begin();
@@ -282,8 +289,9 @@ impl Desk<'_> {
         let written = open.written(self.session.position());
         if written.changes_nothing() {
             self.writer.publisher.durable(written);
-        } else if written.alone() {
+        } else if written.alone() && !self.crowded && inbox.is_empty() {
             self.syncer.now(written).map_err(|failed| self.lost(failed))?;
+            self.crowded = !inbox.is_empty();
         } else {
             self.syncing = Some(self.syncer.begin(written));
         }
@@ -300,8 +308,8 @@ impl Desk<'_> {
     }
 
     /// Between two groups, with transactions of its own, which sync as they commit.
-    async fn perform(&mut self, task: job::Task) -> Result<(), Vec<Unsure>> {
-        self.close().await?;
+    async fn perform(&mut self, task: job::Task, inbox: &Inbox) -> Result<(), Vec<Unsure>> {
+        self.close(inbox).await?;
         let conn = self.session.conn;
         let done = sync_at_commit(conn, true).map(|()| task(conn)).and_then(|end| {
             sync_at_commit(conn, false)?;
@@ -318,8 +326,8 @@ impl Desk<'_> {
     }
 
     /// Writes what is there, to its end.
-    async fn close(&mut self) -> Result<(), Vec<Unsure>> {
-        self.write().await?;
+    async fn close(&mut self, inbox: &Inbox) -> Result<(), Vec<Unsure>> {
+        self.write(inbox).await?;
         self.settle().await
     }
 
