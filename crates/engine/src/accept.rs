@@ -189,13 +189,11 @@ impl Inner {
             let _ = answer.send(Ok(()));
             let Some(turn) = turn else { return engine.leave(facts.run) };
             let ended = live.accepted(events, turn);
-            let permit = engine.slots.take(facts.started.priority).await;
             let drove = match ended {
                 Some(Outcome::Failed(_) | Outcome::Cancelled(_)) if live.undoes() => Drove::Undo,
                 Some(_) => Drove::Over,
                 None => live.drive(receiver).await,
             };
-            drop(permit);
             engine.drove(&facts.stream, facts.run, drove).await;
         });
         if planted(Mutant::AcceptedTooEarly) {

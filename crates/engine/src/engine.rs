@@ -231,6 +231,16 @@ impl Inner {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How long a run that waits stays in memory. When there are more than may advance at
+    /// the same time, those that come to wait make room at once.
+    pub(crate) fn warm(&self) -> Duration {
+        if self.lock_active().len() > self.config.max_active_runs {
+            Duration::ZERO
+        } else {
+            self.config.keep_warm.get()
+        }
+    }
+
     pub(crate) fn add_waiter(&self, run: RunId, waiter: oneshot::Sender<Settled>) {
         let mut waiters = self.lock_waiters();
         let waiting = waiters.entry(run).or_default();

@@ -169,10 +169,7 @@ impl Inner {
             Ok(history) => match self.prepare(history).await {
                 Prepared::Live(live) => {
                     drop(pace);
-                    let permit = self.slots.take(live.facts().started.priority).await;
-                    let drove = live.drive(receiver).await;
-                    drop(permit);
-                    drove
+                    live.drive(receiver).await
                 }
                 Prepared::Undo(history) => {
                     drop(pace);

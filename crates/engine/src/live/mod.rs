@@ -170,13 +170,16 @@ impl Live {
         live
     }
 
-    pub(crate) fn facts(&self) -> &Arc<Facts> {
-        &self.facts
-    }
-
-    /// Until nothing is left to do here and now.
+    /// Until nothing is left to do here and now. A run that waits takes no place from those
+    /// that advance.
     pub(crate) async fn drive(mut self, mut inbox: mpsc::UnboundedReceiver<Input>) -> Drove {
+        let slots = self.engine.slots.clone();
+        let priority = self.facts.started.priority;
+        let mut place = None;
         loop {
+            if place.is_none() && !self.waits() {
+                place = Some(slots.take(priority).await);
+            }
             match self.turns().await {
                 Ok(None) => {}
                 Ok(Some(Outcome::Failed(_) | Outcome::Cancelled(_))) if self.undoes => {
@@ -189,6 +192,9 @@ impl Live {
                 }
                 Err(Stop::Ended | Stop::Lost) => return Drove::Over,
                 Err(Stop::StoreAway | Stop::TooLarge(_)) => return Drove::StoreAway,
+            }
+            if self.waits() {
+                place = None;
             }
             match self.wait(&mut inbox).await {
                 Ok(true) => {}
@@ -204,6 +210,17 @@ impl Live {
                 Err(_) => return Drove::Over,
             }
         }
+    }
+
+    /// Nothing is going on, and nothing is there to be delivered.
+    fn waits(&self) -> bool {
+        let nothing = self.ready.is_empty() && self.pending.is_empty() && !self.first;
+        let idle = self.at_once.is_empty() && self.working.is_empty();
+        nothing && idle && self.next_timer().is_none_or(|due| due > self.engine.world.now())
+    }
+
+    fn next_timer(&self) -> Option<Time> {
+        self.timers.first().map(|(due, _)| *due).into_iter().chain(self.deadline).min()
     }
 
     /// Takes turns while there is something to deliver. `Some` is the run's end.
@@ -240,9 +257,8 @@ impl Live {
 
     async fn first_of(&mut self, inbox: &mut mpsc::UnboundedReceiver<Input>) -> Result<bool, Stop> {
         let now = self.engine.world.now();
-        let next = self.timers.first().map(|(due, _)| *due).into_iter().chain(self.deadline).min();
-        let warm = self.engine.config.keep_warm.get();
-        let timer = next.map(|due| due.since(now));
+        let warm = self.engine.warm();
+        let timer = self.next_timer().map(|due| due.since(now));
         let idle = self.working.is_empty();
         let pause = match timer {
             Some(timer) if !idle || timer <= warm => timer,

@@ -138,6 +138,37 @@ async fn a_waiting_run_holds_nothing_in_memory() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_burst_of_waiting_runs_leaves_memory_as_fast_as_it_came() {
+    let house = House::new();
+    let mut registry = house.registry();
+    registry.workflow("wait", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.signal::<u64>("go", "go").await
+    });
+    let engine = house.engine(registry.clone());
+    let places = engine.config().max_active_runs;
+    let mut runs = Vec::new();
+    for _ in 0..places * 5 {
+        runs.push(accept(&engine, "wait", &()).await.run);
+        tokio::task::yield_now().await;
+        assert!(engine.active() <= places + 1, "{} are in memory", engine.active());
+    }
+    house.world.clock().sleep(engine.config().keep_warm.get() + Duration::from_millis(10)).await;
+    assert_eq!(engine.active(), 0, "none is left once the last of them was kept warm");
+    engine.stop(Duration::from_secs(1)).await;
+
+    let engine = house.engine(registry);
+    for _ in 0..100 {
+        house.world.clock().sleep(Duration::from_secs(1)).await;
+        assert_eq!(engine.active(), 0, "a start takes up nothing that waits");
+    }
+    for run in runs.iter().step_by(100) {
+        let go = Data::of(&7).expect("json");
+        engine.signal(&tenant(), *run, None, "ana", "go", go).await.expect("sent");
+        assert_eq!(finish(&engine, *run).await.status, Status::Completed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn large_values_are_stored_once_beside_the_log_and_come_back() {
     let house = House::new();
     let mut registry = house.registry();
