@@ -151,6 +151,7 @@ fn engine_config(setting: Setting) -> EngineConfig {
         poll: POLL.into(),
         dead_letters_kept: KEPT.into(),
         idempotency_window: WINDOW.into(),
+        snapshot_after: 1,
         open_runs_per_tenant: if setting.narrow { 4 } else { defaults.open_runs_per_tenant },
         ..defaults
     }

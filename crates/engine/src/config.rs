@@ -21,6 +21,11 @@ pub struct EngineConfig {
     pub poll: Period,
     /// How long a node's runs stay its own after its last sign of life.
     pub node_lease: Period,
+    /// A run that goes on as its next generation is kept in short once so many events came,
+    /// or as many as it was sent messages in the last day, if that is more. These are what
+    /// taking it up reads beside its present generation. A smaller value costs a write more
+    /// often.
+    pub snapshot_after: u64,
     /// Inputs and results above this many bytes (at most 64 KiB) are stored beside the log, once.
     pub inline_bytes: usize,
     /// How long dead letters are kept.
@@ -38,6 +43,7 @@ impl Default for EngineConfig {
             keep_warm: Duration::from_secs(1).into(),
             poll: Duration::from_secs(1).into(),
             node_lease: Duration::from_secs(10).into(),
+            snapshot_after: 100,
             inline_bytes: 16 * 1024,
             dead_letters_kept: defaults::DEAD_LETTERS_KEPT.into(),
             idempotency_window: defaults::IDEMPOTENCY_WINDOW.into(),

@@ -14,7 +14,7 @@ use crate::{
     engine::{Inner, run_stream},
     history::History,
     record::{Ended, Message, Replayed, Sent, kind},
-    store::{commit_patiently, load},
+    store::{commit_patiently, load, load_message},
 };
 
 impl Engine {
@@ -61,7 +61,7 @@ impl Engine {
         let message = Message { id, from: Some(from.into()), what };
         let history = engine
             .change(&stream, |history| {
-                if history.seen.contains(&message.id) && !planted(Mutant::MessageTwice) {
+                if history.heard.contains_key(&message.id) && !planted(Mutant::MessageTwice) {
                     return Ok(None);
                 }
                 refuse_ended(history)?;
@@ -72,12 +72,12 @@ impl Engine {
             })
             .await?;
         engine.refresh(tenant, run);
-        if !history.seen.contains(&message.id) {
+        let Some(heard) = history.heard.get(&message.id) else {
             return Ok(false);
-        }
-        let whole = load(&*engine.log, &stream, true).await.map_err(|error| error.failure())?;
-        let same = whole.messages.values().any(|seen| seen.id == id && seen.what == message.what);
-        if same { Ok(true) } else { Err(key_reused()) }
+        };
+        let before = load_message(&*engine.log, &stream, heard.version).await;
+        let before = before.map_err(|error| error.failure())?;
+        if before.what == message.what { Ok(true) } else { Err(key_reused()) }
     }
 
     /// Ends a run at once and undoes nothing.

@@ -195,6 +195,10 @@ impl Inner {
     }
 
     async fn prepare(self: &Arc<Self>, mut history: History) -> Prepared {
+        // A crash, or a replay from the start.
+        if history.begins_anew() && history.head >= history.snapshot_due(self.config.snapshot_after) {
+            self.keep_snapshot(&history.facts.stream, history.head).await;
+        }
         let status = history.progress();
         if status.ended() {
             return Prepared::Late(Box::new(history));

@@ -50,7 +50,7 @@ impl Engine {
         let message = Message { id: signal.id, from: Some(signal.from.as_str().into()), what };
         for _ in 0..defaults::CONFLICT_ATTEMPTS * 4 {
             let history = load(&*engine.log, &stream, false).await.map_err(|error| error.failure())?;
-            if history.seen.contains(&message.id) {
+            if history.heard.contains_key(&message.id) {
                 if let Some((key, request, _)) = signal.key {
                     self.same_request(key, request).await?;
                 }

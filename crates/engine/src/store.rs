@@ -6,16 +6,17 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use steadfast_core::{Coded, CorrelationId, Failure, Time, World, defaults};
 use steadfast_log::{
-    Append, Commit, CommitError, Committed, Expect, ListingChange, Log, NewEvent, PayloadId, ReadError,
-    StreamId, WakeUp, WakeUpChange,
+    Append, Commit, CommitError, Committed, DecodeError, Expect, ListingChange, Log, NewEvent, PayloadId,
+    ReadError, Recorded, StreamId, WakeUp, WakeUpChange,
 };
 
 use crate::{
     Data,
     action::body,
+    engine::Inner,
     grown::make_whole,
     history::History,
-    record::{Delivery, Message, Outcome, SCHEMA, Sent, Started, Turn, What, kind},
+    record::{Delivery, Message, Outcome, SCHEMA, Sent, Started, Turn, What, decode, kind},
     spill::Spill,
 };
 
@@ -26,6 +27,8 @@ const PARKED: &str = "parked";
 /// Behind everything that waits, so that parked runs are found without reading the rest.
 pub(crate) const PARKED_DUE: Time = Time::from_micros(Time::NEVER.micros() + 1);
 const PAGE: usize = 500;
+/// A run of a few steps is read at once.
+const BEGINNING: usize = 8;
 
 /// Why a run could not be loaded.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -59,30 +62,82 @@ pub(crate) fn missing() -> Failure {
     Failure::refused("run.not_found", "there is no such run")
 }
 
-/// Reads a whole run. `resolve` also loads the values that are stored beside the log.
+/// Reads a run. `resolve` also loads the values that are stored beside the log.
 pub(crate) async fn load(log: &dyn Log, stream: &StreamId, resolve: bool) -> Result<History, LoadError> {
-    let broken = |error: steadfast_log::DecodeError| LoadError::Broken(error.to_string());
-    let mut history: Option<History> = None;
-    let mut from = 1;
-    loop {
-        let page = log.read_stream(stream, from, PAGE).await?;
-        for recorded in &page {
-            match &mut history {
-                None => history = Some(History::begin(recorded).map_err(broken)?),
-                Some(history) => history.apply(recorded).map_err(broken)?,
-            }
-        }
-        if page.len() < PAGE {
-            break;
-        }
-        from += page.len() as u64;
-    }
-    let mut history = history.ok_or(LoadError::Missing)?;
+    let mut history = fold(log, stream).await?;
     if resolve {
         resolve_all(log, &mut history).await?;
         make_whole(&mut history).map_err(LoadError::Broken)?;
     }
     Ok(history)
+}
+
+/// From its first event, or its last snapshot: most runs are so short that they have none.
+async fn fold(log: &dyn Log, stream: &StreamId) -> Result<History, LoadError> {
+    let mut page = log.read_stream(stream, 1, BEGINNING).await?;
+    let mut more = page.len() == BEGINNING;
+    if page.is_empty() {
+        return Err(LoadError::Missing);
+    }
+    let first = page.remove(0);
+    let restored = if more { restore(log, &first).await? } else { None };
+    let mut history = match restored {
+        Some((history, since)) => {
+            // The last event of the snapshot was read, too.
+            more = since.len() + 1 == PAGE;
+            page = since;
+            history
+        }
+        None => History::begin(&first).map_err(broken)?,
+    };
+    loop {
+        for recorded in &page {
+            history.apply(recorded).map_err(broken)?;
+        }
+        if !more {
+            return Ok(history);
+        }
+        page = log.read_stream(stream, history.head + 1, PAGE).await?;
+        more = page.len() == PAGE;
+    }
+}
+
+/// The last snapshot, and the first events since.
+async fn restore(log: &dyn Log, first: &Recorded) -> Result<Option<(History, Vec<Recorded>)>, LoadError> {
+    let Some(snapshot) = log.snapshot(&first.stream).await? else {
+        return Ok(None);
+    };
+    let mut page = log.read_stream(&first.stream, snapshot.version, PAGE).await?;
+    if page.is_empty() {
+        return Ok(None);
+    }
+    let last = page.remove(0);
+    let history = History::restore(first, &snapshot, &last).map_err(broken)?;
+    Ok(history.map(|history| (history, page)))
+}
+
+fn broken(error: DecodeError) -> LoadError {
+    LoadError::Broken(error.to_string())
+}
+
+impl Inner {
+    /// Keeps a run that begins anew in short. It costs time only if that fails. Answers from
+    /// which version on the next try is worth its cost.
+    pub(crate) async fn keep_snapshot(&self, stream: &StreamId, head: u64) -> u64 {
+        let after = self.config.snapshot_after;
+        let Ok(mut history) = fold(&*self.log, stream).await else {
+            return head + after;
+        };
+        history.forget_heard(history.updated_at.before(self.config.idempotency_window.get()));
+        let due = history.snapshot_due(after);
+        if history.head < due || !history.begins_anew() {
+            return due.max(head + 1);
+        }
+        match self.log.put_snapshot(stream.clone(), history.snapshot()).await {
+            Ok(()) => history.head + after.max(history.heard.len() as u64),
+            Err(_) => head + after,
+        }
+    }
 }
 
 async fn resolve_all(log: &dyn Log, history: &mut History) -> Result<(), LoadError> {
@@ -129,6 +184,19 @@ pub(crate) async fn load_data(log: &dyn Log, data: &mut Data) -> Result<(), Load
         *data = payload(log, *id).await?;
     }
     Ok(())
+}
+
+/// One message, with its value.
+pub(crate) async fn load_message(
+    log: &dyn Log,
+    stream: &StreamId,
+    version: u64,
+) -> Result<Message, LoadError> {
+    let page = log.read_stream(stream, version, 1).await?;
+    let recorded = page.first().filter(|recorded| recorded.version == version).ok_or(LoadError::Missing)?;
+    let mut message: Message = decode(recorded).map_err(broken)?;
+    load_values(log, &mut message).await?;
+    Ok(message)
 }
 
 async fn payload(log: &dyn Log, id: PayloadId) -> Result<Data, LoadError> {

@@ -1,6 +1,7 @@
 //! A run as its events tell it: the fold that everything else starts from.
 
 mod rewind;
+mod snapshot;
 mod standing;
 
 use std::{
@@ -8,8 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use serde::de::{DeserializeOwned, IgnoredAny};
-use steadfast_core::{CorrelationId, Failure, Fault, Mutant, NodeId, RunId, Time, planted};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use steadfast_core::{CorrelationId, EventId, Failure, Fault, Mutant, NodeId, RunId, Time, planted};
 use steadfast_log::{DecodeError, Recorded, StreamId};
 use uuid::Uuid;
 
@@ -30,8 +34,15 @@ pub(crate) struct Intent {
     pub(crate) at: Time,
 }
 
+/// Where a signal or a cancel stands.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Heard {
+    pub(crate) version: u64,
+    pub(crate) at: Time,
+}
+
 /// A child that goes on although its parent waits for it no more.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Orphan {
     pub(crate) generation: u32,
     pub(crate) step: StepId,
@@ -69,6 +80,10 @@ pub(crate) struct History {
     pub(crate) facts: Arc<Facts>,
     pub(crate) updated_at: Time,
     pub(crate) head: u64,
+    /// The event at the head.
+    last: EventId,
+    /// A snapshot stands for the events up to this one, if any.
+    restored: u64,
     pub(crate) epoch: u32,
     pub(crate) owner: NodeId,
     pub(crate) claimed_at: Time,
@@ -77,9 +92,14 @@ pub(crate) struct History {
     pub(crate) input: Data,
     /// Of this generation, those that still count.
     pub(crate) turns: Vec<(Time, Turn)>,
+    /// Of this generation, and those that the ones before it left.
     pub(crate) messages: BTreeMap<u64, Message>,
     pub(crate) consumed: HashSet<u64>,
+    /// Results of this generation, by message: repeats count once.
     pub(crate) seen: HashSet<Uuid>,
+    /// Signals and cancels, of all generations: whoever sends one looks here first, and
+    /// writes it exactly behind what was read, so that none stands in a stream twice.
+    pub(crate) heard: HashMap<Uuid, Heard>,
     /// Everything ever asked for in this generation, oldest first.
     pub(crate) intents: Vec<Intent>,
     /// Results that are recorded but not delivered by a turn that counts.
@@ -154,6 +174,8 @@ impl History {
         Self {
             updated_at: recorded.event.time,
             head: recorded.version,
+            last: recorded.event.id,
+            restored: 0,
             epoch: 1,
             owner: started.owner,
             claimed_at: recorded.event.time,
@@ -170,6 +192,7 @@ impl History {
             messages: BTreeMap::new(),
             consumed: HashSet::new(),
             seen: HashSet::new(),
+            heard: HashMap::new(),
             intents: Vec::new(),
             known: HashMap::new(),
             rewound: false,
@@ -187,6 +210,7 @@ impl History {
     /// parks the run; only bytes that nobody can read are an error.
     pub(crate) fn apply(&mut self, recorded: &Recorded) -> Result<(), DecodeError> {
         self.head = recorded.version;
+        self.last = recorded.event.id;
         self.updated_at = recorded.event.time;
         match self.fold(recorded) {
             Ok(()) => Ok(()),
@@ -216,7 +240,10 @@ impl History {
         }
         match recorded.event.kind.as_ref() {
             kind::TURN => self.apply_turn(recorded.event.time, read(recorded)?),
-            kind::MESSAGE => self.apply_message(recorded.version, read(recorded)?),
+            kind::MESSAGE => {
+                let at = Heard { version: recorded.version, at: recorded.event.time };
+                self.apply_message(at, read(recorded)?);
+            }
             kind::CLAIMED => {
                 let claimed: Claimed = read(recorded)?;
                 self.epoch = claimed.epoch;
@@ -276,10 +303,7 @@ impl History {
             self.leave_children();
         }
         match outcome {
-            Some(Outcome::Continued(input)) => {
-                self.next_generation(input);
-                self.consumed.retain(|version| !left.contains(version));
-            }
+            Some(Outcome::Continued(input)) => self.next_generation(input, &left),
             outcome => self.outcome = outcome,
         }
     }
@@ -292,16 +316,16 @@ impl History {
         }
     }
 
-    fn apply_message(&mut self, version: u64, message: Message) {
-        if !self.seen.insert(message.id) && !planted(Mutant::MessageTwice) {
-            return;
+    fn apply_message(&mut self, at: Heard, message: Message) {
+        match &message.what {
+            Sent::Signal { .. } | Sent::Cancel { .. } => drop(self.heard.insert(message.id, at)),
+            Sent::Result { .. } if !self.seen.insert(message.id) && !planted(Mutant::MessageTwice) => return,
+            Sent::Result { generation, step, .. } if *generation == self.generation => {
+                self.finished.insert(step.clone());
+            }
+            Sent::Result { .. } => {}
         }
-        if let Sent::Result { generation, step, .. } = &message.what
-            && *generation == self.generation
-        {
-            self.finished.insert(step.clone());
-        }
-        self.messages.insert(version, message);
+        self.messages.insert(at.version, message);
     }
 }
 

@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl History {
-    pub(super) fn next_generation(&mut self, input: Data) {
+    /// `left`: messages that the generation before was given and never took.
+    pub(super) fn next_generation(&mut self, input: Data, left: &[u64]) {
         self.generation += 1;
         self.input = input;
         self.turns.clear();
@@ -20,8 +21,12 @@ impl History {
         self.outcome = None;
         self.ended = None;
         // Results belong to the generation that asked for them; signals go on.
-        let results = self.messages.iter().filter(|(_, m)| matches!(m.what, Sent::Result { .. }));
-        self.consumed.extend(results.map(|(version, _)| *version));
+        let consumed = std::mem::take(&mut self.consumed);
+        self.messages.retain(|version, message| {
+            let result = matches!(message.what, Sent::Result { .. });
+            !result && (!consumed.contains(version) || left.contains(version))
+        });
+        self.seen.clear();
     }
 
     pub(super) fn apply_replayed(&mut self, replayed: &Replayed) {
@@ -29,7 +34,7 @@ impl History {
         self.parked = None;
         if replayed.generation > self.generation {
             let input = self.input.clone();
-            self.next_generation(input);
+            self.next_generation(input, &[]);
             return;
         }
         self.outcome = None;

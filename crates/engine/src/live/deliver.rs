@@ -6,8 +6,8 @@ use super::{Live, Stop};
 use crate::{
     history::{deadline_exceeded, message_delivers},
     machine::Delivered,
-    record::{Delivery, Message, Sent},
-    store::load_values,
+    record::{Delivery, Sent},
+    store::load_message,
 };
 
 impl Live {
@@ -66,11 +66,9 @@ impl Live {
     /// as after a crash.
     pub(super) async fn take_again(&mut self, left: &[u64]) -> Result<(), Stop> {
         for version in left {
-            let page = self.engine.log.read_stream(&self.facts.stream, *version, 1).await;
-            let page = page.map_err(|_| Stop::StoreAway)?;
-            let body = page.first().map(|recorded| &recorded.event.body).ok_or(Stop::Lost)?;
-            let mut message: Message = serde_json::from_slice(body).map_err(|_| Stop::Lost)?;
-            load_values(&*self.engine.log, &mut message).await.map_err(|_| Stop::StoreAway)?;
+            let message = load_message(&*self.engine.log, &self.facts.stream, *version).await;
+            let message =
+                message.map_err(|error| if error.poisoned() { Stop::Lost } else { Stop::StoreAway })?;
             self.pending.push_back((*version, message));
         }
         self.pending.make_contiguous().sort_by_key(|(version, _)| *version);

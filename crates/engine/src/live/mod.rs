@@ -84,7 +84,10 @@ pub(crate) struct Live {
     generation: u32,
     epoch: u32,
     head: u64,
+    /// As in [`History`].
     seen: HashSet<Uuid>,
+    /// The version from which on a generation that begins is kept in short.
+    snapshot_due: u64,
     /// Messages that no turn has delivered.
     pending: VecDeque<(u64, Message)>,
     /// Results and timers that no turn has delivered.
@@ -114,6 +117,7 @@ impl Live {
     /// A run about to be accepted: nothing of it is written yet.
     pub(crate) fn new(engine: Arc<Inner>, facts: Arc<Facts>, machine: Machine, now: Time) -> Self {
         let deadline = facts.started.deadline;
+        let after = engine.config.snapshot_after;
         Self {
             engine,
             facts,
@@ -122,6 +126,7 @@ impl Live {
             epoch: 1,
             head: 0,
             seen: HashSet::new(),
+            snapshot_due: after,
             pending: VecDeque::new(),
             ready: VecDeque::new(),
             known: HashMap::new(),
@@ -147,6 +152,7 @@ impl Live {
         live.epoch = history.epoch;
         live.head = history.head;
         live.seen.clone_from(&history.seen);
+        live.snapshot_due = history.snapshot_due(live.snapshot_due);
         live.pending = history.pending().map(|(version, message)| (version, message.clone())).collect();
         if planted(Mutant::CancelForgotten) {
             live.pending.retain(|(_, message)| !matches!(message.what, Sent::Cancel { .. }));
@@ -325,7 +331,7 @@ impl Live {
             Input::Message(version, message) if version == self.head + 1 => {
                 self.head = version;
                 self.due = None;
-                if self.seen.insert(message.id) || planted(Mutant::MessageTwice) {
+                if self.is_new(&message) {
                     self.pending.push_back((version, message));
                 }
                 Ok(())
@@ -333,6 +339,13 @@ impl Live {
             Input::Message(version, _) if version <= self.head => Ok(()),
             Input::Message(..) | Input::Refresh => self.refresh(None).await.map(drop),
         }
+    }
+
+    /// Results may stand in a stream twice.
+    fn is_new(&mut self, message: &Message) -> bool {
+        !matches!(message.what, Sent::Result { .. })
+            || self.seen.insert(message.id)
+            || planted(Mutant::MessageTwice)
     }
 
     /// Reads what others appended. `true`: the event `own` is among it.
@@ -366,7 +379,7 @@ impl Live {
         match recorded.event.kind.as_ref() {
             kind::MESSAGE => {
                 let mut message: Message = serde_json::from_slice(body).map_err(|_| Stop::Lost)?;
-                if self.seen.insert(message.id) || planted(Mutant::MessageTwice) {
+                if self.is_new(&message) {
                     let loaded = load_values(&*self.engine.log, &mut message).await;
                     loaded.map_err(|_| Stop::StoreAway)?;
                     self.pending.push_back((recorded.version, message));

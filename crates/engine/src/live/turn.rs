@@ -39,6 +39,7 @@ impl Live {
                 let left = turn.left.clone();
                 let outcome = self.after(turn);
                 self.take_again(&left).await?;
+                self.keep_in_short().await;
                 Ok(outcome)
             }
             Err(Stop::TooLarge(why)) => {
@@ -47,6 +48,13 @@ impl Live {
                 self.fail_turn(turn, now, why).await
             }
             Err(stop) => Err(stop),
+        }
+    }
+
+    /// Once enough events came, a generation that begins leaves those before it behind.
+    async fn keep_in_short(&mut self) {
+        if self.first && self.head >= self.snapshot_due {
+            self.snapshot_due = self.engine.keep_snapshot(&self.facts.stream, self.head).await;
         }
     }
 
@@ -268,6 +276,7 @@ impl Live {
         self.timers.clear();
         self.ready.clear();
         self.known.clear();
+        self.seen.clear();
         self.inputs.forget();
         self.children.clear();
         self.working = JoinSet::new();

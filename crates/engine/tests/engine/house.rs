@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use steadfast_core::{Failure, RunId, TenantId, World, chance::Seeded, observe::silent, time::PausedClock};
 use steadfast_engine::{
     Accepted, Action, ActionOptions, Ctx, Data, Engine, EngineConfig, Record, Recording, Registry, RunView,
@@ -13,7 +14,7 @@ use steadfast_engine::{
 };
 use steadfast_log::{
     Append, Claim, ClaimChange, Commit, CommitError, Expect, Log, MemoryLog, Mortal, NewEvent, Position,
-    StreamId,
+    Recorded, Snapshot, StreamId,
 };
 
 /// What happened outside, in order: (effect key, what).
@@ -141,8 +142,13 @@ impl House {
     }
 
     pub(crate) fn node(&self, log: Arc<dyn Log>, registry: Registry) -> Engine {
-        // Months pass in some tests: look for wake-ups once a minute, not once a second.
-        let config = EngineConfig { poll: Duration::from_secs(60).into(), ..EngineConfig::default() };
+        let config = EngineConfig {
+            // Months pass in some tests: look for wake-ups once a minute, not once a second.
+            poll: Duration::from_secs(60).into(),
+            // As often as can be, so that whatever is tested here is tested with snapshots.
+            snapshot_after: 1,
+            ..EngineConfig::default()
+        };
         let engine = Engine::new(log, self.world.clone(), registry, config, silent());
         let running = engine.clone();
         tokio::spawn(async move { running.run().await });
@@ -178,12 +184,40 @@ impl House {
         }
         assert_eq!(derived, self.log.derived());
         assert_eq!(audit.finish(&derived), Vec::<String>::new());
+        self.snapshots_cost_time_only(&page.events).await;
+    }
+
+    /// Every run is the same without its snapshot.
+    async fn snapshots_cost_time_only(&self, events: &[Recorded]) {
+        let reader = Engine::new(
+            self.log.clone(),
+            self.world.clone(),
+            self.registry(),
+            EngineConfig::default(),
+            silent(),
+        );
+        let kept = self.log.clone();
+        for first in events.iter().filter(|recorded| recorded.event.kind == "run.started") {
+            let run = first.stream.name().parse().expect("a run");
+            let told = |view: RunView| serde_json::to_value(view).expect("json");
+            let with = told(reader.describe(&first.stream.tenant(), run).await.expect("there"));
+            let snapshot = kept.snapshot(&first.stream).await.expect("reads");
+            kept.put_snapshot(first.stream.clone(), worthless()).await.expect("kept");
+            let without = told(reader.describe(&first.stream.tenant(), run).await.expect("there"));
+            assert_eq!(with, without, "{snapshot:?}");
+            kept.put_snapshot(first.stream.clone(), snapshot.unwrap_or_else(worthless)).await.expect("kept");
+        }
     }
 
     pub(crate) async fn kinds(&self, run: RunId) -> Vec<String> {
         let events = self.log.read_stream(&self.stream(run), 1, 10_000).await.expect("reads");
         events.iter().map(|recorded| recorded.event.kind.to_string()).collect()
     }
+}
+
+/// A snapshot that nobody reads.
+pub(crate) fn worthless() -> Snapshot {
+    Snapshot { version: 1, schema: 0, body: Bytes::new() }
 }
 
 pub(crate) fn tenant() -> TenantId {

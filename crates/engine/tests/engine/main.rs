@@ -6,6 +6,7 @@ mod claims;
 mod compensation;
 mod context;
 mod explain;
+mod generations;
 mod house;
 mod large;
 mod limits;

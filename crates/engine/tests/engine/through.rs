@@ -21,6 +21,8 @@ pub(crate) struct Through {
     scarce: Option<Arc<Semaphore>>,
     /// Reads of streams that have not got it yet.
     pub(crate) queued: AtomicUsize,
+    /// Events of streams that were read.
+    pub(crate) read: AtomicUsize,
 }
 
 impl Through {
@@ -30,7 +32,14 @@ impl Through {
         refuse: impl FnMut(&Commit) -> Option<CommitError> + Send + 'static,
     ) -> Self {
         let refuse: Mutex<Refuse> = Mutex::new(Box::new(refuse));
-        Self { inner, refuse, reads_as: None, scarce: None, queued: AtomicUsize::new(0) }
+        Self {
+            inner,
+            refuse,
+            reads_as: None,
+            scarce: None,
+            queued: AtomicUsize::new(0),
+            read: AtomicUsize::new(0),
+        }
     }
     /// On which streams are read with a permit only, first come, first served.
     pub(crate) fn sharing(mut self, scarce: Arc<Semaphore>) -> Self {
@@ -69,6 +78,7 @@ impl Between for Through {
             self.queued.fetch_sub(1, Ordering::SeqCst);
             let mut events = read.await?;
             drop(permit);
+            self.read.fetch_add(events.len(), Ordering::SeqCst);
             for event in &mut events {
                 if let Some((_, known)) = self.reads_as.filter(|(kind, _)| *kind == event.event.kind) {
                     (event.event.kind, event.event.schema) = (known.into(), 1);
