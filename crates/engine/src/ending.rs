@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use steadfast_core::{Failure, Mutant, observe::Signal, planted};
-use steadfast_log::{ClaimChange, Commit, CommitError, Expect, StreamId, WakeUp, WakeUpChange};
+use steadfast_core::{Failure, Mutant, RunId, observe::Signal, planted};
+use steadfast_log::{
+    ClaimChange, Commit, CommitError, Expect, ListQuery, ReadError, StreamId, WakeUp, WakeUpChange,
+};
 use tokio::sync::mpsc;
 
 use crate::{
     Data, Settled, Status, StepOutcome, Update,
     action::result_message,
-    dead_letter::{DeadLetter, LetterKind},
+    dead_letter::{DEAD_LETTER, DeadLetter, LetterKind},
     engine::{Inner, run_stream},
     history::{Facts, History, unreadable},
     live::{Drove, Input},
     record::{Ended, Message, Noted, Parked, kind},
     recovery::run_id,
+    spill::brief,
     store::{WAKE, Writer, add_message, commit_patiently},
 };
 
@@ -74,7 +77,7 @@ impl Inner {
 
     pub(crate) fn park_commit(&self, facts: &Facts, head: u64, parked: &Parked) -> Commit {
         let mut writer = self.writer(facts);
-        writer.event(kind::PARKED, parked);
+        writer.event(kind::PARKED, &parked.clone().brief());
         writer.expect(Expect::Exact(head));
         writer.status(Status::Parked);
         writer.park(self.node);
@@ -150,23 +153,53 @@ impl Inner {
     }
 
     /// A run whose record cannot be read ends as a dead letter, so that it is seen and
-    /// stands in nobody's way.
+    /// stands in nobody's way: nothing wakes it any more, whatever it was to be woken for.
     pub(crate) async fn bury(self: &Arc<Self>, stream: &StreamId, cause: Failure) {
         let Some(run) = run_id(stream) else { return };
+        let (Ok(head), Ok(buried)) = (self.log.head(stream).await, self.has_letter(stream, run).await) else {
+            return;
+        };
         let started = match self.log.read_stream(stream, 1, 1).await {
             Ok(first) => first.first().and_then(|recorded| serde_json::from_slice(&recorded.event.body).ok()),
+            Err(ReadError::Corrupt(_)) => None,
             Err(_) => return,
         };
-        tracing::error!(run_id = %run, code = %cause.code, "a run cannot be read and becomes a dead letter");
         let started = started.unwrap_or_else(unreadable);
         let facts =
             Facts { run, stream: stream.clone(), correlation: None, started, started_at: self.world.now() };
         let mut writer = self.writer(&facts);
-        writer.event(kind::ENDED, &Ended { status: Status::Dead, failure: Some(cause.clone()), by: None });
-        let outcome = Err(cause);
-        self.end(&mut writer, &facts, 0, Status::Dead, &outcome);
-        if commit_patiently(&self.log, &self.world, writer.finish()).await.is_ok() {
-            self.ended(&facts, Status::Dead, outcome);
+        let cause = brief(cause);
+        if buried {
+            // Something came after that.
+            writer.event(kind::NOTED, &Noted::default());
+        } else {
+            tracing::error!(run_id = %run, code = %cause.code, "a run cannot be read and becomes a dead letter");
+            let ended = Ended { status: Status::Dead, failure: Some(cause.clone()), by: None };
+            writer.event(kind::ENDED, &ended);
+            self.end(&mut writer, &facts, 0, Status::Dead, &Err(cause.clone()));
         }
+        writer.commit.wake_ups.push(WakeUpChange::Clear(stream.clone(), WAKE.into()));
+        writer.unpark();
+        writer.forget_orphans();
+        writer.keep_effects();
+        writer.expect(Expect::Exact(head));
+        let written = commit_patiently(&self.log, &self.world, writer.finish()).await;
+        if written.is_ok() && !buried {
+            self.ended(&facts, Status::Dead, Err(cause));
+        }
+    }
+
+    /// Is there an open dead letter of it?
+    async fn has_letter(&self, stream: &StreamId, run: RunId) -> Result<bool, ReadError> {
+        let query = ListQuery {
+            tenant: stream.tenant(),
+            category: DEAD_LETTER.into(),
+            kind: Some(LetterKind::Run.as_str().into()),
+            statuses: vec!["open".into()],
+            labels: [("run".to_owned(), run.to_string())].into(),
+            limit: 1,
+            ..ListQuery::default()
+        };
+        Ok(!self.log.list(query).await?.rows.is_empty())
     }
 }

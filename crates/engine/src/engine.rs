@@ -6,7 +6,7 @@ use std::{
 
 use steadfast_core::{Failure, NodeId, RunId, TenantId, Time, World, observe::Observer};
 use steadfast_log::{Commit, Log, StreamId};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use crate::{
     Accepted, Settled, Start, Update,
@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) stopping: Stopping,
     pub(crate) idle: tokio::sync::Notify,
     pub(crate) slots: Slots,
+    /// Runs that are being taken up.
+    pub(crate) pace: Arc<Semaphore>,
     active: Mutex<HashMap<RunId, Active>>,
     /// Open runs by tenant, for those that were asked for.
     open: Mutex<HashMap<TenantId, u64>>,
@@ -74,6 +76,7 @@ impl Engine {
         let inner = Inner {
             policies,
             slots: Slots::new(world.clone(), config.max_active_runs),
+            pace: Arc::new(Semaphore::new(config.recovery_pace.max(1))),
             timers: Timers::default(),
             stopping: Stopping::default(),
             idle: tokio::sync::Notify::new(),

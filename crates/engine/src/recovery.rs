@@ -9,7 +9,7 @@ use std::{
 
 use steadfast_core::{Mutant, RunId, observe::Signal, planted};
 use steadfast_log::{CommitError, DueQuery, Expect, Lease, StreamId, WakeUp};
-use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::{
     Engine, Status,
@@ -41,7 +41,7 @@ impl Engine {
             () = engine.stopping.said() => {}
             _ = subscribers, if engine.registry.subscribers().next().is_some() => {}
             () = engine.keep_lease() => {}
-            () = async { self.take_up_parked().await; engine.take_up_due().await } => {}
+            _ = futures::future::join(self.take_up_parked(), engine.take_up_due()) => {}
         }
     }
 
@@ -49,6 +49,7 @@ impl Engine {
     pub async fn take_up_parked(&self) {
         let engine = &self.inner;
         // Parked runs are due after everything else: only they lie behind this place.
+        let mut tried = JoinSet::new();
         let mut after = WakeUp { stream: first_stream(), name: "".into(), due: PARKED_DUE, owner: None };
         loop {
             let query = DueQuery { category: RUN, until: PARKED_DUE, after: Some(after), limit: SCAN_PAGE };
@@ -56,19 +57,26 @@ impl Engine {
                 return;
             };
             for wake_up in &page {
-                let Ok(history) = load(&*engine.log, &wake_up.stream, true).await else {
-                    continue;
+                // Tasks, at the pace of all: none of them may keep what is due waiting.
+                let Ok(permit) = engine.pace.clone().acquire_owned().await else {
+                    return;
                 };
-                if engine.fits(&history) {
-                    engine.timers.add(engine.world.now(), wake_up.stream.clone());
-                }
+                let (engine, stream) = (engine.clone(), wake_up.stream.clone());
+                tried.spawn(async move {
+                    if load(&*engine.log, &stream, true).await.is_ok_and(|history| engine.fits(&history)) {
+                        engine.timers.add(engine.world.now(), stream);
+                    }
+                    drop(permit);
+                });
+                while tried.try_join_next().is_some() {}
             }
             let full = page.len() == SCAN_PAGE;
             match page.into_iter().last() {
                 Some(last) if full => after = last,
-                _ => return,
+                _ => break,
             }
         }
+        while tried.join_next().await.is_some() {}
     }
 }
 
@@ -83,7 +91,6 @@ impl Inner {
     }
 
     async fn take_up_due(self: &Arc<Self>) {
-        let pace = Arc::new(Semaphore::new(self.config.recovery_pace.max(1)));
         let poll = self.config.poll.get();
         let mut last_scan: Option<Duration> = None;
         loop {
@@ -94,7 +101,7 @@ impl Inner {
                 self.expire_letters().await;
             }
             while let Some(stream) = self.timers.pop(self.world.now()) {
-                let Ok(permit) = pace.clone().acquire_owned().await else {
+                let Ok(permit) = self.pace.clone().acquire_owned().await else {
                     return;
                 };
                 let engine = self.clone();

@@ -11,7 +11,7 @@ use steadfast_log::{Payload, PayloadId, StreamId, limits};
 
 use crate::{
     Data, StepOutcome,
-    record::{Ask, Delivery, What},
+    record::{Ask, Delivery, Parked, What},
     store::Visit,
 };
 
@@ -157,6 +157,15 @@ pub(crate) fn brief(mut failure: Failure) -> Failure {
     clip(&mut failure.message, FAILURE_BYTES / 2);
     failure.data = failure.data.filter(|data| data.to_string().len() <= FAILURE_BYTES / 4);
     failure
+}
+
+impl Parked {
+    /// The same for what it says.
+    pub(crate) fn brief(mut self) -> Self {
+        clip(&mut self.code, 128);
+        clip(&mut self.message, FAILURE_BYTES / 2);
+        self
+    }
 }
 
 fn clip(text: &mut String, bytes: usize) {
