@@ -18,6 +18,8 @@ use steadfast_engine::{Action, ActionOptions, Ctx, Registry, StepTask, WorkflowO
 pub(crate) const WORKFLOW: &str = "bench.steps";
 /// One that waits for a signal `go`.
 pub(crate) const WAITING: &str = "bench.waiting";
+/// One that goes on as its next generation, and in the last one tells of each signal `go`.
+pub(crate) const GENERATIONS: &str = "bench.generations";
 const STEP: Action<StepInput, ()> = Action::new("bench.step");
 const STEPS_MAX: u32 = 1_000;
 const MILLIS_MAX: u64 = 30_000;
@@ -30,6 +32,16 @@ pub(crate) struct StepsInput {
     pub(crate) steps: u32,
     /// How long each of them takes.
     pub(crate) millis: u64,
+}
+
+/// Input of [`GENERATIONS`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GenerationsInput {
+    /// How many.
+    pub(crate) generations: u64,
+    /// How many steps each of them takes.
+    pub(crate) steps: u32,
 }
 
 /// Five steps that do nothing: what the bench runs.
@@ -87,6 +99,20 @@ pub(crate) fn register(registry: &mut Registry, world: &World, effects: Option<&
     registry.workflow(WAITING, 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
         ctx.signal::<()>("go", "go").await
     });
+    registry.workflow(GENERATIONS, 1, WorkflowOptions::default(), generations);
+    Ok(())
+}
+
+async fn generations(ctx: Ctx, input: GenerationsInput) -> Result<(), Failure> {
+    let GenerationsInput { generations, steps } = input;
+    self::steps(ctx.clone(), StepsInput { steps, millis: 0 }).await?;
+    if generations > 1 {
+        return Err(ctx.continue_as_new(&GenerationsInput { generations: generations - 1, steps }));
+    }
+    for taken in 0.. {
+        ctx.signal::<()>(("go", taken), "go").await?;
+        ctx.progress(&taken);
+    }
     Ok(())
 }
 

@@ -33,8 +33,8 @@ pub(crate) enum BenchCommand {
     Recovery(RecoveryArgs),
     /// 100 calls of a model over a conversation of 209 000 tokens: what it takes to store.
     Conversation(ConversationArgs),
-    /// A store with a million runs that ended: what one more takes, how soon a server starts on
-    /// it, and what it holds in memory with 100 000 runs that wait.
+    /// A store with a million runs that ended: what one more takes, and one with a long past, how
+    /// soon a server starts on it, and what it holds in memory with 100 000 runs that wait.
     Growth(GrowthArgs),
     /// Any server over HTTP: one request, sent by many callers at once.
     Load(LoadArgs),
@@ -212,6 +212,7 @@ async fn growth(args: GrowthArgs, global: &Global) -> anyhow::Result<()> {
     let ended = args.thousands * 1_000;
     let plan = bench::growth::Plan {
         ended,
+        past: ended / 10,
         waiting_at_start: ended / 100,
         waiting: ended / 10,
         folder: args.folder,

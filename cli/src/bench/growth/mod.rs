@@ -2,11 +2,14 @@
 //!
 //! 1. One store is filled with runs that have ended; another stays empty. In turn on
 //!    each, runs of five steps are made one at a time: what they take must not grow.
-//! 2. Runs that wait are added, and a server of its own is started on that store several
+//! 2. A run goes on as its next generation until its stream is long, and is taken up as
+//!    often as one with a short stream: that must take the same.
+//! 3. Runs that wait are added, and a server of its own is started on that store several
 //!    times, each ended by kill -9: how soon it is ready.
-//! 3. The server is given more runs that wait. A waiting run holds nothing in memory, so
+//! 4. The server is given more runs that wait. A waiting run holds nothing in memory, so
 //!    what the process holds must stay small.
 
+mod past;
 mod report;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -36,6 +39,7 @@ use crate::{
     store::blocking,
     verify,
 };
+use past::Past;
 pub(crate) use report::Report;
 
 const AT_ONCE: u64 = 64;
@@ -50,6 +54,8 @@ const QUIET: Duration = Duration::from_secs(3);
 pub(crate) struct Plan {
     /// Runs that have ended.
     pub(crate) ended: u64,
+    /// Events in the stream of one run that goes on and on.
+    pub(crate) past: u64,
     /// Runs that wait when the server starts.
     pub(crate) waiting_at_start: u64,
     /// Runs that wait in the end.
@@ -63,9 +69,9 @@ pub(crate) async fn growth(plan: &Plan) -> anyhow::Result<Report> {
     let world = World::system();
     let (grown, empty) = (Place::make(&plan.folder)?, Place::make(&plan.folder)?);
     let bar = output::progress(plan.ended + plan.waiting, "runs");
-    let full = Inside::open(&grown, &world).await?;
+    let full = Inside::open(&grown, &world, EngineConfig::default()).await?;
     full.fill(plan.ended, &bar).await?;
-    let beside = Inside::open(&empty, &world).await?;
+    let beside = Inside::open(&empty, &world, EngineConfig::default()).await?;
     let (mut one_grown, mut one_empty) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         one_empty.push(beside.one_by_one().await?);
@@ -75,6 +81,7 @@ pub(crate) async fn growth(plan: &Plan) -> anyhow::Result<Report> {
     let events = full.log.tail().borrow().n;
     beside.close().await?;
     full.close().await?;
+    let past = Past::measure(&grown, &world, plan.past).await?;
     let mut starts = Vec::new();
     for _ in 0..STARTS {
         let (node, took) = start(&grown, &world).await?;
@@ -87,10 +94,10 @@ pub(crate) async fn growth(plan: &Plan) -> anyhow::Result<Report> {
     world.clock().sleep(QUIET).await;
     let memory = node.memory()?;
     node.stop().await?;
-    let full = Inside::open(&grown, &world).await?;
+    let full = Inside::open(&grown, &world, EngineConfig::default()).await?;
     let verdict = verify::verify(&full.log, &world, true).await?;
     full.close().await?;
-    Ok(Report::new(plan, events, (&one_grown, &one_empty), &starts, memory, verdict))
+    Ok(Report::new(plan, events, (&one_grown, &one_empty), &past, &starts, memory, verdict))
 }
 
 async fn start(place: &Place, world: &World) -> anyhow::Result<(Node, Duration)> {
@@ -124,12 +131,12 @@ struct Inside {
 }
 
 impl Inside {
-    async fn open(place: &Place, world: &World) -> anyhow::Result<Self> {
+    async fn open(place: &Place, world: &World, config: EngineConfig) -> anyhow::Result<Self> {
         let (store, options) = (place.store()?, Options::new(world.clone()));
         let log = Arc::new(blocking(move || Ok(SqliteLog::open(store.path(), options)?)).await?);
         let mut registry = Registry::default();
         effects::register(&mut registry, world, None)?;
-        let engine = Engine::new(log.clone(), world.clone(), registry, EngineConfig::default(), silent());
+        let engine = Engine::new(log.clone(), world.clone(), registry, config, silent());
         let runs = engine.clone();
         Ok(Self { log, engine, running: tokio::spawn(async move { runs.run().await }) })
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Plan, STARTS};
+use super::{Past, Plan, STARTS};
 use crate::{bench::report::median, output, verify::Verdict};
 
 const RATIO_MAX: f64 = 1.2;
@@ -22,6 +22,11 @@ pub(crate) struct Report {
     one_grown_ms: f64,
     one_empty_ms: f64,
     ratio: f64,
+    /// A run that is taken up for a signal, medians: events in the stream of the long one.
+    past_events: u64,
+    long_past_ms: f64,
+    no_past_ms: f64,
+    past_ratio: f64,
     start_s: f64,
     slowest_start_s: f64,
     memory_bytes: u64,
@@ -33,12 +38,15 @@ impl Report {
         plan: &Plan,
         events: u64,
         (grown, empty): (&[Duration], &[Duration]),
+        past: &Past,
         starts: &[Duration],
         memory_bytes: u64,
         verify: Verdict,
     ) -> Self {
         let of = |waits: &[Duration]| waits.iter().map(Duration::as_secs_f64).collect::<Vec<_>>();
-        let (one_grown_ms, one_empty_ms) = (median(&of(grown)) * 1_000.0, median(&of(empty)) * 1_000.0);
+        let millis = |waits: &[Duration]| median(&of(waits)) * 1_000.0;
+        let (one_grown_ms, one_empty_ms) = (millis(grown), millis(empty));
+        let (long_past_ms, no_past_ms) = (millis(&past.long), millis(&past.short));
         let starts = of(starts);
         Self {
             bench: "bench growth",
@@ -49,6 +57,10 @@ impl Report {
             one_grown_ms,
             one_empty_ms,
             ratio: one_grown_ms / one_empty_ms,
+            past_events: past.events,
+            long_past_ms,
+            no_past_ms,
+            past_ratio: long_past_ms / no_past_ms,
             start_s: median(&starts),
             slowest_start_s: starts.iter().copied().fold(0.0, f64::max),
             memory_bytes,
@@ -78,6 +90,12 @@ impl Report {
                 format!("{:.2} ({:.3} / {:.3} ms)", self.ratio, self.one_grown_ms, self.one_empty_ms),
                 format!("<= {RATIO_MAX}"),
                 self.ratio <= RATIO_MAX,
+            ),
+            row(
+                &format!("taking up a run of {} events, against one of 100", self.past_events),
+                format!("{:.2} ({:.3} / {:.3} ms)", self.past_ratio, self.long_past_ms, self.no_past_ms),
+                format!("<= {RATIO_MAX}"),
+                self.past_ratio <= RATIO_MAX,
             ),
             row(
                 &format!("start to ready, median of {STARTS}"),
