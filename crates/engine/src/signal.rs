@@ -21,7 +21,8 @@ pub struct Signal {
     pub tenant: TenantId,
     /// Which.
     pub run: RunId,
-    /// The same id reaches the run once.
+    /// The same id reaches the run once. One that goes on as its next generation may forget it
+    /// after the idempotency window.
     pub id: Uuid,
     /// On whose behalf.
     pub from: String,

@@ -16,7 +16,7 @@ pub struct StoreConfig {
     pub max_group: NonZeroUsize,
     /// Commits that may wait for the writer; further ones wait outside, unread.
     pub queue: NonZeroUsize,
-    /// Connections that read. Each one keeps up to 8 MiB of pages.
+    /// Connections that read. Each one keeps up to 2 MiB of pages.
     pub readers: NonZeroUsize,
     /// Streams whose last version is kept in memory, at roughly 200 bytes each.
     pub heads: NonZeroUsize,
