@@ -104,8 +104,10 @@ async fn fold(log: &dyn Log, stream: &StreamId) -> Result<History, LoadError> {
 
 /// The last snapshot, and the first events since.
 async fn restore(log: &dyn Log, first: &Recorded) -> Result<Option<(History, Vec<Recorded>)>, LoadError> {
-    let Some(snapshot) = log.snapshot(&first.stream).await? else {
-        return Ok(None);
+    let snapshot = match log.snapshot(&first.stream).await {
+        Ok(Some(snapshot)) => snapshot,
+        Ok(None) | Err(ReadError::Corrupt(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
     };
     let mut page = log.read_stream(&first.stream, snapshot.version, PAGE).await?;
     if page.is_empty() {
@@ -126,7 +128,7 @@ impl Inner {
     pub(crate) async fn keep_snapshot(&self, stream: &StreamId, head: u64) -> u64 {
         let after = self.config.snapshot_after;
         let Ok(mut history) = fold(&*self.log, stream).await else {
-            return head + after;
+            return head.saturating_add(after);
         };
         history.forget_heard(history.updated_at.before(self.config.idempotency_window.get()));
         let due = history.snapshot_due(after);
@@ -134,8 +136,8 @@ impl Inner {
             return due.max(head + 1);
         }
         match self.log.put_snapshot(stream.clone(), history.snapshot()).await {
-            Ok(()) => history.head + after.max(history.heard.len() as u64),
-            Err(_) => head + after,
+            Ok(()) => history.head.saturating_add(after.max(history.heard.len() as u64)),
+            Err(_) => head.saturating_add(after),
         }
     }
 }

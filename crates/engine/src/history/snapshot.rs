@@ -37,7 +37,7 @@ impl History {
     /// The version from which on the next snapshot is worth its cost: as many events came
     /// as it carries, and at least so many.
     pub(crate) fn snapshot_due(&self, after: u64) -> u64 {
-        self.restored + after.max(self.heard.len() as u64)
+        self.restored.saturating_add(after.max(self.heard.len() as u64))
     }
 
     /// Does it stand before the first turn of a later generation?
