@@ -53,7 +53,7 @@ impl Default for BankConfig {
         let count = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         Self {
             queue: count(4_096),
-            commits_in_flight: count(4),
+            commits_in_flight: count(16),
             cached: 50_000,
             snapshot_every: 500,
             per_transfer_max: None,

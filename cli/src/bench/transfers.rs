@@ -30,7 +30,7 @@ pub(crate) async fn transfers(plan: &Plan) -> anyhow::Result<Report> {
     let deciding = tokio::spawn(decider);
     let load = Arc::new(Load { bank, world: place.world.clone(), sent: AtomicU64::new(0) });
     load.open_accounts().await?;
-    let mut uniform = Line::new("256 at once, among 10 000 accounts", "transfers/s", Bar::AtLeast(8_000.0));
+    let mut uniform = Line::new("256 at once, among 10 000 accounts", "transfers/s", Bar::AtLeast(15_000.0));
     let mut one = Line::new("256 at once, all into one account", "transfers/s", Bar::AtLeast(5_000.0));
     let mut floors = Vec::new();
     let bar = output::progress(plan.rounds as u64, "rounds");

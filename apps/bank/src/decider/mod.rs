@@ -16,11 +16,12 @@
 
 mod batch;
 mod lease;
+mod lines;
 mod request;
 mod settle;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::HashMap,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -38,6 +39,7 @@ use crate::{
 };
 use batch::{Batch, Offer};
 use lease::{LEASE, Tenure, Todo};
+use lines::{Lines, Place};
 pub(crate) use request::Request;
 
 /// What a decider has counted since it started.
@@ -85,19 +87,10 @@ pub(crate) struct Decider {
     stats: Arc<Stats>,
     inbox: mpsc::Receiver<Request>,
     books: Books,
-    waiting: VecDeque<Request>,
-    /// Requests that were looked at and have to wait for a stream, and their streams,
-    /// which later requests must not overtake them on.
-    parked: VecDeque<Request>,
-    blocked: HashSet<StreamId>,
-    /// Something became free since they were looked at. Until then looking again would
-    /// cost time for each new request, and find nothing.
-    freed: bool,
+    /// Requests that wait; what commits under way have, and streams being read, is busy.
+    waiting: Lines,
     /// Requests that have a key and no answer yet, and the repeats that joined them.
     pending: HashMap<ClaimKey, Vec<Request>>,
-    /// Streams and keys of commits under way, and streams being read.
-    busy: HashSet<StreamId>,
-    busy_keys: HashSet<ClaimKey>,
     commits: usize,
     /// Requests that are neither waiting nor in a commit.
     aside: usize,
@@ -123,13 +116,8 @@ impl Decider {
             config,
             stats,
             inbox,
-            waiting: VecDeque::new(),
-            parked: VecDeque::new(),
-            blocked: HashSet::new(),
-            freed: false,
+            waiting: Lines::default(),
             pending: HashMap::new(),
-            busy: HashSet::new(),
-            busy_keys: HashSet::new(),
             commits: 0,
             aside: 0,
             work: FuturesUnordered::new(),
@@ -140,7 +128,7 @@ impl Decider {
         let mut open = true;
         while open || !self.idle() {
             self.step();
-            let room = open && self.queued() < self.config.queue.get();
+            let room = open && self.waiting.len() < self.config.queue.get();
             tokio::select! {
                 biased;
                 Some(event) = self.work.next(), if !self.work.is_empty() => self.on(event),
@@ -160,11 +148,7 @@ impl Decider {
     }
 
     fn idle(&self) -> bool {
-        self.queued() == 0 && self.commits == 0 && self.aside == 0
-    }
-
-    fn queued(&self) -> usize {
-        self.waiting.len() + self.parked.len()
+        self.waiting.len() == 0 && self.commits == 0 && self.aside == 0
     }
 
     /// Takes in all that is already there, so that it can be decided together.
@@ -172,7 +156,7 @@ impl Decider {
         while let Some(Some(event)) = self.work.next().now_or_never() {
             self.on(event);
         }
-        while self.queued() < self.config.queue.get() {
+        while self.waiting.len() < self.config.queue.get() {
             match self.inbox.try_recv() {
                 Ok(request) => self.accept(request),
                 Err(_) => return,
@@ -199,7 +183,7 @@ impl Decider {
     /// Looks after the lease, and decides what can be decided.
     fn step(&mut self) {
         let now = self.world.clock().elapsed();
-        let work = self.queued() > 0;
+        let work = self.waiting.len() > 0;
         match self.tenure.todo(now, work, self.commits > 0) {
             Todo::Ask => self.ask(now),
             Todo::Release => self.release(),
@@ -236,24 +220,22 @@ impl Decider {
     }
 
     /// Decides waiting requests in order, as far as their streams are free and commits
-    /// may be under way. A request that has to wait keeps later ones off its streams.
+    /// may be under way.
     fn decide(&mut self) {
-        if self.freed {
-            self.unpark();
-        }
         let mut batch = Batch::default();
         while self.commits < self.config.commits_in_flight.get() {
-            let Some(request) = self.waiting.pop_front() else {
+            let Some(request) = self.waiting.next() else {
                 break;
             };
-            if !self.ready(&request) {
-                self.blocked.extend(request.streams.iter().cloned());
-                self.parked.push_back(request);
+            if !self.current(&request) {
+                self.waiting.push_front(request);
                 continue;
             }
             let keys = [request.key(), request.forward_key];
             match batch.offer(request, &mut self.books, &self.world, &self.config) {
-                Offer::Taken => self.busy_keys.extend(keys.into_iter().flatten()),
+                Offer::Taken => {
+                    keys.into_iter().flatten().for_each(|key| self.waiting.occupy(Place::Key(key)));
+                }
                 Offer::Answered(request, Ok(answer)) => self.finish_unwritten(*request, answer),
                 Offer::Answered(request, Err(failure)) => self.rejected(*request, failure),
                 Offer::Full(request) if batch.is_empty() => {
@@ -270,38 +252,27 @@ impl Decider {
         }
     }
 
-    /// Those who waited longest come first again.
-    fn unpark(&mut self) {
-        self.freed = false;
-        self.blocked.clear();
-        self.parked.append(&mut self.waiting);
-        std::mem::swap(&mut self.parked, &mut self.waiting);
-    }
-
-    /// Can it be decided now? Starts to read what is not current.
-    fn ready(&mut self, request: &Request) -> bool {
-        let taken = |stream| self.blocked.contains(stream) || self.busy.contains(stream);
-        let keys = [request.key(), request.forward_key];
-        if request.streams.iter().any(taken) || keys.iter().flatten().any(|key| self.busy_keys.contains(key))
-        {
-            return false;
-        }
+    /// Is all known that it is decided on? Starts to read what is not.
+    fn current(&mut self, request: &Request) -> bool {
         let tenure = self.tenure.number();
-        let mut ready = true;
-        for stream in &request.streams {
+        let mut current = true;
+        for (i, stream) in request.streams.iter().enumerate() {
+            if request.streams[..i].contains(stream) {
+                continue;
+            }
             if self.books.get(stream).is_some_and(|entry| entry.tenure == tenure) {
                 continue;
             }
-            ready = false;
+            current = false;
             self.load(stream.clone());
         }
-        ready
+        current
     }
 
     fn load(&mut self, stream: StreamId) {
         let known = self.books.peek(&stream).cloned();
         let (log, tenure) = (self.log.clone(), self.tenure.number());
-        self.busy.insert(stream.clone());
+        self.waiting.occupy(Place::Stream(stream.clone()));
         self.work.push(
             async move {
                 let loaded = Entry::load(&*log, &stream, known).await;
@@ -313,8 +284,9 @@ impl Decider {
     }
 
     fn send(&mut self, mut batch: Batch) {
-        let streams = batch.before.iter().map(|(stream, _)| stream.clone());
-        self.busy.extend(streams);
+        for (stream, _) in &batch.before {
+            self.waiting.occupy(Place::Stream(stream.clone()));
+        }
         self.commits += 1;
         let (log, commit) = (self.log.clone(), batch.commit());
         self.work.push(
@@ -327,7 +299,6 @@ impl Decider {
     }
 
     fn on(&mut self, event: Event) {
-        self.freed = true;
         match event {
             Event::Committed(batch, result) => self.committed(batch, result),
             Event::Loaded(stream, loaded) => self.loaded(stream, loaded),
@@ -335,7 +306,6 @@ impl Decider {
             Event::Rejected(request, failure, own) => self.confirmed(request, failure, own),
             Event::Again(request) => {
                 self.aside -= 1;
-                self.unpark();
                 self.waiting.push_front(request);
             }
             Event::Lease(asked, answer) => {
@@ -353,22 +323,17 @@ impl Decider {
     }
 
     fn loaded(&mut self, stream: StreamId, loaded: Result<Entry, ReadError>) {
-        self.busy.remove(&stream);
-        self.unpark();
         match loaded {
-            Ok(entry) => self.books.put(stream, entry),
+            Ok(entry) => self.books.put(stream.clone(), entry),
             Err(error) => {
                 self.books.forget(&stream);
                 let failure = unreadable(&error);
-                let (hit, rest) = std::mem::take(&mut self.waiting)
-                    .into_iter()
-                    .partition(|request: &Request| request.streams.contains(&stream));
-                self.waiting = rest;
-                for request in Vec::from(hit) {
+                for request in self.waiting.take_all(&stream) {
                     self.finish(request, Err(failure.clone()));
                 }
             }
         }
+        self.waiting.free(&Place::Stream(stream));
     }
 
     /// Tells the caller, and those who joined.

@@ -9,6 +9,7 @@ use steadfast_log::{Claim, ClaimKey, CommitError, Committed, ReadError, StreamId
 use super::{
     Decider, Event, Found,
     batch::Batch,
+    lines::Place,
     request::{Forward, Request, read_answer},
 };
 
@@ -16,13 +17,11 @@ impl Decider {
     pub(super) fn committed(&mut self, batch: Batch, result: Result<Committed, CommitError>) {
         self.commits -= 1;
         for (stream, _) in &batch.before {
-            self.busy.remove(stream);
+            self.waiting.free(&Place::Stream(stream.clone()));
         }
         for decided in &batch.requests {
             let keys = [decided.request.key(), decided.request.forward_key];
-            for key in keys.iter().flatten() {
-                self.busy_keys.remove(key);
-            }
+            keys.into_iter().flatten().for_each(|key| self.waiting.free(&Place::Key(key)));
         }
         match result {
             Ok(committed) => self.durable(batch, committed),
@@ -83,7 +82,6 @@ impl Decider {
             streams.push(stream.clone());
             self.books.put(stream, entry);
         }
-        self.unpark();
         let requests: Vec<Request> = batch.requests.into_iter().map(|d| d.request).collect();
         match error {
             CommitError::Conflict { .. } => self.conflicted(requests),
@@ -145,7 +143,9 @@ impl Decider {
         known: Result<(ClaimKey, Claim), CommitError>,
     ) {
         self.aside += requests.len();
-        self.busy.extend(streams.iter().cloned());
+        for stream in &streams {
+            self.waiting.occupy(Place::Stream(stream.clone()));
+        }
         let log = self.log.clone();
         let look = async move {
             let find = |key: Option<ClaimKey>| {
@@ -181,7 +181,7 @@ impl Decider {
     ) {
         self.aside -= found.len();
         for stream in streams {
-            self.busy.remove(stream);
+            self.waiting.free(&Place::Stream(stream.clone()));
         }
         match lost {
             None => self.claims(found),
@@ -191,7 +191,6 @@ impl Decider {
 
     /// After a taken key: answers the repeats, decides the others anew.
     fn claims(&mut self, found: Vec<(Request, Found)>) {
-        self.unpark();
         let now = self.world.now();
         for (mut request, Found { own, forward }) in found.into_iter().rev() {
             match (own, forward) {
