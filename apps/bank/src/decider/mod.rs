@@ -28,7 +28,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use steadfast_core::{Failure, Fault, NodeId, World};
-use steadfast_log::{Claim, ClaimKey, CommitError, Committed, Lease, Log, ReadError, StreamId};
+use steadfast_log::{Claim, ClaimKey, CommitError, Committed, Lease, Log, ReadError, StreamId, limits};
 use tokio::sync::{Notify, mpsc};
 
 pub use request::{Ask, Attach, Key};
@@ -74,6 +74,11 @@ struct Found {
     own: Result<Option<Claim>, ReadError>,
     forward: Result<Option<Claim>, ReadError>,
 }
+
+/// Commits that may be under way although they are not full: one is synced, one is written.
+const FEW: usize = 2;
+/// Requests that fill a commit: most have two events on two streams.
+const MANY: usize = limits::STREAMS_AND_EVENTS / 4;
 
 type Work = FuturesUnordered<BoxFuture<'static, Event>>;
 
@@ -223,7 +228,7 @@ impl Decider {
     /// may be under way.
     fn decide(&mut self) {
         let mut batch = Batch::default();
-        while self.commits < self.config.commits_in_flight.get() {
+        while !batch.is_empty() || self.may_begin() {
             let Some(request) = self.waiting.next() else {
                 break;
             };
@@ -250,6 +255,13 @@ impl Decider {
         if !batch.is_empty() {
             self.send(batch);
         }
+    }
+
+    /// May another commit be under way? While few are, whatever is in it; else only if it is
+    /// full, since each one that is not costs the store as much.
+    fn may_begin(&self) -> bool {
+        let most = self.config.commits_in_flight.get();
+        self.commits < most.min(FEW) || self.commits < most && self.waiting.len() >= MANY
     }
 
     /// Is all known that it is decided on? Starts to read what is not.
