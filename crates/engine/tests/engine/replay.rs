@@ -124,6 +124,9 @@ async fn g3_a_dead_child_is_replayed_with_its_parent() {
     let parent = letters.iter().find(|letter| letter.letter.run == Some(run)).expect("the parent's letter");
     engine.replay(&tenant(), parent.id, "olga").await.expect("replayed");
     assert_eq!(finish(&engine, run).await.outcome.expect("a result").read::<String>(), Ok("fine".into()));
+    // The child's own letter is not needed any more.
+    let refused = engine.replay(&tenant(), only_letter(&engine).await, "olga").await.expect_err("completed");
+    assert_eq!(refused.code, "dead_letter.cannot_replay");
 }
 
 #[tokio::test(start_paused = true)]
