@@ -1,6 +1,9 @@
 //! `cargo sim`: plays seeds, and repeats the one that fails.
 
 use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Mutex, PoisonError,
@@ -39,6 +42,9 @@ struct Args {
     /// Play each seed twice and see that both are the same.
     #[arg(long)]
     twice: bool,
+    /// Write the digest of each seed's story to this file: another run has the same.
+    #[arg(long, value_name = "FILE")]
+    digests: Option<PathBuf>,
     /// Go on after seeds that fail, and list them.
     #[arg(long)]
     keep_going: bool,
@@ -62,6 +68,7 @@ impl Args {
 #[derive(Default)]
 struct Played {
     totals: Totals,
+    digests: BTreeMap<u64, String>,
     failed: Vec<(Plan, Outcome)>,
 }
 
@@ -69,7 +76,14 @@ struct Played {
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     steadfast_bank_sim::hush();
-    let Played { totals, mut failed } = play_all(&args)?;
+    let Played { totals, digests, mut failed } = play_all(&args)?;
+    if let Some(file) = &args.digests {
+        let mut lines = String::new();
+        for (seed, digest) in &digests {
+            writeln!(lines, "{seed} {digest}")?;
+        }
+        std::fs::write(file, lines)?;
+    }
     failed.sort_by_key(|(plan, _)| plan.seed);
     if let (Some((plan, outcome)), false) = (failed.first(), args.keep_going) {
         println!("seed {} failed:", plan.seed);
@@ -111,6 +125,7 @@ fn play_all(args: &Args) -> anyhow::Result<Played> {
             let outcome = play(&plan, args.twice)?;
             let mut played = played.lock().unwrap_or_else(PoisonError::into_inner);
             played.totals.add(&outcome);
+            played.digests.insert(seed, outcome.digest.clone());
             bar.inc(1);
             if !outcome.problems.is_empty() {
                 // Earlier seeds are under way, and play to their ends.
@@ -134,7 +149,7 @@ fn play_all(args: &Args) -> anyhow::Result<Played> {
 
 fn play(plan: &Plan, twice: bool) -> anyhow::Result<Outcome> {
     let mut outcome = simulate::<Banking>(plan)?;
-    if twice && simulate::<Banking>(plan)?.trace != outcome.trace {
+    if twice && simulate::<Banking>(plan)?.digest != outcome.digest {
         outcome.problems.push("the same seed gave another story".into());
     }
     Ok(outcome)
