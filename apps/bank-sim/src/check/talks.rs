@@ -12,7 +12,7 @@ impl Story {
     /// speaker was told, and is true.
     pub(super) fn conversations_have_one_end_and_tell_the_truth(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        let mut heard: BTreeMap<String, u32> = BTreeMap::new();
+        let mut heard: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut finals: BTreeMap<String, Vec<(u64, Value)>> = BTreeMap::new();
         let mut moved: BTreeMap<String, Vec<i64>> = BTreeMap::new();
         for recorded in self.events.iter().filter(|recorded| recorded.stream.category() == "session") {
@@ -20,7 +20,7 @@ impl Story {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             match &*recorded.event.kind {
                 "session.heard" if body["said"]["words"].is_object() => {
-                    *heard.entry(text(&body["request"])).or_default() += 1;
+                    heard.entry(text(&body["request"])).or_default().push(text(&body["run"]));
                 }
                 "session.replied" => {
                     if let Some(amount) = money_told(&body["data"]) {
@@ -36,14 +36,19 @@ impl Story {
                 _ => {}
             }
         }
-        for (request, _) in heard.iter().filter(|(_, times)| **times > 1) {
-            problems.push(format!("{request} was heard twice"));
+        for (request, by) in heard.iter().filter(|(_, by)| by.len() > 1) {
+            problems.push(format!("{request} was heard twice, by {by:?}"));
         }
         for (request, ends) in finals.iter().filter(|(_, ends)| !self.one_is_the_last(ends)) {
-            problems.push(format!("{request} has {} last words", ends.len()));
+            problems.push(format!("{request} has {} last words: {ends:?}", ends.len()));
         }
-        for request in heard.keys().filter(|request| !finals.contains_key(*request)) {
-            problems.push(format!("{request} has no last word"));
+        // Whoever is not let in any more is told nothing.
+        let refused = |request: &str| {
+            self.told.said.iter().any(|said| said.refused && said.request.to_string() == request)
+        };
+        let untold = |request: &str| !finals.contains_key(request) && !refused(request);
+        for (request, by) in heard.iter().filter(|(request, _)| untold(request)) {
+            problems.push(format!("{request} has no last word, heard by {by:?}"));
         }
         for said in self.told.said.iter().filter(|said| said.acked) {
             problems.extend(spoken(said, &heard, &finals));
@@ -101,7 +106,7 @@ fn money_told(data: &Value) -> Option<i64> {
 
 fn spoken(
     said: &Said,
-    heard: &BTreeMap<String, u32>,
+    heard: &BTreeMap<String, Vec<String>>,
     finals: &BTreeMap<String, Vec<(u64, Value)>>,
 ) -> Option<String> {
     let request = said.request.to_string();
@@ -111,9 +116,8 @@ fn spoken(
     let (frame, status, data) = said.told.as_ref()?;
     let ends = finals.get(&request)?;
     let status = serde_json::to_value(status).ok()?;
-    let told = |(version, body): &(u64, Value)| {
-        (version, &body["status"], &body["data"]) == (frame, &status, data)
-    };
+    let told =
+        |(version, body): &(u64, Value)| (version, &body["status"], &body["data"]) == (frame, &status, data);
     (!ends.iter().any(told))
         .then(|| format!("{request} was told {status} in {frame}: {data}, and the log says {ends:?}"))
 }
