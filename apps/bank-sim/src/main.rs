@@ -45,7 +45,7 @@ struct Args {
     /// Write the digest of each seed's story to this file: another run has the same.
     #[arg(long, value_name = "FILE")]
     digests: Option<PathBuf>,
-    /// Go on after seeds that fail, and list them.
+    /// Tell of seeds that fail, and go on.
     #[arg(long)]
     keep_going: bool,
     /// Fail also if anything of the lists of events and codes has not occurred, or a kind of
@@ -96,9 +96,6 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     println!("{totals}");
-    for (plan, outcome) in &failed {
-        println!("seed {} failed: {}", plan.seed, outcome.problems.first().map_or("", String::as_str));
-    }
     let missing = args.complete.map(|times| totals.missing(times)).unwrap_or_default();
     for missing in &missing {
         println!("did not occur: {missing}");
@@ -111,6 +108,7 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 /// On all processors: each seed is a world of its own.
+#[expect(clippy::print_stdout, reason = "whoever goes on wants to know at once")]
 fn play_all(args: &Args) -> anyhow::Result<Played> {
     let (next, stop) = (AtomicU64::new(args.from), AtomicBool::new(false));
     let played = Mutex::new(Played::default());
@@ -127,7 +125,10 @@ fn play_all(args: &Args) -> anyhow::Result<Played> {
             played.totals.add(&outcome);
             played.digests.insert(seed, outcome.digest.clone());
             bar.inc(1);
-            if !outcome.problems.is_empty() {
+            if let Some(problem) = outcome.problems.first() {
+                if args.keep_going {
+                    bar.suspend(|| println!("seed {seed} failed: {problem}"));
+                }
                 // Earlier seeds are under way, and play to their ends.
                 stop.store(!args.keep_going, Ordering::Relaxed);
                 played.failed.push((plan, outcome));
