@@ -16,6 +16,7 @@ use crate::{
     node::{Node, Request},
     tally::Tally,
     wishes::{Chooser, USERS, What, Wish},
+    workflows::LASTING,
 };
 
 /// What became of a wish, as far as its client knows.
@@ -37,6 +38,12 @@ impl Asked {
             What::Run { .. } | What::Purchase => self.accepted()?.id()?.parse().ok(),
             _ => None,
         }
+    }
+    /// The dead letters that it shows.
+    pub(crate) fn letters(&self) -> Vec<String> {
+        let items = self.answers.last().and_then(|answer| answer.body["items"].as_array());
+        let letters = items.into_iter().flatten().filter(|item| item["cause"].is_object());
+        letters.filter_map(|item| Some(item["id"].as_str()?.to_owned())).collect()
     }
     fn by(&self) -> &'static str {
         match &self.wish.demand {
@@ -66,9 +73,10 @@ impl Notes {
         self.lock().iter().filter_map(known).collect()
     }
 
-    /// The runs of Ana's that were accepted so far.
+    /// The runs of Ana's that were accepted so far, but for one that must not be ended.
     pub(crate) fn runs(&self) -> Vec<RunId> {
-        self.collect(|asked| asked.run().filter(|_| matches!(asked.wish.what, What::Run { .. })))
+        let open = |what: &What| matches!(what, What::Run { play, .. } if *play != LASTING);
+        self.collect(|asked| asked.run().filter(|_| open(&asked.wish.what)))
     }
     /// Purchases, and whose.
     pub(crate) fn purchases(&self) -> Vec<(&'static str, RunId)> {
@@ -87,12 +95,7 @@ impl Notes {
     }
     /// Dead letters that somebody saw.
     pub(crate) fn letters(&self) -> Vec<String> {
-        let seen = self.collect(|asked| {
-            let items = asked.answers.last()?.body["items"].as_array()?;
-            let letters = items.iter().filter(|item| item["cause"].is_object());
-            Some(letters.filter_map(|item| Some(item["id"].as_str()?.to_owned())).collect::<Vec<_>>())
-        });
-        seen.concat()
+        self.lock().iter().flat_map(Asked::letters).collect()
     }
     /// Holds, from whom and for whom.
     pub(crate) fn holds(&self) -> Vec<(&'static str, &'static str, HoldId)> {
@@ -166,7 +169,7 @@ impl Client {
         }
     }
 
-    fn chooser(&self, key: String) -> Chooser<'_> {
+    pub(crate) fn chooser(&self, key: String) -> Chooser<'_> {
         Chooser { fate: &self.network.site.fate, notes: &self.notes, narrow: self.narrow, key }
     }
 

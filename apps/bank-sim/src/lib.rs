@@ -16,6 +16,7 @@ mod outside;
 mod reader;
 mod scenario;
 mod sceptic;
+mod staff;
 mod subscribers;
 mod talks;
 mod tally;

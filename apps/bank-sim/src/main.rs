@@ -1,6 +1,9 @@
 //! `cargo sim`: plays seeds, and repeats the one that fails.
 
 use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Mutex, PoisonError,
@@ -39,7 +42,10 @@ struct Args {
     /// Play each seed twice and see that both are the same.
     #[arg(long)]
     twice: bool,
-    /// Go on after seeds that fail, and list them.
+    /// Write the digest of each seed's story to this file: another run has the same.
+    #[arg(long, value_name = "FILE")]
+    digests: Option<PathBuf>,
+    /// Tell of seeds that fail, and go on.
     #[arg(long)]
     keep_going: bool,
     /// Fail also if anything of the lists of events and codes has not occurred, or a kind of
@@ -62,6 +68,7 @@ impl Args {
 #[derive(Default)]
 struct Played {
     totals: Totals,
+    digests: BTreeMap<u64, String>,
     failed: Vec<(Plan, Outcome)>,
 }
 
@@ -69,7 +76,14 @@ struct Played {
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     steadfast_bank_sim::hush();
-    let Played { totals, mut failed } = play_all(&args)?;
+    let Played { totals, digests, mut failed } = play_all(&args)?;
+    if let Some(file) = &args.digests {
+        let mut lines = String::new();
+        for (seed, digest) in &digests {
+            writeln!(lines, "{seed} {digest}")?;
+        }
+        std::fs::write(file, lines)?;
+    }
     failed.sort_by_key(|(plan, _)| plan.seed);
     if let (Some((plan, outcome)), false) = (failed.first(), args.keep_going) {
         println!("seed {} failed:", plan.seed);
@@ -82,9 +96,6 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     println!("{totals}");
-    for (plan, outcome) in &failed {
-        println!("seed {} failed: {}", plan.seed, outcome.problems.first().map_or("", String::as_str));
-    }
     let missing = args.complete.map(|times| totals.missing(times)).unwrap_or_default();
     for missing in &missing {
         println!("did not occur: {missing}");
@@ -97,6 +108,7 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 /// On all processors: each seed is a world of its own.
+#[expect(clippy::print_stdout, reason = "whoever goes on wants to know at once")]
 fn play_all(args: &Args) -> anyhow::Result<Played> {
     let (next, stop) = (AtomicU64::new(args.from), AtomicBool::new(false));
     let played = Mutex::new(Played::default());
@@ -111,8 +123,12 @@ fn play_all(args: &Args) -> anyhow::Result<Played> {
             let outcome = play(&plan, args.twice)?;
             let mut played = played.lock().unwrap_or_else(PoisonError::into_inner);
             played.totals.add(&outcome);
+            played.digests.insert(seed, outcome.digest.clone());
             bar.inc(1);
-            if !outcome.problems.is_empty() {
+            if let Some(problem) = outcome.problems.first() {
+                if args.keep_going {
+                    bar.suspend(|| println!("seed {seed} failed: {problem}"));
+                }
                 // Earlier seeds are under way, and play to their ends.
                 stop.store(!args.keep_going, Ordering::Relaxed);
                 played.failed.push((plan, outcome));
@@ -134,7 +150,7 @@ fn play_all(args: &Args) -> anyhow::Result<Played> {
 
 fn play(plan: &Plan, twice: bool) -> anyhow::Result<Outcome> {
     let mut outcome = simulate::<Banking>(plan)?;
-    if twice && simulate::<Banking>(plan)?.trace != outcome.trace {
+    if twice && simulate::<Banking>(plan)?.digest != outcome.digest {
         outcome.problems.push("the same seed gave another story".into());
     }
     Ok(outcome)

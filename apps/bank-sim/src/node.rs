@@ -183,8 +183,8 @@ fn registry(hands: &Hands, assistant: &Assistant, setting: Setting) -> (Registry
 /// A policy that is soon at its end.
 fn policies(setting: Setting) -> Policies {
     let mut tight = PolicyConfig::action_group();
-    // Sooner than one attempt, or later.
-    tight.deadline = Duration::from_secs(if setting.narrow { 1 } else { 3 }).into();
+    // Sooner than most attempts end, or later than any may.
+    tight.deadline = Duration::from_millis(if setting.narrow { 150 } else { 3_000 }).into();
     tight.timeout = Duration::from_secs(2).into();
     tight.retry.enabled = false;
     tight.breaker.failures = NonZeroU32::MIN;

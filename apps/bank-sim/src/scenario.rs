@@ -81,24 +81,18 @@ impl Scenario for Banking {
 
     fn people(&self, site: Site) -> Vec<BoxFuture<'static, ()>> {
         let network = Network { site, doors: self.doors.clone() };
-        let client = |name| {
-            let client = Client {
-                network: network.clone(),
-                notes: self.notes.clone(),
-                tally: self.traces.tally.clone(),
-                narrow: self.setting.narrow,
-            };
-            client.live(name, self.plan.requests.div_ceil(CLIENTS)).boxed()
-        };
-        let mut people: Vec<_> = (0..CLIENTS).map(client).collect();
-        let sceptic = Client {
+        let client = || Client {
             network: network.clone(),
             notes: self.notes.clone(),
             tally: self.traces.tally.clone(),
             narrow: self.setting.narrow,
         };
-        if self.plan.seed % 2 == 1 {
-            people.push(sceptic.doubt(lasts(self.plan.seed)).boxed());
+        let wishes = self.plan.requests.div_ceil(CLIENTS);
+        let mut people: Vec<_> = (0..CLIENTS).map(|name| client().live(name, wishes).boxed()).collect();
+        match self.plan.seed % 4 {
+            0 => {}
+            2 => people.extend([client().see_to_letters().boxed(), client().trade().boxed()]),
+            _ => people.push(client().doubt(lasts(self.plan.seed)).boxed()),
         }
         let talks = (self.talks.clone(), self.traces.tally.clone());
         let talker = Talker { network: network.clone(), talks: talks.0, tally: talks.1 };

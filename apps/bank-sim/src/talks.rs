@@ -46,7 +46,7 @@ pub(crate) struct Said {
     frame: u64,
     /// What was told in the end: the reply's number, status and data.
     pub(crate) told: Option<(u64, ReplyStatus, serde_json::Value)>,
-    refused: bool,
+    pub(crate) refused: bool,
 }
 
 impl Said {

@@ -304,6 +304,10 @@ impl Audit {
         let kind = &*recorded.event.kind;
         let id = recorded.stream.to_string();
         let seen = self.purchases.entry(id).or_default();
+        if kind == kind::PURCHASE_INITIATED && seen.contains(kind::INVENTORY_RELEASED) {
+            // It gave up, was undone, and is replayed from its beginning.
+            seen.clear();
+        }
         let wants_stock = [kind::PURCHASE_COMPLETED, kind::INVENTORY_RELEASED].contains(&kind);
         let has = |kind: &str| seen.contains(kind);
         fine(!wants_stock || has(kind::INVENTORY_RESERVED), || "its stock was never reserved".into())?;

@@ -14,7 +14,7 @@ use crate::{
     engine::{Inner, run_stream},
     history::History,
     record::{Ended, Message, Replayed, Sent, kind},
-    store::{commit_patiently, load, load_message},
+    store::{LoadError, commit_patiently, load, load_message},
 };
 
 impl Engine {
@@ -164,17 +164,18 @@ impl Inner {
         if self.effects(&history.facts.stream).await.map_err(|error| error.failure())?.settled {
             return Err(expired());
         }
+        if letter.is_some() {
+            self.refuse_unwanted_child(history).await?;
+        }
         let facts = &history.facts;
-        // One that gave up may have undone a part.
-        let again = !history.undone.is_empty();
-        let generation = history.generation + u32::from(again);
+        let generation = history.replays_as();
         let mut writer = self.writer(facts);
         writer.event(kind::REPLAYED, &Replayed { by: by.into(), generation });
         writer.expect(Expect::Exact(history.head));
         writer.status(Status::Running);
         // Its owner goes on with it, or whoever takes it over; who asked for it may be another.
         writer.wake(self.world.now(), history.owner);
-        if !again {
+        if generation == history.generation {
             // It waits for its children again.
             writer.forget_orphans();
         }
@@ -195,6 +196,23 @@ impl Inner {
             Err(CommitError::Conflict { .. }) => Err(changed()),
             Err(error) => Err(error.failure()),
         }
+    }
+
+    /// A parent that has gone on without its child has told so, or has undone what it did: what
+    /// the child would do now nobody waits for, and nobody would undo.
+    async fn refuse_unwanted_child(&self, history: &History) -> Result<(), Failure> {
+        let Some(parent) = &history.facts.started.parent else { return Ok(()) };
+        let stream = run_stream(&history.facts.stream.tenant(), parent.run);
+        let wanted = match load(&*self.log, &stream, false).await {
+            Ok(asked) => asked.may_wait_for(parent.generation, &parent.step),
+            Err(LoadError::Missing) => false,
+            Err(error) => return Err(error.failure()),
+        };
+        if wanted {
+            return Ok(());
+        }
+        let message = format!("run {} has gone on without this child; start what is wanted anew", parent.run);
+        Err(Failure::refused("dead_letter.cannot_replay", message))
     }
 
     /// Reads a run, decides, and commits exactly on what was read; decides again when the

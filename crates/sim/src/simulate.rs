@@ -48,8 +48,8 @@ pub struct Outcome {
     pub passes: u64,
     /// Simulated time.
     pub took: Duration,
-    /// Of all that was written: the same seed gives the same.
-    pub trace: String,
+    /// Of all that was written, and how it went: the same seed gives the same.
+    pub digest: String,
 }
 
 /// A machine with its clock, and what runs on it.
@@ -369,16 +369,20 @@ impl<S: Scenario> Simulation<S> {
         for recorded in &events {
             *kinds.entry(recorded.event.kind.to_string()).or_default() += 1;
         }
-        let bodies: Vec<&[u8]> = events.iter().map(|recorded| &*recorded.event.body).collect();
+        let (struck, codes, took) = (self.fate.struck(), verdict.codes, clock.elapsed());
+        let written: Vec<String> = events.iter().map(|it| format!("{} {:?}", it.stream, it.event)).collect();
+        let went = format!("{struck:?} {codes:?} {} {took:?}", self.passes);
+        let parts = written.iter().chain([&went]).map(String::as_bytes);
+        let digest = Hash::of_parts(&parts.collect::<Vec<_>>()).to_string();
         Ok(Outcome {
             problems,
             stories: verdict.stories,
-            struck: self.fate.struck(),
+            struck,
             kinds,
-            codes: verdict.codes,
+            codes,
             passes: self.passes,
-            took: clock.elapsed(),
-            trace: Hash::of_parts(&bodies).to_string(),
+            took,
+            digest,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use steadfast_core::{Coded, Failure, RunId};
+use steadfast_core::{Coded, Failure, Fault, RunId};
 use steadfast_engine::{
     Settled,
     record::{Delivery, Message, Outcome, Replayed, Sent, Turn, kind},
@@ -23,6 +23,8 @@ struct Record {
     asked: Vec<(Step, u64)>,
     /// The messages that count, by their ids, and how many turns were taken since.
     messages: BTreeMap<uuid::Uuid, (u64, u32)>,
+    /// Those that are results, and whether they bring a failure which a replay tries again.
+    results: BTreeMap<uuid::Uuid, bool>,
     delivered: BTreeSet<u64>,
     /// Delivered by the last turn.
     last: BTreeSet<u64>,
@@ -41,7 +43,12 @@ impl Record {
             kind::MESSAGE => self.message(&serde_json::from_slice(body)?, recorded.version),
             kind::REPLAYED => {
                 let replayed: Replayed = serde_json::from_slice(body)?;
-                self.generation = replayed.generation;
+                if replayed.generation > self.generation {
+                    self.next_generation();
+                } else {
+                    // What failed is asked for again, and its result comes a second time.
+                    self.messages.retain(|id, _| self.results.get(id) != Some(&true));
+                }
             }
             _ => {}
         }
@@ -49,11 +56,21 @@ impl Record {
     }
 
     fn message(&mut self, message: &Message, version: u64) {
-        if let Sent::Signal { .. } = &message.what {
-            self.signals.insert(version);
-        }
         self.ids.insert(version, message.id);
-        self.messages.entry(message.id).or_insert((version, 0));
+        if self.messages.contains_key(&message.id) {
+            return;
+        }
+        self.messages.insert(message.id, (version, 0));
+        match &message.what {
+            Sent::Signal { .. } => {
+                self.signals.insert(version);
+            }
+            Sent::Result { outcome, .. } => {
+                let again = outcome.as_ref().is_err_and(|failure| failure.fault != Fault::Caller);
+                self.results.insert(message.id, again);
+            }
+            Sent::Cancel { .. } => {}
+        }
     }
 
     fn turn(&mut self, turn: &Turn, place: u64) {
@@ -75,8 +92,14 @@ impl Record {
             self.asked.push(((self.generation, ask.step.to_string()), place));
         }
         if let Some(Outcome::Continued(_)) = &turn.outcome {
-            self.generation += 1;
+            self.next_generation();
         }
+    }
+
+    /// Nobody waits any more for results that were asked for before.
+    fn next_generation(&mut self) {
+        self.generation += 1;
+        self.messages.retain(|id, _| !self.results.contains_key(id));
     }
 
     /// What the last turn brought came too late for the code, and all else was taken.

@@ -9,6 +9,8 @@ use steadfast_core::{Currency, Money, Principal, Role, TenantId};
 use super::{Chooser, What, Wish, money::PRODUCTS};
 use crate::calls::Demand;
 
+/// How long money and goods are set aside.
+const BRIEFLY: Option<Duration> = Some(Duration::from_secs(20));
 /// Refusals before acceptance, by the ledger itself.
 const REFUSALS: u64 = 6;
 
@@ -19,17 +21,17 @@ impl Chooser<'_> {
     }
 
     /// What no route leads to: holds and stock by hand.
-    pub(super) fn operation(&self) -> Wish {
+    pub(crate) fn operation(&self) -> Wish {
         let (from, to) = self.two();
         let amount = mxn(1 + self.below(20_000));
         match self.below(12) {
             0..4 => {
-                let op = PlaceHold { from: account(from), to: account(to), amount, ttl: None };
+                let op = PlaceHold { from: account(from), to: account(to), amount, ttl: BRIEFLY };
                 self.ask(from, Role::User, Op::Hold(op), What::Ledger)
             }
             4..7 => self.of_hold(from, to, amount),
             7 | 8 => {
-                let op = Reserve { product: self.product(), quantity: 1, ttl: Some(Duration::from_secs(20)) };
+                let op = Reserve { product: self.product(), quantity: 1, ttl: BRIEFLY };
                 self.ask(from, Role::User, Op::Reserve(op), What::Ledger)
             }
             9 | 10 => self.of_reservation(from),

@@ -34,7 +34,7 @@ impl Chooser<'_> {
     }
 
     /// The open dead letters: what there is to replay.
-    pub(super) fn letters(&self) -> Wish {
+    pub(crate) fn letters(&self) -> Wish {
         let call = Call::get(OPERATOR, "/api/v1/dead-letters?status=open&limit=50");
         self.http(call.role(Role::Operator), What::Look)
     }

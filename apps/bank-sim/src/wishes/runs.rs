@@ -3,7 +3,7 @@ use steadfast_core::{Role, RunId};
 
 use super::{Chooser, OPERATOR, What, Wish};
 use crate::{
-    calls::Call,
+    calls::{Call, Sent},
     workflows::{CHANGED, GO, ODD, Order, PLAIN},
 };
 
@@ -69,8 +69,12 @@ impl Chooser<'_> {
         let Some(letter) = self.late_one(&letters).filter(|_| !self.once_in(3)) else {
             return self.letters();
         };
+        Wish { what: What::TryTwice, ..self.replay_of(letter) }
+    }
+
+    pub(crate) fn replay_of(&self, letter: &str) -> Wish {
         let path = format!("/api/v1/dead-letters/{letter}/replay");
-        let call = Call { sent: crate::calls::Sent::Nothing, ..Call::post(OPERATOR, path, json!(null)) };
-        self.http(call.role(Role::Operator), What::TryTwice)
+        let call = Call { sent: Sent::Nothing, ..Call::post(OPERATOR, path, json!(null)) };
+        self.http(call.role(Role::Operator), What::Try)
     }
 }

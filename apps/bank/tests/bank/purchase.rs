@@ -1,7 +1,14 @@
 //! The purchase run: the goods and the money move once, or not at all.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use futures::future::{BoxFuture, FutureExt as _};
 use steadfast_bank::{
     Bank, BankConfig, ProductId, demo,
     purchase::{PURCHASE, PurchaseRequest, Receipt, register},
@@ -9,7 +16,7 @@ use steadfast_bank::{
 };
 use steadfast_core::{NodeId, RunId, TenantId, World, chance::Seeded, observe::silent, time::PausedClock};
 use steadfast_engine::{Data, Engine, EngineConfig, Registry, Settled, Start, Status};
-use steadfast_log::{Log, MemoryLog, Mortal, StreamId};
+use steadfast_log::{Between, Commit, CommitError, Committed, ListQuery, Log, MemoryLog, Mortal, StreamId};
 
 use crate::support::*;
 
@@ -164,5 +171,41 @@ async fn a_purchase_that_an_inactive_customer_begins_by_its_workflow_comes_to_no
     let failure = finish(&engine, run).await.outcome.expect_err("not hers to buy");
     assert_eq!(failure.code, "customer.inactive");
     assert_eq!(story(&*log, run).await, Vec::<String>::new());
+    books_are_right(&*log).await;
+}
+
+/// A way to the log on which nothing can be sold.
+struct Unsold(Arc<MemoryLog>, AtomicBool);
+
+impl Between for Unsold {
+    fn store(&self) -> &dyn Log {
+        &*self.0
+    }
+    fn carry(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
+        let mut events = commit.appends.iter().flat_map(|append| &append.events);
+        if self.1.load(Ordering::SeqCst) && events.any(|event| event.kind == "product.sold") {
+            return async { Err(CommitError::Unavailable("away".into())) }.boxed();
+        }
+        self.0.commit(commit)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purchase_that_gave_up_and_is_replayed_leaves_right_books() {
+    let (log, world) = house().await;
+    let away = Arc::new(Unsold(log.clone(), AtomicBool::new(true)));
+    let (bank, engine) = node(away.clone(), &world);
+    let (product, price) = product_of(&bank, |stock, price| stock > 5 && price < 50_000).await;
+    let run = buy(&engine, "ana", &product, 1).await;
+    assert_eq!(finish(&engine, run).await.status, Status::Dead);
+    books_are_right(&*log).await;
+    away.1.store(false, Ordering::SeqCst);
+    let query = ListQuery { tenant: TenantId::default(), limit: 10, ..ListQuery::default() };
+    let (letters, _) = engine.dead_letters(query).await.expect("listed");
+    engine.replay(&TenantId::default(), letters[0].id, "olga").await.expect("replayed");
+    assert_eq!(finish(&engine, run).await.status, Status::Completed);
+    let account = bank.account(&user("ana"), &id("ana-checking")).await.expect("there");
+    assert_eq!(account.available.minor(), 2_500_000 - price);
+    assert_eq!(story(&*log, run).await.iter().filter(|kind| *kind == "PURCHASE_INITIATED").count(), 2);
     books_are_right(&*log).await;
 }

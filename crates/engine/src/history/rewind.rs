@@ -4,7 +4,7 @@ use steadfast_core::Fault;
 
 use super::History;
 use crate::{
-    Data, StepOutcome,
+    Data, Status, StepId, StepOutcome,
     record::{Delivery, Replayed, Sent},
 };
 
@@ -27,6 +27,20 @@ impl History {
             !result && (!consumed.contains(version) || left.contains(version))
         });
         self.seen.clear();
+    }
+
+    /// The generation that a replay goes on in. One that gave up may have undone a part, and
+    /// begins anew.
+    pub(crate) fn replays_as(&self) -> u32 {
+        self.generation + u32::from(!self.undone.is_empty())
+    }
+
+    /// Does it wait for this step, or would it if it were replayed?
+    pub(crate) fn may_wait_for(mut self, generation: u32, step: &StepId) -> bool {
+        if self.status() == Status::Dead {
+            self.apply_replayed(&Replayed { by: String::new(), generation: self.replays_as() });
+        }
+        self.waits_for(generation, step)
     }
 
     pub(super) fn apply_replayed(&mut self, replayed: &Replayed) {

@@ -8,10 +8,10 @@ use std::{
 
 use steadfast_core::{Failure, RunId};
 use steadfast_engine::{Ctx, Data, Engine, Registry, Status, WorkflowOptions};
-use steadfast_log::{CommitError, Log, NewEvent};
+use steadfast_log::{CommitError, Listing, Log, NewEvent, Position};
 
 use crate::{
-    house::{House, NOTE, UNDO_NOTE, accept, finish, reach, tenant, view},
+    house::{FAIL, House, NOTE, UNDO_NOTE, accept, finish, reach, tenant, view},
     through::Through,
 };
 
@@ -207,4 +207,36 @@ async fn a_parent_that_ends_in_the_turn_that_asks_leaves_no_child_behind() {
     assert_eq!(statuses(&house, "child"), []);
     reach(&engine, run, Status::Completed).await;
     assert!(house.log.head(&house.stream(run)).await.expect("reads") < 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parent_that_asks_again_does_not_bring_its_child_back_from_the_dead() {
+    let house = House::new();
+    let mut registry = house.registry();
+    registry.workflow("child", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.step("fail", &FAIL, &Failure::internal("test.broken", "broken")).await
+    });
+    registry.workflow("parent", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.child::<_, u64>("child", "child", &()).await
+    });
+    // Their node dies as the child begins. Whoever takes them up gets the parent only once the
+    // child is dead.
+    let run = house.crash(&registry, (2, true), "parent", &()).await;
+    assert_eq!(statuses(&house, "child"), [("running".to_owned(), 1)]);
+    let (parent, log) = (run.to_string(), house.log.clone());
+    let late = Through::new(house.log.clone(), move |commit| {
+        let claims = commit.appends.iter().any(|append| {
+            append.stream.name() == parent && append.events.iter().any(|event| event.kind == "run.claimed")
+        });
+        let lives = |row: &Listing| row.kind == "child" && row.status != "dead";
+        (claims && log.derived().listings.values().any(lives))
+            .then(|| CommitError::Unavailable("away".into()))
+    });
+    let engine = house.node(Arc::new(late), registry);
+    assert_eq!(finish(&engine, run).await.status, Status::Dead);
+    house.world.clock().sleep(Duration::from_secs(600)).await;
+    assert_eq!(statuses(&house, "child"), [("dead".to_owned(), 1)]);
+    let events = house.log.read_all(Position::START, usize::MAX).await.expect("reads").events;
+    assert!(events.iter().all(|recorded| recorded.event.kind != "run.replayed"));
+    house.audit().await;
 }

@@ -124,6 +124,64 @@ async fn g3_a_dead_child_is_replayed_with_its_parent() {
     let parent = letters.iter().find(|letter| letter.letter.run == Some(run)).expect("the parent's letter");
     engine.replay(&tenant(), parent.id, "olga").await.expect("replayed");
     assert_eq!(finish(&engine, run).await.outcome.expect("a result").read::<String>(), Ok("fine".into()));
+    // The child's own letter is not needed any more.
+    let refused = engine.replay(&tenant(), only_letter(&engine).await, "olga").await.expect_err("completed");
+    assert_eq!(refused.code, "dead_letter.cannot_replay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_child_is_not_replayed_once_its_parent_has_gone_on_without_it() {
+    for how in ["told", "undone"] {
+        let house = House::new();
+        let healed = Arc::new(AtomicBool::new(false));
+        let mut registry = fragile(&house, &healed);
+        registry.workflow("child", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+            ctx.step("fragile", &FRAGILE, &()).await
+        });
+        registry.workflow("parent", 1, WorkflowOptions::default(), |ctx: Ctx, how: String| async move {
+            ctx.step("note", &NOTE, &"note".to_owned()).undo(&UNDO_NOTE, &"note".to_owned()).await?;
+            match ctx.child::<_, String>("child", "child", &()).await {
+                Err(failure) if how == "told" => Ok(failure.code),
+                done => done,
+            }
+        });
+        let engine = house.engine(registry);
+        let run = accept(&engine, "parent", &how).await.run;
+        let ended = if how == "told" { Status::Completed } else { Status::Dead };
+        assert_eq!(finish(&engine, run).await.status, ended);
+        healed.store(true, Ordering::SeqCst);
+        let query = ListQuery { tenant: tenant(), limit: 10, ..ListQuery::default() };
+        let (letters, _) = engine.dead_letters(query).await.expect("listed");
+        let child = letters.iter().find(|letter| letter.letter.run != Some(run)).expect("the child's letter");
+        let refused = engine.replay(&tenant(), child.id, "olga").await.expect_err(how);
+        assert_eq!(refused.code, "dead_letter.cannot_replay", "{how}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_child_may_be_replayed_before_its_parent() {
+    let house = House::new();
+    let healed = Arc::new(AtomicBool::new(false));
+    let mut registry = fragile(&house, &healed);
+    registry.workflow("child", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.step("fragile", &FRAGILE, &()).await
+    });
+    registry.workflow("parent", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.child::<_, String>("child", "child", &()).await
+    });
+    let engine = house.engine(registry);
+    let run = accept(&engine, "parent", &()).await.run;
+    assert_eq!(finish(&engine, run).await.status, Status::Dead);
+    healed.store(true, Ordering::SeqCst);
+    let query = ListQuery { tenant: tenant(), limit: 10, ..ListQuery::default() };
+    let (mut letters, _) = engine.dead_letters(query).await.expect("listed");
+    letters.sort_by_key(|letter| letter.letter.run == Some(run));
+    for letter in letters {
+        engine.replay(&tenant(), letter.id, "olga").await.expect("replayed");
+        finish(&engine, letter.letter.run.expect("a run's")).await;
+    }
+    assert_eq!(view(&engine, run).await.status, Status::Completed);
+    house.audit().await;
 }
 
 #[tokio::test(start_paused = true)]
