@@ -7,7 +7,7 @@ use std::{
 
 use futures::future::join_all;
 use steadfast_bank::{
-    AccountId, Ask, Attach, Bank, BankConfig, Key, Limits, Op, Status,
+    AccountId, Ask, Attach, Bank, BankConfig, Key, Limits, Op, PurchaseId, Status,
     op::{OpenAccount, PlaceHold},
 };
 use steadfast_core::{Failure, NodeId, TenantId, World, money::MAX_MINOR};
@@ -112,6 +112,22 @@ async fn a_commit_takes_in_as_many_requests_as_it_can_hold() {
     for (count, expected) in [(16, 1), (17, 2)] {
         let asks = (0..count).map(|n| ask(2 * n, format!("apart {count} {n}"))).collect();
         assert_eq!(commits(&desk, asks).await, expected, "{count} on accounts of their own");
+    }
+    // What stands beside them counts too: with an event and a stream more each, 2 + 15 * 4.
+    for (count, expected) in [(15, 1), (16, 2)] {
+        let asks = (0..count).map(|n| {
+            let mut ask = ask(0, format!("of purchases {count} {n}"));
+            ask.purchase = Some(PurchaseId(desk.world.uuid()));
+            ask
+        });
+        assert_eq!(commits(&desk, asks.collect()).await, expected, "{count} of purchases");
+        let asks = (0..count).map(|n| {
+            let key = format!("of-runs-{count}-{n}");
+            let mut ask = Ask::new(pay(&accounts[0], &accounts[1], 1), user("u0"), Key::Effect(key.clone()));
+            ask.attach = Some(attach(&desk.world, key, 1));
+            ask
+        });
+        assert_eq!(commits(&desk, asks.collect()).await, expected, "{count} of runs");
     }
     // The bytes of what is attached count, and those of the facts beside it.
     for (bytes, expected) in [(120_000, 1), (121_500, 2)] {

@@ -184,6 +184,8 @@ async fn limits_count_what_is_held_and_a_new_day_starts_anew() {
     assert_eq!(code(&over), "over_transfer_limit");
     let hold = Op::Hold(PlaceHold { from: ana.clone(), to: luis.clone(), amount: mxn(400), ttl: None });
     assert_eq!(desk.answer("ana", "2", hold).await.status, Status::Settled);
+    let over = desk.answer("ana", "held", pay(&ana, &luis, 401)).await;
+    assert_eq!(code(&over), "over_daily_limit");
     let fits = desk.answer("ana", "3", pay(&ana, &luis, 400)).await;
     assert_eq!(fits.status, Status::Settled);
     let over = desk.answer("ana", "4", pay(&ana, &luis, 1)).await;
@@ -193,6 +195,8 @@ async fn limits_count_what_is_held_and_a_new_day_starts_anew() {
     desk.bank.expire_due(desk.world.now()).await.expect("timers");
     let fits = desk.answer("ana", "5", pay(&ana, &luis, 500)).await;
     assert_eq!(fits.status, Status::Settled);
+    let over = desk.answer("ana", "6", pay(&ana, &luis, 301)).await;
+    assert_eq!(code(&over), "over_daily_limit");
     desk.verified().await;
 }
 
