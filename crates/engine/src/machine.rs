@@ -300,3 +300,6 @@ fn describe(what: &What) -> String {
         What::Child { workflow, .. } => format!("a child {workflow} (or another input)"),
     }
 }
+
+#[cfg(test)]
+mod tests;

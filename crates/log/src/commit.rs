@@ -212,15 +212,16 @@ mod tests {
             let (actual, limit) = (limits::ITEMS + 1, limits::ITEMS);
             assert_eq!(error, CommitError::TooLarge { what: "written items", actual, limit });
         }
-        // One of each, and one less than what is left of them.
-        let mut mixed = commit();
-        for [claims, wake_ups, listings, checkpoints, payloads] in [beside("x", 22)] {
-            mixed.claims = claims.claims;
-            mixed.wake_ups = wake_ups.wake_ups;
-            mixed.listings = listings.listings;
-            mixed.checkpoints = checkpoints.checkpoints;
-            mixed.payloads = payloads.payloads[..1].to_vec();
-        }
+        // The event, 22 of each of four kinds, and a payload.
+        let [claims, wake_ups, listings, checkpoints, mut payloads] = beside("x", 22);
+        payloads.payloads.truncate(1);
+        let mut mixed = Commit {
+            wake_ups: wake_ups.wake_ups,
+            listings: listings.listings,
+            checkpoints: checkpoints.checkpoints,
+            payloads: payloads.payloads,
+            ..claims
+        };
         assert_eq!(mixed.check(), Ok(()));
         mixed.payloads.push(mixed.payloads[0].clone());
         assert!(matches!(mixed.check(), Err(CommitError::TooLarge { actual: 91, .. })));
