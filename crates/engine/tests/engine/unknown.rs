@@ -97,6 +97,18 @@ async fn g8_a_run_whose_first_event_is_of_a_newer_binary_is_parked_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_begins_with_another_event_of_a_run_is_damaged_and_not_newer() {
+    for kind in ["run.turn", "run.message", "run.claimed", "run.ended"] {
+        let house = House::new();
+        let run = RunId::next(&house.world);
+        append(&house, run, kind, 1, "{}").await;
+        let node = house.engine(house.registry());
+        let failure = node.describe(&tenant(), run).await.expect_err(kind);
+        assert_eq!(failure.code, "run.unreadable", "{kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn g8_a_run_that_is_being_undone_is_parked_and_undone_by_the_newer_binary() {
     let house = House::new();
     let mut registry = house.registry();
