@@ -17,6 +17,8 @@ pub struct Plan {
     pub every: Duration,
     /// Asked to go on, it begins anew, as models do.
     pub begins_anew: bool,
+    /// What it answers instead, byte for byte.
+    pub replay: Option<bytes::Bytes>,
 }
 
 /// What goes wrong.
@@ -60,6 +62,7 @@ impl Default for Plan {
             pause: Duration::ZERO,
             every: Duration::ZERO,
             begins_anew: false,
+            replay: None,
         }
     }
 }
@@ -71,6 +74,10 @@ impl From<Fault> for Plan {
 }
 
 impl Plan {
+    /// Answers with these bytes.
+    pub fn replaying(bytes: impl Into<bytes::Bytes>) -> Self {
+        Self { replay: Some(bytes.into()), ..Self::default() }
+    }
     /// The piece of text of that number.
     pub fn piece(number: usize) -> String {
         format!("word{number} ")

@@ -239,6 +239,10 @@ fn respond(dialect: Dialect, asked: &speak::Request, plan: &Plan, open: Open) ->
         Fault::Status(status, _) => one(status, json, speak::error(dialect, status).to_string()),
         Fault::ErrorBody => one(200, json, speak::error(dialect, 500).to_string()),
         Fault::WrongType => one(200, "text/html", "<html>It works!</html>".into()),
+        Fault::None if plan.replay.is_some() => {
+            let kind = if asked.stream { "text/event-stream" } else { json };
+            (200, kind, plan.replay.iter().cloned().map(Step::Send).collect())
+        }
         Fault::Malformed if !asked.stream => {
             let mut text = speak::whole(dialect, asked, plan).to_string();
             text.truncate(text.len() / 2);
@@ -269,6 +273,8 @@ fn respond(dialect: Dialect, asked: &speak::Request, plan: &Plan, open: Open) ->
 /// One thing after another.
 enum Step {
     Send(Bytes),
+    /// What was sent so far leaves by itself.
+    Flush,
     Pause(Duration),
     Stall,
     Cut,
@@ -304,7 +310,7 @@ fn stream(dialect: Dialect, asked: &speak::Request, plan: &Plan) -> Vec<Step> {
                 if said.piece && !plan.every.is_zero() {
                     steps.push(Step::Pause(plan.every));
                 }
-                steps.push(Step::Send(said.bytes));
+                steps.extend([Step::Send(said.bytes), Step::Flush]);
             }
         }
         pieces += usize::from(said.piece);
@@ -317,7 +323,8 @@ fn drip(steps: Vec<Step>, bytes: usize) -> Vec<Step> {
     for step in steps {
         match step {
             Step::Send(all) => {
-                dripped.extend(all.chunks(bytes).map(|part| Step::Send(all.slice_ref(part))));
+                let part = |part| [Step::Send(all.slice_ref(part)), Step::Flush];
+                dripped.extend(all.chunks(bytes).flat_map(part));
             }
             other => dripped.push(other),
         }
@@ -347,8 +354,13 @@ impl hyper::body::Body for Answer {
             }
             match self.steps.pop_front() {
                 Some(Step::Send(bytes)) => {
-                    self.open.ended |= self.steps.is_empty();
+                    self.open.ended |= !self.steps.iter().any(|step| !matches!(step, Step::Flush));
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Step::Flush) => {
+                    // The connection writes what it holds when nothing more is there.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Some(Step::Pause(time)) => self.pausing = Some(Box::pin(sleep(time))),
                 Some(Step::Stall) => {

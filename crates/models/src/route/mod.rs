@@ -24,7 +24,7 @@ use crate::{
     answer::{About, Answer, Body},
     call::Call,
     config::{ModelsConfig, RouteConfig},
-    failure::{Class, Failed, Rejected, Tried},
+    failure::{Class, Failed, Rejected, Tried, Wait},
     providers::SetupError,
 };
 use choice::Target;
@@ -116,7 +116,7 @@ impl Routes {
         let deadline = Deadline::after(&self.world, limit);
         let order = route.order(call, &self.world);
         let about = About { route: route.name.clone(), ..About::default() };
-        let (asked, target, mut about) = route.first(call, order.clone(), None, &deadline, about).await?;
+        let (asked, target, mut about) = route.first(call, &order, None, &deadline, about).await?;
         about.provider = target.upstream.name().clone();
         about.model = target.model(call).clone();
         let body = match asked {
@@ -157,16 +157,25 @@ impl Route {
     async fn first(
         &self,
         call: &Arc<Call>,
-        mut order: Vec<Target>,
+        order: &[Target],
         so_far: Option<&str>,
         deadline: &Deadline,
         mut about: About,
     ) -> Result<(Asked, Target, About), Rejected> {
+        if deadline.is_over() {
+            let late =
+                Failed::new(Class::Timeout(Wait::Total), "the deadline passed before anybody was asked");
+            return Err(Rejected::of(late, about));
+        }
         let mut tries = self.retry.begin();
+        // Those who will not answer this call, however often they are asked.
+        let mut hopeless = Vec::new();
         loop {
-            let mut worst: Option<Failed> = None;
-            let mut hopeless = Vec::new();
+            let mut told: Option<Failed> = None;
             for (i, target) in order.iter().enumerate() {
+                if hopeless.contains(&i) {
+                    continue;
+                }
                 let failed = match target.upstream.admit(call) {
                     Err(refused) => {
                         note(&mut about, target, &refused, false);
@@ -189,19 +198,14 @@ impl Route {
                 if !failed.class.retryable() {
                     hopeless.push(i);
                 }
-                worst = Some(more_telling(worst, failed));
+                told = Some(more_telling(told, failed));
             }
-            let Some(worst) = worst else {
+            let Some(told) = told else {
                 let failure = Failure::internal("route.empty", "nobody is left on this route");
                 return Err(Rejected::new(failure, StatusCode::SERVICE_UNAVAILABLE));
             };
-            let mut i = 0;
-            order.retain(|_| {
-                i += 1;
-                !hopeless.contains(&(i - 1))
-            });
-            if tries.again(worst.to_failure(), deadline).await.is_err() {
-                return Err(Rejected::of(worst, about));
+            if tries.again(told.to_failure(), deadline).await.is_err() {
+                return Err(Rejected::of(told, about));
             }
         }
     }

@@ -144,7 +144,7 @@ impl Relay {
         let others = |target: &Target| !Arc::ptr_eq(&target.upstream, &self.target.upstream);
         order.sort_by_key(|target| !others(target));
         let about = About::default();
-        let first = self.route.first(&self.call, order, Some(&text), &self.deadline, about).await;
+        let first = self.route.first(&self.call, &order, Some(&text), &self.deadline, about).await;
         let (asked, target, _) = match first {
             Ok(first) => first,
             Err(rejected) => return Some(Err(rejected)),
