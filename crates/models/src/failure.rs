@@ -8,7 +8,6 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
-use serde::Serialize;
 use serde_json::{json, value::RawValue};
 use steadfast_core::{Coded, Failure, Fault};
 use steadfast_resilience::{retry_after, with_retry_after};
@@ -48,8 +47,11 @@ pub enum Class {
     Cut,
     /// Not the answer of such an API: not JSON, another content type, members missing.
     Malformed,
-    /// The provider does not accept our key, or does not have this model.
+    /// The provider does not accept our key.
     Misconfigured,
+    /// The provider does not have this model, or not for us. Clients name models: it says
+    /// nothing about how well the provider is.
+    NoModel,
     /// The provider cannot do what was asked for.
     Unsupported,
     /// The request is wrong: nobody would answer it.
@@ -72,6 +74,7 @@ impl Class {
             Self::Cut => "provider.cut",
             Self::Malformed => "provider.malformed",
             Self::Misconfigured => "provider.misconfigured",
+            Self::NoModel => "provider.no_such_model",
             Self::Unsupported => "provider.unsupported",
             Self::Refused => "provider.refused",
             Self::Open => "provider.open",
@@ -83,7 +86,7 @@ impl Class {
     }
     /// May the same provider answer later?
     pub const fn retryable(self) -> bool {
-        !matches!(self, Self::Refused | Self::Unsupported | Self::Misconfigured)
+        !matches!(self, Self::Refused | Self::Unsupported | Self::Misconfigured | Self::NoModel)
     }
     /// Does it say that the provider is unwell (`Some(true)`) or well, or nothing?
     pub const fn unwell(self) -> Option<bool> {
@@ -95,7 +98,7 @@ impl Class {
             | Self::Malformed
             | Self::Misconfigured => Some(true),
             Self::Refused => Some(false),
-            Self::Limited | Self::Unsupported | Self::Open => None,
+            Self::Limited | Self::Unsupported | Self::NoModel | Self::Open => None,
         }
     }
     /// What the client is told if nobody else helped.
@@ -106,6 +109,7 @@ impl Class {
             Self::Open | Self::Connect => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unwell | Self::Cut | Self::Malformed | Self::Misconfigured => StatusCode::BAD_GATEWAY,
             Self::Unsupported | Self::Refused => StatusCode::BAD_REQUEST,
+            Self::NoModel => StatusCode::NOT_FOUND,
         }
     }
 }
@@ -195,11 +199,11 @@ impl Rejected {
     pub(crate) fn of(failed: Failed, about: About) -> Self {
         let mut failure = failed.to_failure();
         failed.class.code().clone_into(&mut failure.code);
-        let own_fault = matches!(failed.class, Class::Refused | Class::Unsupported);
+        let own_fault = matches!(failed.class, Class::Refused | Class::Unsupported | Class::NoModel);
         if own_fault {
             failure.fault = Fault::Caller;
         }
-        let told = failed.status.filter(|_| failed.class == Class::Refused);
+        let told = failed.status.filter(|_| own_fault && failed.class != Class::Unsupported);
         let words = if own_fault { failed.body } else { None };
         Self { failure, status: told.unwrap_or(failed.class.status()), param: None, words, about }
     }
@@ -233,7 +237,7 @@ const fn kind(api: Api, status: StatusCode) -> &'static str {
     match (api, status.as_u16()) {
         (_, 401) => "authentication_error",
         (_, 403) => "permission_error",
-        (Api::OpenAi, 429) | (Api::Anthropic, 429) => "rate_limit_error",
+        (_, 429) => "rate_limit_error",
         (Api::Anthropic, 404) => "not_found_error",
         (Api::Anthropic, 413) => "request_too_large",
         (Api::Anthropic, 402) => "billing_error",
@@ -313,29 +317,13 @@ pub(crate) fn words(body: &[u8]) -> Option<String> {
 
 /// A provider's error in the shape of another API.
 pub(crate) fn reshaped(api: Api, status: StatusCode, body: &[u8]) -> Bytes {
-    #[derive(Serialize)]
-    struct Error<'a> {
-        #[serde(rename = "type")]
-        kind: &'a str,
-        message: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        param: Option<Option<()>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        code: Option<Option<()>>,
-    }
-    #[derive(Serialize)]
-    struct Outer<'a> {
-        #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-        kind: Option<&'a str>,
-        error: Error<'a>,
-    }
     let message = words(body).unwrap_or_else(|| format!("the provider answered {status}"));
-    let openai = api == Api::OpenAi;
-    let null = openai.then_some(None);
-    let error = Error { kind: kind(api, status), message, param: null, code: null };
-    let outer = Outer { kind: (!openai).then_some("error"), error };
-    // Texts alone: they can always be written.
-    serde_json::to_vec(&outer).unwrap_or_default().into()
+    let kind = kind(api, status);
+    let body = match api {
+        Api::OpenAi => json!({ "error": { "message": message, "type": kind, "param": null, "code": null } }),
+        Api::Anthropic => json!({ "type": "error", "error": { "type": kind, "message": message } }),
+    };
+    body.to_string().into()
 }
 
 #[cfg(test)]
@@ -375,7 +363,7 @@ mod tests {
         }
         assert_eq!(words(b"<html>"), None);
         let reshaped = reshaped(Api::OpenAi, StatusCode::BAD_REQUEST, br#"{"error":{"message":"no"}}"#);
-        let shape = r#"{"error":{"type":"invalid_request_error","message":"no","param":null,"code":null}}"#;
-        assert_eq!(reshaped, shape);
+        let shape = json!({ "error": { "type": "invalid_request_error", "message": "no", "param": null, "code": null } });
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&reshaped).expect("JSON"), shape);
     }
 }

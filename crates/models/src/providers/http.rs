@@ -256,7 +256,8 @@ fn class(status: StatusCode, words: &[u8]) -> Class {
         429 => Class::Limited,
         501 => Class::Unsupported,
         status if retryable_status(status) => Class::Unwell,
-        401..=404 => Class::Misconfigured,
+        401 | 402 => Class::Misconfigured,
+        403 | 404 => Class::NoModel,
         400..=499 => Class::Refused,
         _ => Class::Misconfigured,
     }
@@ -398,9 +399,10 @@ mod tests {
         for status in [400, 413, 422] {
             assert_eq!(of(status), Class::Refused, "{status}");
         }
-        for status in [301, 401, 402, 403, 404] {
+        for status in [301, 401, 402] {
             assert_eq!(of(status), Class::Misconfigured, "{status}");
         }
+        assert_eq!([of(403), of(404)], [Class::NoModel; 2]);
         assert_eq!(of(429), Class::Limited);
         let unpaid = br#"{"error":{"code":"insufficient_quota"}}"#;
         assert_eq!(class(StatusCode::TOO_MANY_REQUESTS, unpaid), Class::Misconfigured);

@@ -76,18 +76,21 @@ impl Local {
             let usage = wire::embeddings::read_whole(&body)?;
             return Ok(Reply::Whole(body, usage));
         }
+        if call.asked.choices > 1 {
+            return Err(Failed::unsupported("the local provider has one answer"));
+        }
         let messages = call.operation == Operation::Messages;
         let body = if messages { to_chat(&body, order.model, false)? } else { body };
         let request: Value = serde_json::from_slice(&body).map_err(|error| not_read(&error))?;
         let said = said(&request, call.asked.output_max, order.so_far);
-        let digest = hex(&Sha256::digest(&body));
+        let digest = hex::encode(&Sha256::digest(&body)[..8]);
         let id = format!("chatcmpl-local-{digest}");
         let head = |object: &str| json!({ "id": id, "object": object, "created": self.world.now().seconds(), "model": order.model });
         if call.asked.stream {
             let reader: Box<dyn Reader> = if messages {
                 Box::new(StreamAsMessages::default())
             } else {
-                Box::new(wire::chat::PassThrough::new(!call.asked.usage_in_stream))
+                Box::new(wire::chat::PassThrough::new(!call.asked.usage_in_stream, 1))
             };
             let frames = frames(reader, &head("chat.completion.chunk"), &said, &digest)?;
             return Ok(Reply::Stream(Box::pin(stream::iter(frames.into_iter().map(Ok)))));
@@ -114,10 +117,6 @@ impl Local {
 
 fn not_read(error: &serde_json::Error) -> Failed {
     Failed::new(Class::Refused, format!("the request does not read: {error}"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn tool_call(said: &Said, digest: &str) -> Option<Value> {
@@ -176,7 +175,7 @@ fn said(request: &Value, output_max: Option<u64>, so_far: Option<&str>) -> Said 
         _ => format!("You said: {user}"),
     };
     if let Some(rest) = so_far.and_then(|so_far| text.strip_prefix(so_far)) {
-        text = rest.to_owned();
+        text = rest.into();
     }
     if let Some(max) = output_max {
         let bytes = usize::try_from(max.saturating_mul(4)).unwrap_or(usize::MAX);
@@ -285,7 +284,9 @@ fn vector(text: &str, dimensions: u64) -> Vec<f32> {
     }
     let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
     if length > 0.0 {
-        vector.iter_mut().for_each(|number| *number /= length);
+        for number in &mut vector {
+            *number /= length;
+        }
     }
     vector
 }

@@ -90,7 +90,7 @@ impl OpenAi {
         if call.asked.stream && call.operation != Operation::Embeddings {
             let reader: Box<dyn Reader> = match call.operation {
                 Operation::Messages => Box::new(StreamAsMessages::default()),
-                _ => Box::new(wire::chat::PassThrough::new(self.asks_usage(&order))),
+                _ => Box::new(wire::chat::PassThrough::new(self.asks_usage(&order), call.asked.choices)),
             };
             return self.http.events(response, reader, order.deadline).await.map(Reply::Stream);
         }

@@ -195,14 +195,13 @@ impl Seam {
         };
         let index = event.index.unwrap_or(0);
         match (&*event.kind, going_on.block) {
-            ("message_start", _) => {}
             ("content_block_start", None) => {
                 // A thought before it is not shown: the answer had begun already.
                 if kind == Some("text") {
                     going_on.block = event.index;
                 }
             }
-            ("content_block_delta" | "content_block_stop", None) => {}
+            ("message_start", _) | ("content_block_delta" | "content_block_stop", None) => {}
             ("content_block_delta", Some(block)) if index == block => {
                 let more = going_on.repeat.take(&self.text, text.unwrap_or_default());
                 if !more.is_empty() {

@@ -9,6 +9,7 @@
 //! A stream counts as answered with its first content; until then the client has seen
 //! nothing, and a failure is as if it had not been. `relay` looks after what comes then.
 
+mod busy;
 mod choice;
 mod join;
 mod relay;
@@ -176,12 +177,13 @@ impl Route {
                 if hopeless.contains(&i) {
                     continue;
                 }
-                let failed = match target.upstream.admit(call) {
+                let model = target.model(call);
+                let failed = match target.upstream.admit(call, &model) {
                     Err(refused) => {
                         note(&mut about, target, &refused, false);
                         refused
                     }
-                    Ok(admitted) => match admitted.ask(call, target.model(call), so_far, deadline).await {
+                    Ok(admitted) => match admitted.ask(call, &model, so_far, deadline).await {
                         Ok(asked) => {
                             about.attempts += 1;
                             return Ok((asked, target.clone(), about));

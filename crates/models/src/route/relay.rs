@@ -124,7 +124,10 @@ impl Relay {
     }
     /// The provider failed after its first content.
     async fn failed(&mut self, failed: Failed) {
-        self.target.upstream.broke();
+        // A client that wants no more time says nothing about the provider.
+        if !self.deadline.is_over() {
+            self.target.upstream.broke();
+        }
         let failed = match self.go_on().await {
             Some(Ok(())) => return,
             Some(Err(_)) | None => failed,

@@ -1,18 +1,13 @@
 //! One provider as routes see it: what it stands behind, and what its answers say about it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use steadfast_core::{World, config::Environment, observe::Observer};
 use steadfast_resilience::{Breaker, BreakerState, Deadline, Error, Permit, RateLimit, Site};
 
+use super::busy::Busy;
 use crate::{
     answer::{Frame, Sense, Usage},
     call::Call,
@@ -38,8 +33,7 @@ pub(super) struct Upstream {
     breaker: Option<Breaker>,
     requests: Option<RateLimit>,
     tokens: Option<RateLimit>,
-    /// Until when it wants to be left alone, in nanoseconds of the clock.
-    busy_until: AtomicU64,
+    busy: Busy,
     world: World,
 }
 
@@ -59,7 +53,7 @@ impl Upstream {
             breaker: config.breaker.enabled.then(|| Breaker::new(config.breaker.clone(), site())),
             requests: config.requests.enabled.then(|| RateLimit::new(&config.requests, site())),
             tokens: config.tokens.enabled.then(|| RateLimit::new(&config.tokens, site())),
-            busy_until: AtomicU64::new(0),
+            busy: Busy::default(),
             world: world.clone(),
             name,
         })
@@ -71,10 +65,8 @@ impl Upstream {
         self.breaker.as_ref().map(Breaker::state)
     }
     /// Lets a call through, or says at once why not.
-    pub(super) fn admit(self: &Arc<Self>, call: &Call) -> Result<Admitted<'_>, Failed> {
-        let busy = Duration::from_nanos(self.busy_until.load(Relaxed));
-        let left = busy.saturating_sub(self.world.clock().elapsed());
-        if !left.is_zero() {
+    pub(super) fn admit(self: &Arc<Self>, call: &Call, model: &str) -> Result<Admitted<'_>, Failed> {
+        if let Some(left) = self.busy.left(model, self.world.clock().elapsed()) {
             let message = format!("provider {} is busy", self.name);
             return Err(Failed { retry_after: Some(left), ..Failed::new(Class::Limited, message) });
         }
@@ -108,10 +100,6 @@ impl Upstream {
         if let Some(breaker) = &self.breaker {
             breaker.broke();
         }
-    }
-    fn left_alone(&self, wait: Duration) {
-        let until = self.world.clock().elapsed().saturating_add(wait);
-        self.busy_until.store(u64::try_from(until.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
@@ -175,14 +163,14 @@ impl Admitted<'_> {
     pub(super) async fn ask(
         mut self,
         call: &Call,
-        model: Arc<str>,
+        model: &Arc<str>,
         so_far: Option<&str>,
         deadline: &Deadline,
     ) -> Result<Asked, Failed> {
         let upstream = self.upstream;
         let limit =
             if call.asked.stream { deadline.clone() } else { deadline.within(upstream.timeouts.total.get()) };
-        let order = Order { call, model: &model, so_far, deadline: &limit };
+        let order = Order { call, model, so_far, deadline: &limit };
         self.hold.requests = 0;
         let mut asked = upstream.open(order, self.hold).await;
         let unwell = match &mut asked {
@@ -191,7 +179,8 @@ impl Admitted<'_> {
             Err(_) if deadline.is_over() => None,
             Err(failed) => {
                 if failed.class == Class::Limited {
-                    upstream.left_alone(*failed.retry_after.get_or_insert(BUSY));
+                    let wait = *failed.retry_after.get_or_insert(BUSY);
+                    upstream.busy.leave(model, upstream.world.clock().elapsed(), wait);
                 }
                 failed.class.unwell()
             }

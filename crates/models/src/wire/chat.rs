@@ -155,8 +155,8 @@ impl<'de> Deserialize<'de> for Text {
 /// What one event's data means.
 struct Meaning {
     sense: Sense,
-    /// Content and the reason for its end may come in one event.
-    finishes: bool,
+    /// How many choices end with it. Content and the reason for its end may come in one event.
+    finishes: usize,
     usage: Option<Usage>,
 }
 
@@ -178,10 +178,10 @@ fn read_event(data: &[u8]) -> Result<Meaning, Failed> {
                 || delta.audio.0
         })
     };
-    let finishes = choices.iter().any(|it| it.finish_reason.0);
+    let finishes = choices.iter().filter(|it| it.finish_reason.0).count();
     let sense = if choices.iter().any(says) {
         Sense::Content
-    } else if finishes || (choices.is_empty() && chunk.usage.is_some()) {
+    } else if finishes > 0 || (choices.is_empty() && chunk.usage.is_some()) {
         Sense::Closing
     } else {
         Sense::Opening
@@ -194,13 +194,15 @@ fn read_event(data: &[u8]) -> Result<Meaning, Failed> {
 pub(crate) struct PassThrough {
     /// The client did not ask for the usage, we did: the event that brings it stays here.
     hide_usage: bool,
-    finished: bool,
+    /// Choices that have not ended.
+    open: usize,
     ended: bool,
 }
 
 impl PassThrough {
-    pub(crate) fn new(hide_usage: bool) -> Self {
-        Self { hide_usage, finished: false, ended: false }
+    pub(crate) fn new(hide_usage: bool, choices: u32) -> Self {
+        let open = usize::try_from(choices).unwrap_or(usize::MAX);
+        Self { hide_usage, open, ended: false }
     }
 }
 
@@ -210,7 +212,7 @@ impl wire::Reader for PassThrough {
             return Ok(());
         }
         if event.data.trim_ascii() == b"[DONE]" {
-            if !self.finished {
+            if self.open > 0 {
                 return Err(wire::cut());
             }
             self.ended = true;
@@ -218,8 +220,8 @@ impl wire::Reader for PassThrough {
             return Ok(());
         }
         let Meaning { sense, finishes, usage } = read_event(&event.data)?;
-        let only_usage = sense == Sense::Closing && !finishes;
-        self.finished |= finishes;
+        let only_usage = sense == Sense::Closing && finishes == 0;
+        self.open = self.open.saturating_sub(finishes);
         let bytes = if only_usage && self.hide_usage { Bytes::new() } else { event.raw };
         frames.push_back(Frame { bytes, sense, usage });
         Ok(())
@@ -228,7 +230,7 @@ impl wire::Reader for PassThrough {
         if self.ended {
             return Ok(());
         }
-        if !self.finished {
+        if self.open > 0 {
             return Err(wire::cut());
         }
         // Some servers leave out the last line although the model had finished.

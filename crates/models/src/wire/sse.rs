@@ -188,9 +188,9 @@ mod tests {
             for (name, data, end) in &events {
                 let end = ["\n", "\r\n", "\r"][*end];
                 if !name.is_empty() {
-                    stream += &format!("event: {name}{end}");
+                    stream += &["event: ", name, end].concat();
                 }
-                stream += &format!("data: {data}{end}{end}");
+                stream += &["data: ", data, end, end].concat();
             }
             // Whatever comes next says that a last CR was a line end by itself.
             stream += ":\n\n";

@@ -211,6 +211,15 @@ async fn who_says_when_to_come_back_is_left_alone_until_then_and_the_client_told
     assert_eq!(answer.json()["error"]["type"], "rate_limit_error");
     let again = alone.message(false).await;
     assert_eq!((again.status.as_u16(), busy.calls()), (429, 2), "not asked before its time");
+    // Limits are each model's own.
+    busy.plan(Plan::default());
+    let config = route(&[&busy], "") + "models = ['other']\n";
+    let gateway = Gateway::start(&config).await;
+    busy.next([Fault::Status(429, Some(70))]);
+    assert_eq!(gateway.chat(false).await.status, 429);
+    let other = ask(false).replace("\"m\"", "\"other\"");
+    assert_eq!(gateway.send("/v1/chat/completions", &[], other).await.status, 200);
+    assert_eq!(gateway.chat(false).await.status, 429);
 }
 
 #[tokio::test]
@@ -222,7 +231,29 @@ async fn a_hasty_client_cannot_open_the_breaker_for_others() {
             gateway.send("/v1/chat/completions", &[("x-steadfast-deadline", "5ms")], ask(false)).await;
         assert_eq!(answer.status, 504);
     }
+    slow.plan(Fault::Stall(2));
+    for _ in 0..30 {
+        let option = [("x-steadfast-deadline", "20ms")];
+        let answer = gateway.send("/v1/chat/completions", &option, ask(true)).await;
+        assert!(!answer.is_whole_stream());
+    }
     assert_eq!(gateway.models.breakers()[0].state, "closed");
+}
+
+#[tokio::test]
+async fn who_asks_for_models_that_are_not_there_is_told_so_and_nobody_is_thought_unwell() {
+    let (only, second) = (mock(Fault::Status(404, None)).await, mock(Plan::default()).await);
+    let gateway = Gateway::start(&route(&[&only], "kind = 'anthropic'")).await;
+    for _ in 0..8 {
+        let answer = gateway.message(true).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.json()["error"]["message"].clone()),
+            (404, json!("mock error 404"))
+        );
+    }
+    assert_eq!(gateway.models.breakers()[0].state, "closed");
+    let both = Gateway::before(&[&only, &second]).await;
+    assert_eq!(both.chat(false).await.status, 200, "another may have it");
 }
 
 #[tokio::test]

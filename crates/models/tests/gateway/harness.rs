@@ -143,12 +143,11 @@ pub(crate) fn ask(stream: bool) -> String {
 /// A configuration whose route `m` asks these upstreams in order; `more` is added to all of
 /// them. Upstreams speak OpenAI's API unless `more` says otherwise.
 pub(crate) fn route(mocks: &[&Mock], more: &str) -> String {
-    let mut text = String::new();
-    let mut targets = Vec::new();
-    for (i, mock) in mocks.iter().enumerate() {
-        text +=
-            &format!("[models.providers.p{i}]\nurl = '{}'\nkey = {{ env = 'KEY' }}\n{more}\n", mock.url());
-        targets.push(format!("{{ provider = 'p{i}' }}"));
-    }
-    text + &format!("[models.routes.m]\ntargets = [{}]\nretry.waits = ['1h']\n", targets.join(", "))
+    let provider = |(i, mock): (usize, &&Mock)| {
+        let url = mock.url();
+        format!("[models.providers.p{i}]\nurl = '{url}'\nkey = {{ env = 'KEY' }}\n{more}\n")
+    };
+    let text: Vec<_> = mocks.iter().enumerate().map(provider).collect();
+    let targets: Vec<_> = (0..mocks.len()).map(|i| format!("{{ provider = 'p{i}' }}")).collect();
+    text.concat() + &format!("[models.routes.m]\ntargets = [{}]\nretry.waits = ['1h']\n", targets.join(", "))
 }

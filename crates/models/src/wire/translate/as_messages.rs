@@ -84,6 +84,7 @@ enum Block<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the API's own names")]
 struct MessagesUsage {
     input_tokens: u64,
     cache_creation_input_tokens: u64,

@@ -288,7 +288,9 @@ fn streamed(mut reader: impl Reader, wire: &[u8]) -> Result<Vec<Frame>, Failed> 
 
 fn events(frames: &[Frame]) -> Vec<Value> {
     let mut parser = Parser::default();
-    frames.iter().for_each(|frame| parser.push(&frame.bytes));
+    for frame in frames {
+        parser.push(&frame.bytes);
+    }
     let mut events = Vec::new();
     while let Some(Event { data, .. }) = parser.next_event().expect("small") {
         events.push(serde_json::from_slice(&data).unwrap_or(Value::Null));
@@ -387,6 +389,18 @@ fn a_tool_without_arguments_still_has_some_json() {
 }
 
 #[test]
+fn a_stream_of_two_choices_is_whole_when_both_have_ended() {
+    let end = |index: u32| {
+        let choice = json!({ "index": index, "delta": {}, "finish_reason": "stop" });
+        format!("data: {}\n\n", json!({ "choices": [choice] }))
+    };
+    let read = |stream: String| streamed(crate::wire::chat::PassThrough::new(false, 2), stream.as_bytes());
+    assert_eq!(read(end(0)).expect_err("one is open").class, Class::Cut);
+    assert_eq!(read(end(0) + "data: [DONE]\n\n").expect_err("one is open").class, Class::Cut);
+    assert!(read(end(0) + &end(1)).expect("whole").last().is_some_and(|it| it.sense == Sense::End));
+}
+
+#[test]
 fn a_stream_that_ends_before_its_answer_does_is_cut_wherever_that_is() {
     for (name, whole_from) in
         [("messages_stream.txt", "event: message_stop"), ("chat_stream.txt", "data: [DONE]")]
@@ -399,7 +413,7 @@ fn a_stream_that_ends_before_its_answer_does_is_cut_wherever_that_is() {
             let part = &text.as_bytes()[..end];
             let (own, other) = if name.starts_with("chat") {
                 (
-                    streamed(crate::wire::chat::PassThrough::new(false), part),
+                    streamed(crate::wire::chat::PassThrough::new(false, 1), part),
                     streamed(StreamAsMessages::default(), part),
                 )
             } else {

@@ -10,6 +10,7 @@ use super::{Content, json, refused};
 use crate::failure::Failed;
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the API's own names")]
 struct Messages<'a> {
     #[serde(borrow)]
     messages: Vec<Turn<'a>>,

@@ -130,6 +130,7 @@ struct JsonSchema<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the API's own names")]
 struct Messages<'a> {
     model: &'a str,
     max_tokens: u64,
