@@ -4,13 +4,17 @@
 //! members that something here acts on, and where they stand, so that they can be replaced
 //! in place ([`crate::wire::edit`]). All else is neither read nor touched.
 
-use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
+mod asked;
+mod options;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use steadfast_core::{Coded, Fault, TenantId, config::Period};
+use steadfast_core::{Coded, Fault, TenantId};
+
+pub use asked::Asked;
+pub use options::{CacheUse, CallOptions, Priority};
 
 /// Whose conventions a client follows: how errors look and how streams end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,52 +65,6 @@ pub struct Caller {
     pub key: Option<Arc<str>>,
 }
 
-/// How urgent a call is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Priority {
-    /// When nothing else waits.
-    Low,
-    /// As usual.
-    #[default]
-    Normal,
-    /// Somebody waits.
-    High,
-    /// Before everything else.
-    Critical,
-}
-
-/// What the cache may do for a call.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum CacheUse {
-    /// Look, and keep.
-    #[default]
-    Use,
-    /// Don't look, but keep what comes.
-    Refresh,
-    /// Neither.
-    Bypass,
-}
-
-/// What a client wants beyond the API: headers `x-steadfast-NAME`, or members
-/// `steadfast-NAME` of the request's `metadata`; a header goes first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CallOptions {
-    /// `priority`: `critical`, `high`, `normal` or `low`.
-    pub priority: Priority,
-    /// `cache`: `use`, `refresh` or `bypass`.
-    pub cache: CacheUse,
-    /// `ttl`: how long the answer may be kept, such as `1h`.
-    pub ttl: Option<Duration>,
-    /// `budget`: the name of the budget that pays.
-    pub budget: Option<String>,
-    /// `persona`: in whose voice degraded answers are given.
-    pub persona: Option<String>,
-    /// `deadline`: how long the client waits, such as `20s`.
-    pub deadline: Option<Duration>,
-    /// `continue`: whether a stream that breaks is continued by another provider.
-    pub continue_stream: Option<bool>,
-}
-
 /// A request that does not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
@@ -152,225 +110,12 @@ impl Coded for Unreadable {
     }
 }
 
-impl CallOptions {
-    /// Takes one option; an unknown name is nobody's.
-    fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
-        let period = |text: &str| text.parse::<Period>().map(Period::get);
-        match name {
-            "priority" => {
-                self.priority = match value {
-                    "critical" => Priority::Critical,
-                    "high" => Priority::High,
-                    "normal" => Priority::Normal,
-                    "low" => Priority::Low,
-                    _ => return Err("critical, high, normal or low"),
-                }
-            }
-            "cache" => {
-                self.cache = match value {
-                    "use" => CacheUse::Use,
-                    "refresh" => CacheUse::Refresh,
-                    "bypass" => CacheUse::Bypass,
-                    _ => return Err("use, refresh or bypass"),
-                }
-            }
-            "ttl" => self.ttl = Some(period(value).map_err(|_| "a period such as \"1h\"")?),
-            "deadline" => self.deadline = Some(period(value).map_err(|_| "a period such as \"20s\"")?),
-            "budget" => self.budget = Some(value.into()),
-            "persona" => self.persona = Some(value.into()),
-            "continue" => {
-                self.continue_stream = Some(value.parse().map_err(|_| "true or false")?);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-    fn take(&mut self, prefix: &str, name: &str, value: &str) -> Result<(), Unreadable> {
-        self.set(name, value).map_err(|expected| Unreadable::Option {
-            name: format!("{prefix}{name}"),
-            value: steadfast_core::shown(value, 40),
-            expected,
-        })
-    }
-}
-
-const HEADER: &str = "x-steadfast-";
-const MEMBER: &str = "steadfast-";
-
 /// Headers that a provider of the same API gets as the client sent them.
 const FORWARDED: [&str; 4] = ["anthropic-beta", "anthropic-version", "openai-beta", "traceparent"];
-
-/// The members of a body that are acted on.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Asked {
-    /// The model.
-    pub model: String,
-    /// As a stream?
-    pub stream: bool,
-    /// The most tokens that the answer may have.
-    pub output_max: Option<u64>,
-    /// How many answers.
-    pub choices: u32,
-    /// How random.
-    pub temperature: Option<f64>,
-    /// Are there tools to call?
-    pub tools: bool,
-    /// Must the answer be JSON?
-    pub json: bool,
-    /// The user, as the client names them.
-    pub user: Option<String>,
-    /// Is the client told the usage at the end of a stream?
-    pub usage_in_stream: bool,
-    /// Where in the body what stands.
-    pub(crate) at: Places,
-}
-
-/// Where members of the body stand.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Places {
-    pub(crate) model: Range<usize>,
-    pub(crate) messages: Range<usize>,
-    pub(crate) stream_options: Option<Range<usize>>,
-    /// `metadata` without what is meant for us, if something is.
-    pub(crate) metadata: Option<(Range<usize>, String)>,
-}
-
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    messages: Option<&'a RawValue>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    stream: Option<bool>,
-    max_tokens: Option<u64>,
-    max_completion_tokens: Option<u64>,
-    n: Option<u32>,
-    temperature: Option<f64>,
-    #[serde(borrow)]
-    tools: Option<&'a RawValue>,
-    #[serde(borrow)]
-    response_format: Option<&'a RawValue>,
-    #[serde(borrow)]
-    user: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    stream_options: Option<&'a RawValue>,
-    #[serde(borrow)]
-    metadata: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct StreamOptions {
-    #[serde(default)]
-    include_usage: Option<bool>,
-}
-
-fn place(body: &[u8], of: &RawValue) -> Range<usize> {
-    let start = (of.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
-    start..start + of.get().len()
-}
 
 fn unreadable(error: serde_json::Error) -> Unreadable {
     // Serde's words may quote the body, but to the one who sent it.
     Unreadable::Body(error.to_string())
-}
-
-impl Asked {
-    /// Reads what is acted on, and options from `metadata` into `options`.
-    fn read(body: &Bytes, operation: Operation, options: &mut CallOptions) -> Result<Self, Unreadable> {
-        if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-            return Err(Unreadable::Body("a JSON object is expected".into()));
-        }
-        let raw: Body<'_> = serde_json::from_slice(body).map_err(unreadable)?;
-        let model = raw.model.ok_or(Unreadable::Missing("model"))?;
-        let said = match operation {
-            Operation::Chat | Operation::Messages => raw.messages.ok_or(Unreadable::Missing("messages"))?,
-            Operation::Embeddings => raw.input.ok_or(Unreadable::Missing("input"))?,
-        };
-        if operation != Operation::Embeddings && !said.get().starts_with('[') {
-            return Err(Unreadable::Body("`messages` is a list".into()));
-        }
-        let usage_in_stream = match raw.stream_options {
-            Some(text) => serde_json::from_str::<StreamOptions>(text.get())
-                .map_err(unreadable)?
-                .include_usage
-                .unwrap_or(false),
-            None => false,
-        };
-        let metadata = raw.metadata.map(|it| own_options(body, it, options)).transpose()?.flatten();
-        Ok(Self {
-            model: serde_json::from_str(model.get()).map_err(unreadable)?,
-            stream: raw.stream.unwrap_or(false),
-            output_max: raw.max_completion_tokens.or(raw.max_tokens),
-            choices: raw.n.unwrap_or(1),
-            temperature: raw.temperature,
-            tools: raw.tools.is_some_and(|it| it.get() != "[]"),
-            json: raw.response_format.is_some_and(|it| it.get().contains("json")),
-            user: raw.user.map(Cow::into_owned),
-            usage_in_stream,
-            at: Places {
-                model: place(body, model),
-                messages: place(body, said),
-                stream_options: raw.stream_options.map(|it| place(body, it)),
-                metadata,
-            },
-        })
-    }
-}
-
-/// Options of ours among `metadata`, and what is left of it without them.
-fn own_options(
-    body: &[u8],
-    metadata: &RawValue,
-    options: &mut CallOptions,
-) -> Result<Option<(Range<usize>, String)>, Unreadable> {
-    if !metadata.get().contains(MEMBER) {
-        return Ok(None);
-    }
-    let members: Members<'_> = serde_json::from_str(metadata.get()).map_err(unreadable)?;
-    let mut left = String::from("{");
-    for (name, value) in &members.0 {
-        if let Some(option) = name.strip_prefix(MEMBER) {
-            let value: Cow<'_, str> = match serde_json::from_str::<String>(value.get()) {
-                Ok(text) => text.into(),
-                Err(_) => value.get().into(),
-            };
-            options.take("metadata.steadfast-", option, &value)?;
-            continue;
-        }
-        if left.len() > 1 {
-            left.push(',');
-        }
-        left.push_str(&serde_json::Value::from(name.as_ref()).to_string());
-        left.push(':');
-        left.push_str(value.get());
-    }
-    left.push('}');
-    Ok(Some((place(body, metadata), left)))
-}
-
-/// An object's members in their order.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> serde::de::Visitor<'de> for Reader {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Reader)
-    }
 }
 
 /// One call, from its first byte to its last.
@@ -404,13 +149,7 @@ impl Call {
     ) -> Result<Self, Unreadable> {
         let mut options = CallOptions::default();
         let asked = Asked::read(&body, operation, &mut options)?;
-        for (name, value) in headers {
-            if let Some(option) = name.as_str().strip_prefix(HEADER)
-                && let Ok(value) = value.to_str()
-            {
-                options.take(HEADER, option, value)?;
-            }
-        }
+        options.take_headers(headers)?;
         let mut forwarded = HeaderMap::new();
         for name in FORWARDED {
             for value in headers.get_all(name) {
@@ -433,6 +172,8 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn read(headers: &[(&'static str, &str)], body: &'static str) -> Result<Call, Unreadable> {

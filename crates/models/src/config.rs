@@ -19,9 +19,12 @@ pub struct ModelsConfig {
     /// The largest body of a request. Pictures travel in it.
     pub body_max: Size,
     /// The longest a call may take with all its waits and attempts, where the client does
-    /// not say. A stream that has begun may go on for as long.
+    /// not say.
     #[serde(deserialize_with = "positive")]
     pub deadline: Period,
+    /// The same for a stream: long answers are welcome as long as something comes.
+    #[serde(deserialize_with = "positive")]
+    pub stream_deadline: Period,
     /// Who can be called, by name.
     pub providers: BTreeMap<String, ProviderConfig>,
     /// By which ways, by name. The name is a model that clients can ask for.
@@ -34,6 +37,7 @@ impl Default for ModelsConfig {
             enabled: true,
             body_max: Size::bytes(32 << 20),
             deadline: defaults::CALL_DEADLINE.into(),
+            stream_deadline: Duration::from_secs(600).into(),
             providers: BTreeMap::new(),
             routes: BTreeMap::new(),
         }

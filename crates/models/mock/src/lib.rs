@@ -4,6 +4,7 @@
 //! What it says is always the same ([`Plan::text`]), so that a test knows a whole answer when
 //! it sees one. Asked to go on with an answer that broke off, it says what is left of it.
 
+mod cutting;
 mod plan;
 mod serve;
 mod speak;

@@ -23,7 +23,6 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::Notify,
     task::{JoinHandle, JoinSet},
@@ -32,6 +31,7 @@ use tokio::{
 
 use crate::{
     Fault, Plan,
+    cutting::Cutting,
     speak::{self, Dialect},
 };
 
@@ -167,7 +167,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 
 async fn connection(stream: TcpStream, state: Arc<State>) {
     let left = Arc::new(AtomicUsize::new(usize::MAX));
-    let io = Cutting { stream, left: left.clone() };
+    let io = Cutting::new(stream, left.clone());
     let service = service_fn(move |request| answer(request, state.clone(), left.clone()));
     // How a connection ends is what is tested.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(io), service).await;
@@ -377,46 +377,5 @@ impl hyper::body::Body for Answer {
                 }
             }
         }
-    }
-}
-
-/// A connection that closes after so many bytes.
-struct Cutting {
-    stream: TcpStream,
-    left: Arc<AtomicUsize>,
-}
-
-impl AsyncRead for Cutting {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
-    }
-}
-
-impl AsyncWrite for Cutting {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let left = self.left.load(SeqCst);
-        if left == 0 {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        let most = bytes.len().min(left);
-        let written = ready!(Pin::new(&mut self.stream).poll_write(context, &bytes[..most]))?;
-        if left != usize::MAX {
-            self.left.store(left - written, SeqCst);
-        }
-        Poll::Ready(Ok(written))
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::{Stream, ready};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
@@ -26,12 +26,13 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use steadfast_core::{World, config::Environment};
-use steadfast_resilience::{Deadline, retryable_status};
+use steadfast_resilience::Deadline;
 
 use super::{
     Events, SetupError,
     connect::{Connector, TooSlow},
     patience::Patience,
+    status::{asked_wait, class},
 };
 use crate::{
     answer::Frame,
@@ -47,7 +48,6 @@ const ANSWER_MAX: usize = 64 << 20;
 const ERROR_MAX: usize = 256 << 10;
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
-/// The longest error that is told as the provider told it.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// One provider's HTTP side.
@@ -124,10 +124,9 @@ impl Http {
         *request.uri_mut() = to.clone();
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
-        if api == native {
-            for (name, value) in forwarded {
-                headers.insert(name, value.clone());
-            }
+        // Who traces a call does so in any API.
+        for (name, value) in forwarded.iter().filter(|(name, _)| api == native || *name == "traceparent") {
+            headers.insert(name, value.clone());
         }
         let mut patience = Patience::new(&self.world, Wait::FirstByte, self.timeouts.first.get(), deadline);
         let response = match patience.wait(self.client.request(request)).await {
@@ -248,37 +247,6 @@ impl Http {
     }
 }
 
-/// What a status that is no success means.
-fn class(status: StatusCode, words: &[u8]) -> Class {
-    match status.as_u16() {
-        // Not busy but unpaid: waiting does not help.
-        429 if memchr::memmem::find(words, b"insufficient_quota").is_some() => Class::Misconfigured,
-        429 => Class::Limited,
-        501 => Class::Unsupported,
-        status if retryable_status(status) => Class::Unwell,
-        401 | 402 => Class::Misconfigured,
-        403 | 404 => Class::NoModel,
-        400..=499 => Class::Refused,
-        _ => Class::Misconfigured,
-    }
-}
-
-/// `Retry-After`, in seconds, or finer as some say it.
-fn asked_wait(headers: &HeaderMap, world: &World) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
-    let seconds = |value: f64| Duration::try_from_secs_f64(value).ok();
-    if let Some(millis) = number("retry-after-ms") {
-        return seconds(millis / 1_000.0);
-    }
-    if let Some(value) = number(RETRY_AFTER.as_str()) {
-        return seconds(value);
-    }
-    let date = httpdate::parse_http_date(headers.get(RETRY_AFTER)?.to_str().ok()?).ok()?;
-    let at = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let now = Duration::from_micros(u64::try_from(world.now().micros()).ok()?);
-    Some(at.saturating_sub(now))
-}
-
 /// Does the answer say it is of this type? One that says nothing is taken at its word later.
 fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
     match headers.get(CONTENT_TYPE) {
@@ -367,44 +335,5 @@ impl Stream for Reading {
                 None => this.end = Some(this.reader.end(&mut this.frames)),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_read_in_all_its_forms() {
-        let (world, _) = World::manual(1);
-        let wait = |name: &'static str, value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, HeaderValue::from_static(value));
-            asked_wait(&headers, &world)
-        };
-        assert_eq!(wait("retry-after", "7"), Some(Duration::from_secs(7)));
-        assert_eq!(wait("retry-after-ms", "250"), Some(Duration::from_millis(250)));
-        assert_eq!(wait("retry-after", "Thu, 01 Jan 2026 00:00:30 GMT"), Some(Duration::from_secs(30)));
-        assert_eq!(wait("retry-after", "Thu, 01 Jan 2015 00:00:30 GMT"), Some(Duration::ZERO));
-        assert_eq!(wait("retry-after", "soon"), None);
-        assert_eq!(wait("retry-after", "-1"), None);
-    }
-
-    #[test]
-    fn a_status_says_who_is_to_blame() {
-        let of = |status| class(StatusCode::from_u16(status).expect("a status"), b"{}");
-        for status in [500, 502, 503, 504, 529, 408] {
-            assert_eq!(of(status), Class::Unwell, "{status}");
-        }
-        for status in [400, 413, 422] {
-            assert_eq!(of(status), Class::Refused, "{status}");
-        }
-        for status in [301, 401, 402] {
-            assert_eq!(of(status), Class::Misconfigured, "{status}");
-        }
-        assert_eq!([of(403), of(404)], [Class::NoModel; 2]);
-        assert_eq!(of(429), Class::Limited);
-        let unpaid = br#"{"error":{"code":"insufficient_quota"}}"#;
-        assert_eq!(class(StatusCode::TOO_MANY_REQUESTS, unpaid), Class::Misconfigured);
     }
 }

@@ -10,6 +10,7 @@ mod http;
 mod local;
 mod openai;
 mod patience;
+mod status;
 
 use std::{pin::Pin, sync::Arc};
 

@@ -50,6 +50,7 @@ pub(crate) struct Routes {
     upstreams: Vec<Arc<Upstream>>,
     world: World,
     deadline: Duration,
+    stream_deadline: Duration,
 }
 
 impl Routes {
@@ -69,6 +70,7 @@ impl Routes {
             upstreams,
             world: world.clone(),
             deadline: config.deadline.get(),
+            stream_deadline: config.stream_deadline.get(),
         };
         for (name, route) in &config.routes {
             let site = Site::new(name, world, observer);
@@ -113,7 +115,8 @@ impl Routes {
             let rejected = Rejected::new(failure, StatusCode::NOT_FOUND);
             return Err(Rejected { param: Some("model".into()), ..rejected });
         };
-        let limit = call.options.deadline.unwrap_or(self.deadline);
+        let limit = if call.asked.stream { self.stream_deadline } else { self.deadline };
+        let limit = call.options.deadline.unwrap_or(limit);
         let deadline = Deadline::after(&self.world, limit);
         let order = route.order(call, &self.world);
         let about = About { route: route.name.clone(), ..About::default() };

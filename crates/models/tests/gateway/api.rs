@@ -139,6 +139,16 @@ async fn models_are_listed_in_the_shape_of_whose_client_asks() {
 }
 
 #[tokio::test]
+async fn connections_to_a_provider_are_kept_for_the_next_call() {
+    let mock = mock().await;
+    let gateway = Gateway::before(&[&mock]).await;
+    for i in 0..30 {
+        assert_eq!(gateway.chat(i % 2 == 0).await.status, 200);
+    }
+    assert!(mock.connections() <= 3, "{} connections for 30 calls", mock.connections());
+}
+
+#[tokio::test]
 async fn as_a_library_one_call_does_it_all() {
     let mock = mock().await;
     let gateway = Gateway::before(&[&mock]).await;
