@@ -441,3 +441,59 @@ fn a_stream_that_ends_before_its_answer_does_is_cut_wherever_that_is() {
         assert!(text.contains(whole_from));
     }
 }
+
+/// What a broken or hostile side may send: a recorded text with parts of it doubled, left out or
+/// replaced.
+fn mangled(text: &[u8], edits: &[(usize, usize, u8)]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    for (at, len, what) in edits {
+        let at = at % (text.len() + 1);
+        let end = (at + len % 40).min(text.len());
+        let odd: [&[u8]; 6] = [b"null", b"{}", b"[]", b"\"", b"1e999", b"\\ud800"];
+        match what % 8 {
+            0 => drop(text.drain(at..end)),
+            1 => {
+                let doubled = text[at..end].to_vec();
+                drop(text.splice(at..at, doubled));
+            }
+            n => drop(text.splice(at..end, odd[usize::from(n) - 2].to_vec())),
+        }
+    }
+    text
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_comes_is_translated_into_json_or_refused(
+        edits in proptest::collection::vec((0..2_000_usize, 0..2_000_usize, 0..8_u8), 0..4),
+    ) {
+        let requests = ["chat_request", "chat_tools_request", "messages_request", "messages_tools_request"];
+        for name in requests {
+            let body = mangled(&wire(&format!("{name}.json")), &edits);
+            for result in [to_messages(&body, "m", 1), to_chat(&body, "m", false)].into_iter().flatten() {
+                proptest::prop_assert!(serde_json::from_slice::<Value>(&result).is_ok());
+            }
+        }
+        for name in ["chat_answer", "chat_tools_answer", "messages_answer", "messages_tools_answer"] {
+            let body = mangled(&wire(&format!("{name}.json")), &edits);
+            for result in [whole_as_chat(&body, 0), whole_as_messages(&body)].into_iter().flatten() {
+                proptest::prop_assert!(serde_json::from_slice::<Value>(&result.0).is_ok());
+            }
+        }
+        for name in ["chat_stream.txt", "messages_stream.txt"] {
+            let body = mangled(&wire(name), &edits);
+            let streams = [
+                streamed(StreamAsChat::new(0, true), &body),
+                streamed(StreamAsMessages::default(), &body),
+                streamed(crate::wire::chat::PassThrough::new(true, 1), &body),
+                streamed(crate::wire::messages::PassThrough::default(), &body),
+            ];
+            for frames in streams.into_iter().flatten() {
+                // One end, and nothing after it.
+                let ends = frames.iter().filter(|frame| frame.sense == Sense::End).count();
+                proptest::prop_assert_eq!(ends, 1);
+                proptest::prop_assert_eq!(frames.last().map(|frame| &frame.sense), Some(&Sense::End));
+            }
+        }
+    }
+}
