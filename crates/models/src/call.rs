@@ -113,9 +113,12 @@ impl Coded for Unreadable {
 /// Headers that a provider of the same API gets as the client sent them.
 const FORWARDED: [&str; 4] = ["anthropic-beta", "anthropic-version", "openai-beta", "traceparent"];
 
+/// The most letters of what is told about a body.
+pub(crate) const WORDS_MAX: usize = 300;
+
 fn unreadable(error: serde_json::Error) -> Unreadable {
-    // Serde's words may quote the body, but to the one who sent it.
-    Unreadable::Body(error.to_string())
+    // Serde's words may quote the body: to the one who sent it, but not all of it.
+    Unreadable::Body(steadfast_core::shown(&error.to_string(), WORDS_MAX))
 }
 
 /// One call, from its first byte to its last.

@@ -15,7 +15,7 @@ use steadfast_core::World;
 use super::{Order, Provider, Reply, edits};
 use crate::{
     answer::{Frame, Sense},
-    call::Operation,
+    call::{Operation, WORDS_MAX},
     failure::{Class, Failed},
     wire::{
         self, Reader,
@@ -116,7 +116,8 @@ impl Local {
 }
 
 fn not_read(error: &serde_json::Error) -> Failed {
-    Failed::new(Class::Refused, format!("the request does not read: {error}"))
+    let words = steadfast_core::shown(&error.to_string(), WORDS_MAX);
+    Failed::new(Class::Refused, format!("the request does not read: {words}"))
 }
 
 fn tool_call(said: &Said, digest: &str) -> Option<Value> {

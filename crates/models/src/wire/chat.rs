@@ -7,6 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     answer::{Frame, Sense, Usage},
+    call::WORDS_MAX,
     failure::{Class, Failed, words},
     wire::{self, sse::Event},
 };
@@ -64,7 +65,7 @@ struct WholeChoice {
 
 /// An error body under a status that says all is well.
 pub(crate) fn error_within(body: &[u8]) -> Failed {
-    let said = words(body).unwrap_or_else(|| "no reason given".into());
+    let said = words(body).map_or("no reason given".into(), |said| steadfast_core::shown(&said, WORDS_MAX));
     Failed::new(Class::Unwell, format!("the provider answered with an error: {said}"))
 }
 

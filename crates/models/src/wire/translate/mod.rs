@@ -20,11 +20,15 @@ pub(crate) use as_messages::{StreamAsMessages, whole_as_messages};
 pub(crate) use to_chat::to_chat;
 pub(crate) use to_messages::to_messages;
 
-use crate::failure::{Class, Failed};
+use crate::{
+    call::WORDS_MAX,
+    failure::{Class, Failed},
+};
 
 /// A request of the client's that does not read as its own API has it.
 fn refused(error: &serde_json::Error) -> Failed {
-    Failed::new(Class::Refused, format!("the request does not read: {error}"))
+    let words = steadfast_core::shown(&error.to_string(), WORDS_MAX);
+    Failed::new(Class::Refused, format!("the request does not read: {words}"))
 }
 
 /// Content is a text or a list of parts.
