@@ -7,7 +7,8 @@ use steadfast_models_mock::{Fault, Mock, Plan};
 
 use crate::harness::{Gateway, ask, route};
 
-const QUICK: &str = "timeouts.first = '150ms'\ntimeouts.between = '150ms'";
+/// The first upstream is given up soon. The others have all the time of a busy machine.
+const QUICK: &str = "[models.providers.p0.timeouts]\nfirst = '400ms'\nbetween = '400ms'\n";
 
 fn before_content() -> Vec<Fault> {
     vec![
@@ -40,7 +41,7 @@ async fn a_stream_that_fails_before_its_first_content_falls_back_unseen() {
     );
     for fault in before_content() {
         // A gateway for each, so that no breaker remembers the last fault.
-        let gateway = Gateway::start(&route(&[&first, &second], QUICK)).await;
+        let gateway = Gateway::start(&(route(&[&first, &second], "") + QUICK)).await;
         for path in ["/v1/chat/completions", "/v1/messages"] {
             first.next([fault.clone()]);
             let answer = gateway.send(path, &[], ask(true)).await;
@@ -60,7 +61,8 @@ async fn a_stream_that_fails_before_its_first_content_falls_back_unseen() {
 async fn a_stream_that_breaks_after_content_ends_with_one_clear_error_and_never_as_if_whole() {
     let first = Mock::start(Plan::default()).await.expect("runs");
     let gateway =
-        Gateway::start(&(route(&[&first], QUICK) + "[models.providers.p0.breaker]\nenabled = false\n")).await;
+        Gateway::start(&(route(&[&first], "") + QUICK + "[models.providers.p0.breaker]\nenabled = false\n"))
+            .await;
     for fault in after_content() {
         first.next([fault.clone(), fault.clone()]);
         let sent: String = (0..5).map(Plan::piece).collect();
@@ -97,10 +99,10 @@ async fn by_option_a_broken_stream_is_continued_from_the_text_so_far_without_dou
         let first = Mock::start(Plan::default()).await.expect("runs");
         let second = Mock::start(Plan { begins_anew, ..Plan::default() }).await.expect("runs");
         let kinds: Vec<_> = kinds.split(' ').collect();
-        let config = route(&[&first, &second], QUICK)
+        let config = route(&[&first, &second], "")
             .replace("[models.providers.p0]", &format!("[models.providers.p0]\nkind = '{}'", kinds[0]))
             .replace("[models.providers.p1]", &format!("[models.providers.p1]\nkind = '{}'", kinds[1]));
-        let gateway = Gateway::start(&(config + "continue_streams = true\n")).await;
+        let gateway = Gateway::start(&(config + "continue_streams = true\n" + QUICK)).await;
         for fault in after_content() {
             for path in ["/v1/chat/completions", "/v1/messages"] {
                 first.next([fault.clone()]);
