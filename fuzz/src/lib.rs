@@ -14,6 +14,7 @@ mod conversation;
 mod events;
 mod headers;
 mod import;
+mod models;
 mod names;
 mod sealed;
 mod stored;
@@ -41,6 +42,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "history", run: events::history },
     Target { name: "import", run: import::import },
     Target { name: "key", run: sealed::key },
+    Target { name: "model_call", run: models::call },
+    Target { name: "model_stream", run: models::stream },
     Target { name: "name", run: names::name },
     Target { name: "payload", run: sealed::payload },
     Target { name: "segment", run: stored::segment },

@@ -1,29 +1,24 @@
 //! A bounded number of seeds in every test run, and for ever those that once failed.
 
-use std::sync::{
-    PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use steadfast_bank_sim::Banking;
 use steadfast_sim::{Plan, simulate};
 
-/// Each found something:
+/// Each found something, which has a test of its own beside what was wrong: today they may play
+/// other stories.
 /// 221: a parent that asked for a child a second time, because its first answer was lost,
 /// brought the child back to life after it had given up.
 /// 1171: a letter that was replayed through another node than its run's owner: each of the two
 /// left the run to the other.
 /// 5167: code without a patch that a run had taken went on with it by the old path, and no code
 /// was left that fitted the run.
-const FOUND: [u64; 3] = [221, 1171, 5167];
-
-/// File descriptors are the whole process's: where others open and close files meanwhile, a
-/// disk whose syncs fail may tell another story.
-static ALONE: RwLock<()> = RwLock::new(());
+/// 534: a purchase that had died was replayed after the conversation that asked for it had told
+/// so and ended; and the books took the stock of its second try for that of its first.
+const FOUND: [u64; 4] = [221, 534, 1171, 5167];
 
 /// On two threads: each seed is a world of its own.
 fn play(seeds: &[u64]) {
-    let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     steadfast_bank_sim::hush();
     let next = AtomicU64::new(0);
     let work = || {
@@ -48,9 +43,9 @@ fn the_promises_hold_where_they_once_did_not() {
     play(&FOUND);
 }
 
+/// Beside the others of this process, whatever they do.
 #[test]
 fn the_same_seed_gives_the_same_story() {
-    let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
     steadfast_bank_sim::hush();
     for seed in 1_000..1_010 {
         let [first, second] =

@@ -47,6 +47,8 @@ pub const BULKHEAD_WAITING: u32 = 500;
 
 /// Timeout of one attempt at calling an agent.
 pub const AGENT_TIMEOUT: Duration = secs(30);
+/// Timeout of one attempt at asking a model.
+pub const MODEL_TIMEOUT: Duration = secs(45);
 /// A call with all its waits and attempts, where the caller allows more.
 pub const CALL_DEADLINE: Duration = secs(180);
 /// Timeout of one attempt of an action.

@@ -170,6 +170,12 @@ impl Breaker {
             Some(error) => Err(self.site.reject(error)),
         }
     }
+    /// Counts a failure of a call that was judged well too soon: a stream whose beginning
+    /// came in good order, and which then broke.
+    pub fn broke(&self) {
+        let era = self.lock().era;
+        self.judge(era, false);
+    }
     /// Closes it with a clean slate, whatever was.
     pub fn reset(&self) {
         self.change(&mut self.lock(), Phase::Closed);

@@ -93,6 +93,19 @@ impl RateLimit {
         }
         Ok(())
     }
+    /// Takes `n` tokens if they are there now. More than the bucket holds counts as all it
+    /// holds: such a call has its turn too, when the bucket is full.
+    pub fn try_take(&self, n: u32) -> Result<(), Error> {
+        let n = n.min(u32::try_from(self.full / self.cost).unwrap_or(u32::MAX));
+        self.reserve(n, Duration::ZERO).map(drop).map_err(|retry_after| {
+            self.site.reject(Error::Limited { name: self.site.name.clone(), retry_after })
+        })
+    }
+    /// Takes `n` tokens that were used already, on credit: who comes next waits for them.
+    pub fn charge(&self, n: u32) {
+        let mut bucket = self.refilled();
+        bucket.level = bucket.level.saturating_sub(self.cost.saturating_mul(n.into()));
+    }
     /// Gives `n` tokens back: what they were taken for did not happen.
     pub fn refund(&self, n: u32) {
         let mut bucket = self.refilled();
@@ -184,6 +197,22 @@ mod tests {
         assert!(futures::poll!(&mut next).is_pending(), "waits one second, not two");
         let soon = Deadline::after(&world, Duration::from_millis(10));
         assert!(limit.take(1, &soon).await.is_err(), "refused at once when the deadline is nearer");
+    }
+
+    #[tokio::test]
+    async fn what_was_used_beyond_what_was_taken_is_paid_by_those_who_come_next() {
+        let (world, clock) = World::manual(1);
+        let limit = limit(&world, 1, 3, 0);
+        limit.try_take(100).expect("as much as there is");
+        limit.charge(2);
+        for _ in 0..2 {
+            clock.advance(Duration::from_secs(1));
+            assert!(limit.try_take(1).is_err(), "the debt is paid first");
+        }
+        let late = Error::Limited { name: "slack".into(), retry_after: Duration::from_secs(2) };
+        assert_eq!(limit.try_take(2), Err(late));
+        clock.advance(Duration::from_secs(1));
+        limit.try_take(1).expect("the debt is paid");
     }
 
     proptest! {

@@ -85,8 +85,8 @@ pub(crate) async fn serve(
 
 async fn accept(edge: &Edge, listener: &TcpListener) -> TcpStream {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
+        match take(listener).await {
+            Ok(stream) => return stream,
             Err(error) if of_one_connection(&error) => {}
             Err(_) => {
                 tracing::warn!("a connection could not be accepted: the machine is short of sockets");
@@ -94,6 +94,14 @@ async fn accept(edge: &Edge, listener: &TcpListener) -> TcpStream {
             }
         }
     }
+}
+
+/// The next connection. Answers are small and wanted at once, so it does not hold writes back.
+async fn take(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = listener.accept().await?;
+    // Without it they are only slower.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 fn of_one_connection(error: &io::Error) -> bool {
@@ -111,8 +119,6 @@ async fn connection(
     mut stopped: watch::Receiver<()>,
     place: Place,
 ) {
-    // Answers are small and wanted at once; without it only they are slower.
-    let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(place.clone());
@@ -134,4 +140,18 @@ async fn connection(
         }
     }
     drop(place);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_of_clients_have_tcp_nodelay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("its address");
+        let (client, taken) = tokio::join!(TcpStream::connect(at), take(&listener));
+        client.expect("a connection");
+        assert!(taken.expect("a connection").nodelay().expect("its state"));
+    }
 }

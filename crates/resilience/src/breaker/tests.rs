@@ -138,3 +138,14 @@ proptest! {
         prop_assert_eq!(phase(&breaker), "closed");
     }
 }
+
+#[test]
+fn calls_that_break_after_a_good_beginning_open_it_too() {
+    let (world, _) = World::manual(1);
+    let breaker = Breaker::new(BreakerConfig::default(), Site::silent("model", &world));
+    for _ in 0..10 {
+        breaker.admit().expect("closed").well();
+        breaker.broke();
+    }
+    assert_eq!(breaker.state().state, "open");
+}

@@ -1,0 +1,13 @@
+//! For tests and benches: an upstream that speaks OpenAI's chat completions and embeddings
+//! and Anthropic's messages, whole and as streams, and that fails exactly as told.
+//!
+//! What it says is always the same ([`Plan::text`]), so that a test knows a whole answer when
+//! it sees one. Asked to go on with an answer that broke off, it says what is left of it.
+
+mod cutting;
+mod plan;
+mod serve;
+mod speak;
+
+pub use plan::{Fault, Plan};
+pub use serve::{Mock, Seen};

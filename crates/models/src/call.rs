@@ -1,0 +1,234 @@
+//! What a client asks for.
+//!
+//! The body stays the bytes that came in. [`Asked`] is read from it in one pass: the few
+//! members that something here acts on, and where they stand, so that they can be replaced
+//! in place ([`crate::wire::edit`]). All else is neither read nor touched.
+
+mod asked;
+mod options;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use steadfast_core::{Coded, Fault, TenantId};
+
+pub use asked::Asked;
+pub use options::{CacheUse, CallOptions, Priority};
+
+/// Whose conventions a client follows: how errors look and how streams end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// OpenAI's.
+    OpenAi,
+    /// Anthropic's.
+    Anthropic,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// OpenAI's chat completions.
+    Chat,
+    /// Anthropic's messages.
+    Messages,
+    /// OpenAI's embeddings.
+    Embeddings,
+}
+
+impl Operation {
+    /// Whose API it is of.
+    pub const fn api(self) -> Api {
+        match self {
+            Self::Chat | Self::Embeddings => Api::OpenAi,
+            Self::Messages => Api::Anthropic,
+        }
+    }
+    /// Its name, in metrics and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Messages => "messages",
+            Self::Embeddings => "embeddings",
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose things are touched.
+    pub tenant: TenantId,
+    /// Which user, if one is known.
+    pub user: Option<Arc<str>>,
+    /// Under which key, by its id.
+    pub key: Option<Arc<str>>,
+}
+
+/// A request that does not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Not a JSON object, or a member of the wrong type.
+    #[error("the body does not read: {0}")]
+    Body(String),
+    /// A member that must be there is not.
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    /// An option of ours with a value it cannot have.
+    #[error("{name}: {value:?} is not {expected}")]
+    Option {
+        /// The header or member.
+        name: String,
+        /// What it holds.
+        value: String,
+        /// What it may hold.
+        expected: &'static str,
+    },
+}
+
+impl Unreadable {
+    /// The member it is about.
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::Body(_) => None,
+            Self::Missing(name) => Some(name),
+            Self::Option { name, .. } => Some(name),
+        }
+    }
+}
+
+impl Coded for Unreadable {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Body(_) => "request.invalid",
+            Self::Missing(_) => "request.missing",
+            Self::Option { .. } => "request.option",
+        }
+    }
+    fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
+
+/// Headers that a provider of the same API gets as the client sent them.
+const FORWARDED: [&str; 4] = ["anthropic-beta", "anthropic-version", "openai-beta", "traceparent"];
+
+/// The most letters of what is told about a body.
+pub(crate) const WORDS_MAX: usize = 300;
+
+fn unreadable(error: serde_json::Error) -> Unreadable {
+    // Serde's words may quote the body: to the one who sent it, but not all of it.
+    Unreadable::Body(steadfast_core::shown(&error.to_string(), WORDS_MAX))
+}
+
+/// One call, from its first byte to its last.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Its id: the client's own, or ours. It is in the answer, in records, and in errors as
+    /// what support asks for.
+    pub id: Arc<str>,
+    /// What is asked for.
+    pub operation: Operation,
+    /// As it came in.
+    pub body: Bytes,
+    /// What of it is acted on.
+    pub asked: Asked,
+    /// Who asks.
+    pub caller: Caller,
+    /// What is wanted beyond the API.
+    pub options: CallOptions,
+    /// What providers of the same API get to see of the client's headers.
+    pub(crate) forwarded: HeaderMap,
+}
+
+impl Call {
+    /// Reads a call.
+    pub fn read(
+        id: Arc<str>,
+        operation: Operation,
+        headers: &HeaderMap,
+        body: Bytes,
+        caller: Caller,
+    ) -> Result<Self, Unreadable> {
+        let mut options = CallOptions::default();
+        let asked = Asked::read(&body, operation, &mut options)?;
+        options.take_headers(headers)?;
+        let mut forwarded = HeaderMap::new();
+        for name in FORWARDED {
+            for value in headers.get_all(name) {
+                forwarded.append(name, value.clone());
+            }
+        }
+        Ok(Self { id, operation, body, asked, caller, options, forwarded })
+    }
+    /// May another provider go on where this one's stream broke off? Only where the answer
+    /// is one plain text.
+    pub(crate) fn continuable(&self) -> bool {
+        let asked = &self.asked;
+        self.operation != Operation::Embeddings && asked.choices == 1 && !asked.json
+    }
+    /// A rough count of the tokens that go in: four bytes of JSON each.
+    pub fn input_estimate(&self) -> u64 {
+        u64::try_from(self.body.len() / 4).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn read(headers: &[(&'static str, &str)], body: &'static str) -> Result<Call, Unreadable> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().expect("a value"));
+        }
+        Call::read("1".into(), Operation::Chat, &map, Bytes::from_static(body.as_bytes()), Caller::default())
+    }
+
+    #[test]
+    fn only_what_is_acted_on_is_read_and_its_place_is_known() {
+        let body = r#" {"zebra":[1,2],"model" : "gpt-4o","messages":[{"role":"user"}],"n":2,"max_tokens":7,"stream":true,
+            "stream_options":{"include_usage":true,"x":1},"tools":[{}],"future_thing":{"model":"no"}}"#;
+        let call = read(&[], body).expect("reads");
+        let asked = &call.asked;
+        assert_eq!((asked.model.as_str(), asked.stream, asked.choices), ("gpt-4o", true, 2));
+        assert_eq!((asked.output_max, asked.tools, asked.usage_in_stream), (Some(7), true, true));
+        assert_eq!(&body[asked.at.model.clone()], "\"gpt-4o\"");
+        assert_eq!(&body[asked.at.messages.clone()], r#"[{"role":"user"}]"#);
+    }
+
+    #[test]
+    fn options_come_as_headers_or_metadata_and_wrong_ones_are_told() {
+        let body = r#"{"model":"m","messages":[],"metadata":{"team":"a","steadfast-ttl":"1h","steadfast-priority":"low","z":"é"}}"#;
+        let call = read(&[("x-steadfast-priority", "high"), ("x-steadfast-deadline", "250ms")], body)
+            .expect("reads");
+        assert_eq!(call.options.priority, Priority::High);
+        assert_eq!(call.options.ttl, Some(Duration::from_secs(3_600)));
+        assert_eq!(call.options.deadline, Some(Duration::from_millis(250)));
+        let (_, left) = call.asked.at.metadata.expect("ours are taken out");
+        assert_eq!(left, r#"{"team":"a","z":"é"}"#);
+
+        let wrong = read(&[("x-steadfast-ttl", "60")], body).expect_err("no unit");
+        assert_eq!(wrong.to_string(), "x-steadfast-ttl: \"60\" is not a period such as \"1h\"");
+        assert_eq!(wrong.param(), Some("x-steadfast-ttl"));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for (body, said) in [
+            ("", "a JSON object is expected"),
+            ("[1]", "a JSON object is expected"),
+            (r#"{"messages":[]}"#, "`model` is missing"),
+            (r#"{"model":"m"}"#, "`messages` is missing"),
+            (r#"{"model":"m","messages":{}}"#, "`messages` is a list"),
+            (r#"{"model":1,"messages":[]}"#, "invalid type"),
+            (r#"{"model":"m","model":"n","messages":[]}"#, "duplicate field"),
+            (r#"{"model":"m","messages":[]"#, "EOF"),
+        ] {
+            let error = read(&[], body).expect_err(body).to_string();
+            assert!(error.contains(said), "{body}: {error}");
+        }
+    }
+}

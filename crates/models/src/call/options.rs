@@ -1,0 +1,161 @@
+//! What a client wants beyond the API: headers `x-steadfast-NAME`, or members
+//! `steadfast-NAME` of the request's `metadata`. A header goes first.
+
+use std::{borrow::Cow, time::Duration};
+
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use steadfast_core::config::Period;
+
+use super::{Unreadable, unreadable};
+
+const HEADER: &str = "x-steadfast-";
+const MEMBER: &str = "steadfast-";
+
+/// How urgent a call is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// When nothing else waits.
+    Low,
+    /// As usual.
+    #[default]
+    Normal,
+    /// Somebody waits.
+    High,
+    /// Before everything else.
+    Critical,
+}
+
+/// What the cache may do for a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum CacheUse {
+    /// Look, and keep.
+    #[default]
+    Use,
+    /// Don't look, but keep what comes.
+    Refresh,
+    /// Neither.
+    Bypass,
+}
+
+/// What a client wants beyond the API.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallOptions {
+    /// `priority`: `critical`, `high`, `normal` or `low`.
+    pub priority: Priority,
+    /// `cache`: `use`, `refresh` or `bypass`.
+    pub cache: CacheUse,
+    /// `ttl`: how long the answer may be kept, such as `1h`.
+    pub ttl: Option<Duration>,
+    /// `budget`: the name of the budget that pays.
+    pub budget: Option<String>,
+    /// `persona`: in whose voice degraded answers are given.
+    pub persona: Option<String>,
+    /// `deadline`: how long the client waits, such as `20s`.
+    pub deadline: Option<Duration>,
+    /// `continue`: whether a stream that breaks is continued by another provider.
+    pub continue_stream: Option<bool>,
+}
+
+impl CallOptions {
+    /// Takes one option; an unknown name is nobody's.
+    fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let period = |text: &str| text.parse::<Period>().map(Period::get);
+        match name {
+            "priority" => {
+                self.priority = match value {
+                    "critical" => Priority::Critical,
+                    "high" => Priority::High,
+                    "normal" => Priority::Normal,
+                    "low" => Priority::Low,
+                    _ => return Err("critical, high, normal or low"),
+                }
+            }
+            "cache" => {
+                self.cache = match value {
+                    "use" => CacheUse::Use,
+                    "refresh" => CacheUse::Refresh,
+                    "bypass" => CacheUse::Bypass,
+                    _ => return Err("use, refresh or bypass"),
+                }
+            }
+            "ttl" => self.ttl = Some(period(value).map_err(|_| "a period such as \"1h\"")?),
+            "deadline" => self.deadline = Some(period(value).map_err(|_| "a period such as \"20s\"")?),
+            "budget" => self.budget = Some(value.into()),
+            "persona" => self.persona = Some(value.into()),
+            "continue" => {
+                self.continue_stream = Some(value.parse().map_err(|_| "true or false")?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+    fn take(&mut self, prefix: &str, name: &str, value: &str) -> Result<(), Unreadable> {
+        self.set(name, value).map_err(|expected| Unreadable::Option {
+            name: format!("{prefix}{name}"),
+            value: steadfast_core::shown(value, 40),
+            expected,
+        })
+    }
+    /// Takes those among the headers.
+    pub(super) fn take_headers(&mut self, headers: &HeaderMap) -> Result<(), Unreadable> {
+        for (name, value) in headers {
+            if let Some(option) = name.as_str().strip_prefix(HEADER)
+                && let Ok(value) = value.to_str()
+            {
+                self.take(HEADER, option, value)?;
+            }
+        }
+        Ok(())
+    }
+    /// Takes those among `metadata`, and gives what is left of it without them.
+    pub(super) fn take_members(&mut self, metadata: &RawValue) -> Result<Option<String>, Unreadable> {
+        if !metadata.get().contains(MEMBER) {
+            return Ok(None);
+        }
+        let members: Members<'_> = serde_json::from_str(metadata.get()).map_err(unreadable)?;
+        let mut left = String::from("{");
+        for (name, value) in &members.0 {
+            if let Some(option) = name.strip_prefix(MEMBER) {
+                let value: Cow<'_, str> = match serde_json::from_str::<String>(value.get()) {
+                    Ok(text) => text.into(),
+                    Err(_) => value.get().into(),
+                };
+                self.take("metadata.steadfast-", option, &value)?;
+                continue;
+            }
+            if left.len() > 1 {
+                left.push(',');
+            }
+            left.push_str(&serde_json::Value::from(name.as_ref()).to_string());
+            left.push(':');
+            left.push_str(value.get());
+        }
+        left.push('}');
+        Ok(Some(left))
+    }
+}
+
+/// An object's members in their order.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> serde::de::Visitor<'de> for Reader {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}

@@ -1,0 +1,350 @@
+//! `[models]`: who is called, and by which way.
+
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use steadfast_core::{
+    config::{Environment, Period, Problem, SecretSource, Share, Size, nearest, positive},
+    defaults,
+};
+use steadfast_resilience::{BreakerConfig, RateLimitConfig, RetryConfig};
+
+/// `[models]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelsConfig {
+    /// Whether models are served under `/v1`.
+    pub enabled: bool,
+    /// The largest body of a request. Pictures travel in it.
+    pub body_max: Size,
+    /// The longest a call may take with all its waits and attempts, where the client does
+    /// not say.
+    #[serde(deserialize_with = "positive")]
+    pub deadline: Period,
+    /// The same for a stream: long answers are welcome as long as something comes.
+    #[serde(deserialize_with = "positive")]
+    pub stream_deadline: Period,
+    /// Who can be called, by name.
+    pub providers: BTreeMap<String, ProviderConfig>,
+    /// By which ways, by name. The name is a model that clients can ask for.
+    pub routes: BTreeMap<String, RouteConfig>,
+}
+
+impl Default for ModelsConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            body_max: Size::bytes(32 << 20),
+            deadline: defaults::CALL_DEADLINE.into(),
+            stream_deadline: Duration::from_secs(600).into(),
+            providers: BTreeMap::new(),
+            routes: BTreeMap::new(),
+        }
+    }
+}
+
+/// What a provider speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// OpenAI's API, which most others speak as well.
+    #[default]
+    #[serde(rename = "openai")]
+    OpenAi,
+    /// Anthropic's messages.
+    Anthropic,
+    /// Nobody: answers made here, always the same, for trying things out.
+    Local,
+}
+
+/// One that is called.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// What it speaks.
+    pub kind: Kind,
+    /// Where it is, up to the version: `https://api.openai.com/v1`. Empty for that of its
+    /// kind.
+    pub url: String,
+    /// What is added to every address, such as `api-version=2024-10-21`.
+    pub query: String,
+    /// The key that it wants.
+    pub key: Option<SecretSource>,
+    /// The header that the key is sent in. Empty for that of its kind.
+    pub key_header: String,
+    /// Further headers.
+    pub headers: BTreeMap<String, String>,
+    /// The most tokens of an answer where the client says nothing and the API wants it said.
+    pub output_max: NonZeroU32,
+    /// Whether the most tokens are said as `max_tokens`, which is all that older servers
+    /// know, when a call is translated.
+    pub legacy_max_tokens: bool,
+    /// Whether streams are asked for their usage. Some servers refuse the question.
+    pub stream_usage: bool,
+    /// How long is waited.
+    pub timeouts: TimeoutConfig,
+    /// When to leave it alone.
+    pub breaker: BreakerConfig,
+    /// How many calls it gets a period.
+    pub requests: RateLimitConfig,
+    /// How many tokens it gets a period. A call takes what it may need at most, and gives
+    /// back what it did not.
+    pub tokens: RateLimitConfig,
+}
+
+impl Default for ProviderConfig {
+    fn default() -> Self {
+        Self {
+            kind: Kind::default(),
+            url: String::new(),
+            query: String::new(),
+            key: None,
+            key_header: String::new(),
+            headers: BTreeMap::new(),
+            output_max: NonZeroU32::MIN.saturating_add(4_095),
+            legacy_max_tokens: false,
+            stream_usage: true,
+            timeouts: TimeoutConfig::default(),
+            breaker: BreakerConfig::default(),
+            requests: RateLimitConfig::default(),
+            tokens: RateLimitConfig::default(),
+        }
+    }
+}
+
+/// How long is waited for what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeoutConfig {
+    /// For a connection, with its encryption.
+    #[serde(deserialize_with = "positive")]
+    pub connect: Period,
+    /// For the first byte of an answer, or the first content of a stream.
+    #[serde(deserialize_with = "positive")]
+    pub first: Period,
+    /// From one byte of an answer, or one event of a stream, to the next.
+    #[serde(deserialize_with = "positive")]
+    pub between: Period,
+    /// For the whole of an answer. Streams may take as long as the call.
+    #[serde(deserialize_with = "positive")]
+    pub total: Period,
+}
+
+impl Default for TimeoutConfig {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5).into(),
+            first: defaults::MODEL_TIMEOUT.into(),
+            between: Duration::from_secs(20).into(),
+            total: defaults::MODEL_TIMEOUT.into(),
+        }
+    }
+}
+
+/// How a route chooses who comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderBy {
+    /// As they are listed.
+    #[default]
+    Listed,
+    /// By chance, as often as their weights say; the others follow in the same way.
+    Weight,
+}
+
+/// A way to an answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteConfig {
+    /// Further models that take this way. A `*` at the end stands for anything.
+    pub models: Vec<String>,
+    /// Who is asked, until one answers.
+    pub targets: Vec<TargetConfig>,
+    /// Who is asked first.
+    pub order: OrderBy,
+    /// One that is tried out with a part of the calls.
+    pub canary: CanaryConfig,
+    /// One that is good enough for simple calls.
+    pub simple: SimpleConfig,
+    /// Whether a stream that breaks after its first content is continued by the next
+    /// provider, from the text so far.
+    pub continue_streams: bool,
+    /// When everybody is asked once more.
+    pub retry: RetryConfig,
+}
+
+/// Who is asked for what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TargetConfig {
+    /// The provider.
+    pub provider: String,
+    /// What it calls the model. Empty for the name that the client asked for.
+    pub model: String,
+    /// How often it comes first, beside the others' weights.
+    pub weight: u32,
+}
+
+impl Default for TargetConfig {
+    fn default() -> Self {
+        Self { provider: String::new(), model: String::new(), weight: 1 }
+    }
+}
+
+/// One that is tried out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CanaryConfig {
+    /// The part of calls that go to it first.
+    pub share: Share,
+    /// Who it is.
+    pub target: TargetConfig,
+}
+
+impl Default for CanaryConfig {
+    fn default() -> Self {
+        const NONE: Share = match Share::new(0.0) {
+            Ok(share) => share,
+            Err(_) => panic!("zero is a share"),
+        };
+        Self { share: NONE, target: TargetConfig::default() }
+    }
+}
+
+/// What counts as simple, and who gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SimpleConfig {
+    /// Whether simple calls go their own way.
+    pub enabled: bool,
+    /// The largest body of a simple call.
+    pub body_max: Size,
+    /// The most tokens that a simple call may ask for; one that does not say is not simple.
+    pub output_max: NonZeroU32,
+    /// Who gets them. Calls with tools are never simple.
+    pub target: TargetConfig,
+}
+
+impl Default for SimpleConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            body_max: Size::bytes(2 << 10),
+            output_max: NonZeroU32::MIN.saturating_add(255),
+            target: TargetConfig::default(),
+        }
+    }
+}
+
+impl ModelsConfig {
+    /// If no provider is configured: those whose keys are in the environment under their
+    /// usual names, so that a key alone is enough to begin with.
+    #[must_use]
+    pub fn or_from_environment(mut self, env: &Environment) -> Self {
+        if !self.providers.is_empty() {
+            return self;
+        }
+        let known = [
+            ("openai", Kind::OpenAi, "OPENAI_API_KEY", &["*"][..]),
+            ("anthropic", Kind::Anthropic, "ANTHROPIC_API_KEY", &["claude-*"]),
+        ];
+        let found: Vec<_> =
+            known.into_iter().filter(|it| env.get(it.2).is_some_and(|key| !key.is_empty())).collect();
+        let alone = found.len() == 1;
+        for (name, kind, variable, models) in found {
+            let key = Some(SecretSource::Env(variable.into()));
+            self.providers.insert(name.into(), ProviderConfig { kind, key, ..ProviderConfig::default() });
+            let models = if alone { &["*"] } else { models };
+            let target = TargetConfig { provider: name.into(), ..TargetConfig::default() };
+            self.routes.entry(name.into()).or_insert_with(|| RouteConfig {
+                models: models.iter().map(|it| (*it).into()).collect(),
+                targets: vec![target],
+                ..RouteConfig::default()
+            });
+        }
+        self
+    }
+    /// What no single value can know: names that must exist. `section` is where this stands
+    /// in the configuration.
+    pub fn check(&self, section: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (name, route) in &self.routes {
+            let at = format!("{section}.routes.{name}");
+            let mut named = Vec::new();
+            for (i, target) in route.targets.iter().enumerate() {
+                named.push((format!("{at}.targets.{i}.provider"), target));
+            }
+            if route.canary.share.get() > 0.0 {
+                named.push((format!("{at}.canary.target.provider"), &route.canary.target));
+            }
+            if route.simple.enabled {
+                named.push((format!("{at}.simple.target.provider"), &route.simple.target));
+            }
+            if route.targets.is_empty() {
+                problems.push(Problem::about(format!("{at}.targets"), "expected at least one target"));
+            }
+            for (key, target) in named {
+                if !self.providers.contains_key(&target.provider) {
+                    let meant = nearest(&target.provider, self.providers.keys().map(String::as_str));
+                    let meant = meant.map(|it| format!("; did you mean {it:?}?")).unwrap_or_default();
+                    let said = format!("there is no provider {:?}{meant}", target.provider);
+                    problems.push(Problem::about(key, said));
+                }
+            }
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use steadfast_core::config::load_checked;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Config {
+        models: ModelsConfig,
+    }
+
+    fn read(text: &str) -> Result<ModelsConfig, String> {
+        let check = |config: &Config| config.models.check("models");
+        load_checked(Some(("s.toml", text)), &Environment::new(), check)
+            .map(|config| config.models)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_route_names_providers_that_exist_and_mistakes_are_told() {
+        let good = "[models.providers.main]\nkind = 'anthropic'\ntimeouts.first = '3s'\n\
+            [models.routes.smart]\nmodels = ['gpt-*']\ntargets = [{ provider = 'main', model = 'claude' }]\n";
+        let config = read(good).expect("reads");
+        assert_eq!(config.providers["main"].timeouts.first.get(), Duration::from_secs(3));
+        assert_eq!(config.routes["smart"].targets[0].weight, 1);
+        for (text, said) in [
+            ("[models.providers.main]\nkind = 'antropic'\n", "anthropic"),
+            ("[models.providers.main]\nurll = 'x'\n", "did you mean `url`?"),
+            ("[models.routes.smart]\nmodels = ['x']\n", "expected at least one target"),
+            (
+                "[models.providers.main]\n[models.routes.smart]\ntargets = [{ provider = 'mian' }]\n",
+                "there is no provider \"mian\"; did you mean \"main\"?",
+            ),
+        ] {
+            let error = read(text).expect_err("refused");
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_environment_is_enough() {
+        let env = |names: &[&str]| names.iter().map(|it| ((*it).to_owned(), "k".to_owned())).collect();
+        let found = |names: &[&str]| ModelsConfig::default().or_from_environment(&env(names));
+        assert_eq!(found(&["ANTHROPIC_API_KEY"]).routes["anthropic"].models, ["*"]);
+        let both = found(&["ANTHROPIC_API_KEY", "OPENAI_API_KEY"]);
+        assert_eq!(both.routes["anthropic"].models, ["claude-*"]);
+        assert_eq!(both.routes["openai"].models, ["*"]);
+        assert!(both.check("models").is_empty());
+        assert!(found(&[]).providers.is_empty());
+    }
+}

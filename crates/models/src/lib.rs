@@ -1,0 +1,28 @@
+//! The model gateway: every call of a model, whoever answers it.
+//!
+//! Clients speak OpenAI's API or Anthropic's; so do providers, and either may speak either.
+//! A call is read once ([`call`]), passes the stages of `pipeline`, and is answered by a
+//! provider that a route finds ([`Models`]). `serve` puts it on HTTP.
+//!
+//! Bodies stay bytes: what is not acted on is neither parsed nor changed, so that fields
+//! nobody here knows pass unharmed and prompts that a provider has cached stay the same.
+
+pub mod answer;
+pub mod call;
+mod config;
+pub mod failure;
+mod pipeline;
+mod providers;
+mod route;
+pub mod serve;
+pub mod wire;
+
+pub use answer::Answer;
+pub use call::{Call, CallOptions, Caller, Operation};
+pub use config::{
+    CanaryConfig, Kind, ModelsConfig, OrderBy, ProviderConfig, RouteConfig, SimpleConfig, TargetConfig,
+    TimeoutConfig,
+};
+pub use failure::Rejected;
+pub use pipeline::{Health, Models};
+pub use providers::SetupError;

@@ -1,0 +1,98 @@
+//! Connections to providers: plain or encrypted, each within its time, without Nagle's
+//! delay. Small writes are all there is here, and waiting for more of them costs 40 ms.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use steadfast_core::World;
+use tokio::net::TcpStream;
+use tower::Service;
+
+use super::SetupError;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// It took too long.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection within the time for one")]
+pub(super) struct TooSlow;
+
+/// Makes connections.
+#[derive(Clone)]
+pub(super) struct Connector {
+    inner: HttpsConnector<HttpConnector>,
+    world: World,
+    limit: Duration,
+}
+
+impl Connector {
+    /// `encrypted`: whether certificates will be needed.
+    pub(super) fn new(world: &World, limit: Duration, encrypted: bool) -> Result<Self, SetupError> {
+        let mut roots = rustls::RootCertStore::empty();
+        if encrypted {
+            let found = rustls_native_certs::load_native_certs();
+            let (added, _) = roots.add_parsable_certificates(found.certs);
+            if added == 0 {
+                let why = found.errors.first().map_or("there are none".into(), ToString::to_string);
+                return Err(SetupError::Certificates(why));
+            }
+        }
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| SetupError::Certificates(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut http = HttpConnector::new();
+        http.set_nodelay(true);
+        http.enforce_http(false);
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+        Ok(Self { inner: builder.wrap_connector(http), world: world.clone(), limit })
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let connecting = self.inner.call(to);
+        let too_slow = self.world.clock().sleep(self.limit);
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                connected = connecting => connected,
+                () = too_slow => Err(TooSlow.into()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_to_providers_have_tcp_nodelay() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("its address");
+        let mut connector =
+            Connector::new(&World::system(), Duration::from_secs(5), false).expect("a connector");
+        let to: Uri = format!("http://{at}/v1").parse().expect("an address");
+        match connector.call(to).await.expect("a connection") {
+            MaybeHttpsStream::Http(stream) => assert!(stream.inner().nodelay().expect("its state")),
+            MaybeHttpsStream::Https(_) => panic!("nobody asked for encryption"),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Who answers, each behind one trait.
+//!
+//! A provider gets a call as the client made it and answers in the API that the client
+//! called; whether it has to translate is its own affair. It is asked once: waiting, asking
+//! again and asking others is up to the route. Dropping what it returned cancels the call.
+
+mod anthropic;
+mod connect;
+mod http;
+mod local;
+mod openai;
+mod patience;
+mod status;
+
+use std::{pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use futures::{Stream, future::BoxFuture};
+use steadfast_core::{World, config::Environment, config::SecretError};
+use steadfast_resilience::Deadline;
+
+pub(crate) use patience::Patience;
+
+use crate::{
+    answer::{Frame, Usage},
+    call::{Call, Operation},
+    config::{Kind, ProviderConfig},
+    failure::Failed,
+    wire::edit::{Edits, quoted},
+};
+
+/// What one provider is asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Order<'a> {
+    /// The call.
+    pub(crate) call: &'a Call,
+    /// What the provider calls the model.
+    pub(crate) model: &'a str,
+    /// What somebody else already said of the answer.
+    pub(crate) so_far: Option<&'a str>,
+    /// When it must be over.
+    pub(crate) deadline: &'a Deadline,
+}
+
+/// The events of a stream, until it ends or fails.
+pub(crate) type Events = Pin<Box<dyn Stream<Item = Result<Frame, Failed>> + Send>>;
+
+/// What a provider answers.
+pub(crate) enum Reply {
+    /// At once.
+    Whole(Bytes, Option<Usage>),
+    /// As it comes.
+    Stream(Events),
+}
+
+/// One that answers.
+pub(crate) trait Provider: Send + Sync {
+    /// Asks once.
+    fn ask<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Reply, Failed>>;
+}
+
+/// A provider that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Its key is not where the configuration says.
+    #[error("provider {0}: {1}")]
+    Key(String, SecretError),
+    /// Its address is none.
+    #[error("provider {0}: {1:?} is not an address such as https://api.openai.com/v1")]
+    Address(String, String),
+    /// A header that cannot be sent.
+    #[error("provider {0}: header {1:?} has a name or value that HTTP does not allow")]
+    Header(String, String),
+    /// The machine's certificates cannot be used.
+    #[error("the machine's root certificates cannot be used: {0}")]
+    Certificates(String),
+    /// A route to nobody.
+    #[error("route {0}: there is no provider {1:?}")]
+    Route(String, String),
+}
+
+/// The provider of that name.
+pub(crate) fn provider(
+    name: &Arc<str>,
+    config: &ProviderConfig,
+    env: &Environment,
+    world: &World,
+) -> Result<Box<dyn Provider>, SetupError> {
+    Ok(match config.kind {
+        Kind::OpenAi => Box::new(openai::OpenAi::new(name, config, env, world)?),
+        Kind::Anthropic => Box::new(anthropic::Anthropic::new(name, config, env, world)?),
+        Kind::Local => Box::new(local::Local::new(world)),
+    })
+}
+
+/// Asked for at the end of a conversation whose last answer broke off.
+const GO_ON: &str = "Your last message broke off. Go on exactly where it ends, in the middle of a word \
+    if need be. Repeat nothing of it and say nothing else.";
+
+/// What every provider's body needs: options of ours taken out, and what was said so far
+/// put in.
+fn edits(order: &Order<'_>) -> Edits {
+    let mut edits = Edits::default();
+    let call = order.call;
+    if let Some((place, left)) = &call.asked.at.metadata {
+        edits.replace(place.clone(), left.clone());
+    }
+    if let Some(text) = order.so_far {
+        let messages = &call.asked.at.messages;
+        let end = messages.end.saturating_sub(1);
+        let inside = call.body.get(messages.start + 1..end).unwrap_or_default();
+        let comma = if inside.trim_ascii().is_empty() { "" } else { "," };
+        let (text, go_on) = (quoted(text), quoted(GO_ON));
+        let turns =
+            format!(r#"{comma}{{"role":"assistant","content":{text}}},{{"role":"user","content":{go_on}}}"#);
+        edits.replace(end..end, turns);
+    }
+    edits
+}
+
+/// The same, for a provider of the client's own API: the model under the provider's name.
+fn same_api(order: &Order<'_>) -> Edits {
+    let mut edits = edits(order);
+    if order.model != order.call.asked.model {
+        edits.replace(order.call.asked.at.model.clone(), quoted(order.model));
+    }
+    edits
+}
+
+/// Operations that a provider does not have.
+fn no_such(operation: Operation) -> Failed {
+    Failed::unsupported(format!("the provider has no {}", operation.name()))
+}

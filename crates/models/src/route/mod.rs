@@ -1,0 +1,228 @@
+//! By which way a call gets its answer.
+//!
+//! A route is a list of targets. They are asked one after another until one answers, each
+//! at once after the last failed: nobody waits while somebody who could answer stands by.
+//! Who is known to be unwell (breaker), busy (it said when to come back) or full (our own
+//! limits for it) is passed over. Only when the list is through is a wait begun, within the
+//! retry budget, and the list gone through again.
+//!
+//! A stream counts as answered with its first content; until then the client has seen
+//! nothing, and a failure is as if it had not been. `relay` looks after what comes then.
+
+mod busy;
+mod choice;
+mod join;
+mod relay;
+mod upstream;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use http::StatusCode;
+use steadfast_core::{Failure, World, config::Environment, observe::Observer};
+use steadfast_resilience::{BreakerState, Deadline, Retry, Site};
+
+use crate::{
+    answer::{About, Answer, Body},
+    call::Call,
+    config::{ModelsConfig, RouteConfig},
+    failure::{Class, Failed, Rejected, Tried, Wait},
+    providers::SetupError,
+};
+use choice::Target;
+use relay::Relay;
+use upstream::{Asked, Upstream};
+
+/// One route.
+pub(crate) struct Route {
+    name: Arc<str>,
+    config: RouteConfig,
+    targets: Vec<Target>,
+    canary: Option<Target>,
+    simple: Option<Target>,
+    retry: Retry,
+}
+
+/// All routes, and who is on them.
+pub(crate) struct Routes {
+    by_name: HashMap<Arc<str>, Arc<Route>>,
+    /// Beginnings of models' names, the longest first.
+    by_prefix: Vec<(String, Arc<Route>)>,
+    upstreams: Vec<Arc<Upstream>>,
+    world: World,
+    deadline: Duration,
+    stream_deadline: Duration,
+}
+
+impl Routes {
+    pub(crate) fn new(
+        config: &ModelsConfig,
+        env: &Environment,
+        world: &World,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, SetupError> {
+        let mut upstreams = Vec::new();
+        for (name, provider) in &config.providers {
+            upstreams.push(Arc::new(Upstream::new(name, provider, env, world, observer)?));
+        }
+        let mut routes = Self {
+            by_name: HashMap::new(),
+            by_prefix: Vec::new(),
+            upstreams,
+            world: world.clone(),
+            deadline: config.deadline.get(),
+            stream_deadline: config.stream_deadline.get(),
+        };
+        for (name, route) in &config.routes {
+            let site = Site::new(name, world, observer);
+            let route = Arc::new(Route::new(name, route, &routes.upstreams, site)?);
+            for model in &route.config.models {
+                match model.strip_suffix('*') {
+                    Some(prefix) => routes.by_prefix.push((prefix.into(), route.clone())),
+                    None => {
+                        routes.by_name.insert(model.as_str().into(), route.clone());
+                    }
+                }
+            }
+            routes.by_name.insert(route.name.clone(), route);
+        }
+        routes.by_prefix.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Ok(routes)
+    }
+    /// Models that can be asked for by name.
+    pub(crate) fn models(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.by_name.keys().map(|name| &**name).collect();
+        names.sort_unstable();
+        names
+    }
+    /// How the providers' breakers stand.
+    pub(crate) fn breakers(&self) -> Vec<BreakerState> {
+        self.upstreams.iter().filter_map(|upstream| upstream.breaker()).collect()
+    }
+    fn find(&self, model: &str) -> Option<&Arc<Route>> {
+        self.by_name.get(model).or_else(|| {
+            self.by_prefix.iter().find(|(prefix, _)| model.starts_with(prefix.as_str())).map(|it| &it.1)
+        })
+    }
+    /// Answers a call, or says why not. Dropped, it cancels what is under way; so does
+    /// dropping the answer's stream.
+    pub(crate) async fn answer(&self, call: &Arc<Call>) -> Result<Answer, Rejected> {
+        let Some(route) = self.find(&call.asked.model) else {
+            let model = steadfast_core::shown(&call.asked.model, 80);
+            let failure = Failure::refused(
+                "model.not_found",
+                format!("there is no model {model:?}; see GET /v1/models"),
+            );
+            let rejected = Rejected::new(failure, StatusCode::NOT_FOUND);
+            return Err(Rejected { param: Some("model".into()), ..rejected });
+        };
+        let limit = if call.asked.stream { self.stream_deadline } else { self.deadline };
+        let limit = call.options.deadline.unwrap_or(limit);
+        let deadline = Deadline::after(&self.world, limit);
+        let order = route.order(call, &self.world);
+        let about = About { route: route.name.clone(), ..About::default() };
+        let (asked, target, mut about) = route.first(call, &order, None, &deadline, about).await?;
+        about.provider = target.upstream.name().clone();
+        about.model = target.model(call).clone();
+        let body = match asked {
+            Asked::Whole(bytes, usage) => {
+                about.usage = usage;
+                Body::Whole(bytes)
+            }
+            Asked::Stream(begun) => {
+                let relay = Relay::new(call.clone(), route.clone(), order, target, begun, deadline);
+                Body::Stream(relay.frames())
+            }
+        };
+        Ok(Answer { status: StatusCode::OK, body, about })
+    }
+}
+
+fn note(about: &mut About, target: &Target, failed: &Failed, asked: bool) {
+    about.attempts += u32::from(asked);
+    let provider = target.upstream.name().clone();
+    about.tried.push(Tried { provider, class: failed.class, asked });
+}
+
+impl Route {
+    fn new(
+        name: &str,
+        config: &RouteConfig,
+        upstreams: &[Arc<Upstream>],
+        site: Site,
+    ) -> Result<Self, SetupError> {
+        let target = |of| Target::new(name, of, upstreams);
+        let targets = config.targets.iter().map(target).collect::<Result<_, _>>()?;
+        let canary = (config.canary.share.get() > 0.0).then(|| target(&config.canary.target)).transpose()?;
+        let simple = config.simple.enabled.then(|| target(&config.simple.target)).transpose()?;
+        let retry = Retry::new(&config.retry, site);
+        Ok(Self { name: name.into(), config: config.clone(), targets, canary, simple, retry })
+    }
+    /// The first answer that somebody in `order` gives.
+    async fn first(
+        &self,
+        call: &Arc<Call>,
+        order: &[Target],
+        so_far: Option<&str>,
+        deadline: &Deadline,
+        mut about: About,
+    ) -> Result<(Asked, Target, About), Rejected> {
+        if deadline.is_over() {
+            let late =
+                Failed::new(Class::Timeout(Wait::Total), "the deadline passed before anybody was asked");
+            return Err(Rejected::of(late, about));
+        }
+        let mut tries = self.retry.begin();
+        // Those who will not answer this call, however often they are asked.
+        let mut hopeless = Vec::new();
+        loop {
+            let mut told: Option<Failed> = None;
+            for (i, target) in order.iter().enumerate() {
+                if hopeless.contains(&i) {
+                    continue;
+                }
+                let model = target.model(call);
+                let failed = match target.upstream.admit(call, &model) {
+                    Err(refused) => {
+                        note(&mut about, target, &refused, false);
+                        refused
+                    }
+                    Ok(admitted) => match admitted.ask(call, &model, so_far, deadline).await {
+                        Ok(asked) => {
+                            about.attempts += 1;
+                            return Ok((asked, target.clone(), about));
+                        }
+                        Err(failed) => {
+                            note(&mut about, target, &failed, failed.class != Class::Unsupported);
+                            failed
+                        }
+                    },
+                };
+                if !failed.class.fallback() || deadline.is_over() {
+                    return Err(Rejected::of(failed, about));
+                }
+                if !failed.class.retryable() {
+                    hopeless.push(i);
+                }
+                told = Some(more_telling(told, failed));
+            }
+            let Some(told) = told else {
+                let failure = Failure::internal("route.empty", "nobody is left on this route");
+                return Err(Rejected::new(failure, StatusCode::SERVICE_UNAVAILABLE));
+            };
+            if tries.again(told.to_failure(), deadline).await.is_err() {
+                return Err(Rejected::of(told, about));
+            }
+        }
+    }
+}
+
+/// Of two failures the one that says more to who waits: one that passes by itself rather
+/// than one that does not, what a provider said rather than that nobody asked it, and the
+/// one that passes sooner.
+fn more_telling(earlier: Option<Failed>, later: Failed) -> Failed {
+    let Some(earlier) = earlier else { return later };
+    let rank = |failed: &Failed| {
+        (!failed.class.retryable(), failed.class == Class::Open, failed.retry_after.unwrap_or_default())
+    };
+    if rank(&later) < rank(&earlier) { later } else { earlier }
+}

@@ -1,0 +1,240 @@
+//! One provider as routes see it: what it stands behind, and what its answers say about it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use steadfast_core::{World, config::Environment, observe::Observer};
+use steadfast_resilience::{Breaker, BreakerState, Deadline, Error, Permit, RateLimit, Site};
+
+use super::busy::Busy;
+use crate::{
+    answer::{Frame, Sense, Usage},
+    call::Call,
+    config::{ProviderConfig, TimeoutConfig},
+    failure::{Class, Failed, Wait},
+    providers::{Events, Order, Patience, Provider, Reply, SetupError, provider},
+    wire::cut,
+};
+
+/// How long a provider that is too busy, and does not say for how long, is left alone while
+/// there are others.
+const BUSY: Duration = Duration::from_secs(1);
+/// Events before the first content of a stream. More than that is no beginning.
+const OPENING_MAX: usize = 1_000;
+/// Tokens an answer is taken to have where nobody says how long it may be.
+const OUTPUT_GUESS: u64 = 512;
+
+/// One provider, and what protects it.
+pub(super) struct Upstream {
+    name: Arc<str>,
+    provider: Box<dyn Provider>,
+    timeouts: TimeoutConfig,
+    breaker: Option<Breaker>,
+    requests: Option<RateLimit>,
+    tokens: Option<RateLimit>,
+    busy: Busy,
+    world: World,
+}
+
+impl Upstream {
+    pub(super) fn new(
+        name: &str,
+        config: &ProviderConfig,
+        env: &Environment,
+        world: &World,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, SetupError> {
+        let name: Arc<str> = name.into();
+        let site = || Site::new(&name, world, observer);
+        Ok(Self {
+            provider: provider(&name, config, env, world)?,
+            timeouts: config.timeouts.clone(),
+            breaker: config.breaker.enabled.then(|| Breaker::new(config.breaker.clone(), site())),
+            requests: config.requests.enabled.then(|| RateLimit::new(&config.requests, site())),
+            tokens: config.tokens.enabled.then(|| RateLimit::new(&config.tokens, site())),
+            busy: Busy::default(),
+            world: world.clone(),
+            name,
+        })
+    }
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+    pub(super) fn breaker(&self) -> Option<BreakerState> {
+        self.breaker.as_ref().map(Breaker::state)
+    }
+    /// Lets a call through, or says at once why not.
+    pub(super) fn admit(self: &Arc<Self>, call: &Call, model: &str) -> Result<Admitted<'_>, Failed> {
+        if let Some(left) = self.busy.left(model, self.world.clock().elapsed()) {
+            let message = format!("provider {} is busy", self.name);
+            return Err(Failed { retry_after: Some(left), ..Failed::new(Class::Limited, message) });
+        }
+        let refused = |error| match error {
+            Error::Limited { retry_after, .. } => Failed {
+                retry_after: Some(retry_after),
+                ..Failed::new(Class::Limited, format!("the limit for provider {} is reached", self.name))
+            },
+            Error::Open { retry_after, .. } => Failed {
+                retry_after,
+                ..Failed::new(Class::Open, format!("provider {} does not work at present", self.name))
+            },
+            other => Failed::new(Class::Open, other.to_string()),
+        };
+        let mut hold = Hold { of: self.clone(), requests: 0, tokens: 0, begun: false };
+        if let Some(limit) = &self.requests {
+            limit.try_take(1).map_err(refused)?;
+            hold.requests = 1;
+        }
+        if let Some(limit) = &self.tokens {
+            let most = call.input_estimate().saturating_add(call.asked.output_max.unwrap_or(OUTPUT_GUESS));
+            let most = u32::try_from(most).unwrap_or(u32::MAX);
+            limit.try_take(most).map_err(refused)?;
+            hold.tokens = most;
+        }
+        let permit = self.breaker.as_ref().map(Breaker::admit).transpose().map_err(refused)?;
+        Ok(Admitted { upstream: self, permit, hold })
+    }
+    /// A stream broke after it had begun well.
+    pub(super) fn broke(&self) {
+        if let Some(breaker) = &self.breaker {
+            breaker.broke();
+        }
+    }
+}
+
+/// What a call took from a provider's limits. Given back if it was never asked; settled
+/// when it is known what it used.
+pub(super) struct Hold {
+    of: Arc<Upstream>,
+    requests: u32,
+    tokens: u32,
+    /// Content came: tokens were used, if nobody knows how many.
+    begun: bool,
+}
+
+impl Hold {
+    /// It used so much.
+    pub(super) fn settle(&mut self, usage: Usage) {
+        let taken = std::mem::take(&mut self.tokens);
+        if let Some(limit) = self.of.tokens.as_ref().filter(|_| taken > 0) {
+            let used = u32::try_from(usage.total()).unwrap_or(u32::MAX);
+            if used < taken { limit.refund(taken - used) } else { limit.charge(used - taken) }
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(limit) = self.of.requests.as_ref().filter(|_| self.requests > 0) {
+            limit.refund(self.requests);
+        }
+        if let Some(limit) = self.of.tokens.as_ref().filter(|_| self.tokens > 0 && !self.begun) {
+            limit.refund(self.tokens);
+        }
+    }
+}
+
+/// What one attempt gave.
+pub(super) enum Asked {
+    /// A whole answer.
+    Whole(Bytes, Option<Usage>),
+    /// A stream with its first content.
+    Stream(Begun),
+}
+
+/// A stream that has begun: its events up to the first content, and the rest.
+pub(super) struct Begun {
+    pub(super) opening: Vec<Frame>,
+    pub(super) rest: Events,
+    pub(super) patience: Patience,
+    pub(super) hold: Hold,
+}
+
+/// A call that may be made.
+pub(super) struct Admitted<'a> {
+    upstream: &'a Arc<Upstream>,
+    permit: Option<Permit<'a>>,
+    hold: Hold,
+}
+
+impl Admitted<'_> {
+    /// Makes it, and judges the provider by what comes of it.
+    pub(super) async fn ask(
+        mut self,
+        call: &Call,
+        model: &Arc<str>,
+        so_far: Option<&str>,
+        deadline: &Deadline,
+    ) -> Result<Asked, Failed> {
+        let upstream = self.upstream;
+        let limit =
+            if call.asked.stream { deadline.clone() } else { deadline.within(upstream.timeouts.total.get()) };
+        let order = Order { call, model, so_far, deadline: &limit };
+        self.hold.requests = 0;
+        let mut asked = upstream.open(order, self.hold).await;
+        let unwell = match &mut asked {
+            Ok(_) => Some(false),
+            // The client had no patience left: that says nothing about the provider.
+            Err(_) if deadline.is_over() => None,
+            Err(failed) => {
+                if failed.class == Class::Limited {
+                    let wait = *failed.retry_after.get_or_insert(BUSY);
+                    upstream.busy.leave(model, upstream.world.clock().elapsed(), wait);
+                }
+                failed.class.unwell()
+            }
+        };
+        match (self.permit, unwell) {
+            (Some(permit), Some(true)) => permit.unwell(),
+            (Some(permit), Some(false)) => permit.well(),
+            _ => {}
+        }
+        asked
+    }
+}
+
+impl Upstream {
+    async fn open(&self, order: Order<'_>, mut hold: Hold) -> Result<Asked, Failed> {
+        let first = self.timeouts.first.get();
+        let mut patience = Patience::new(&self.world, Wait::FirstToken, first, order.deadline);
+        let reply = if order.call.asked.stream {
+            patience.wait(self.provider.ask(order)).await.map_err(|wait| self.late(wait))?
+        } else {
+            self.provider.ask(order).await
+        };
+        let mut rest = match reply? {
+            Reply::Whole(bytes, usage) => {
+                hold.settle(usage.unwrap_or_default());
+                return Ok(Asked::Whole(bytes, usage));
+            }
+            Reply::Stream(events) => events,
+        };
+        let mut opening = Vec::with_capacity(4);
+        loop {
+            let frame = match patience.wait(rest.next()).await {
+                Ok(Some(frame)) => frame?,
+                Ok(None) => return Err(cut()),
+                Err(wait) => return Err(self.late(wait)),
+            };
+            let begun = matches!(frame.sense, Sense::Content | Sense::Closing | Sense::End);
+            opening.push(frame);
+            if begun {
+                patience.turn_to(Wait::NextToken, self.timeouts.between.get());
+                hold.begun = true;
+                return Ok(Asked::Stream(Begun { opening, rest, patience, hold }));
+            }
+            if opening.len() > OPENING_MAX {
+                return Err(Failed::malformed(format!("provider {} begins without end", self.name)));
+            }
+        }
+    }
+    pub(super) fn late(&self, wait: Wait) -> Failed {
+        let what = match wait {
+            Wait::NextToken => "the stream stalled",
+            Wait::Total => "the stream did not end in time",
+            Wait::Connect | Wait::FirstByte | Wait::FirstToken => "no content came",
+        };
+        Failed::new(Class::Timeout(wait), format!("provider {}: {what}", self.name))
+    }
+}

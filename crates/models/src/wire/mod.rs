@@ -1,0 +1,28 @@
+//! How calls and answers look on the wire, in each API.
+//!
+//! Readers take what is acted on and leave the bytes as they are; `translate` is for a
+//! provider that speaks another API than the client.
+
+pub(crate) mod chat;
+pub(crate) mod edit;
+pub(crate) mod embeddings;
+pub(crate) mod messages;
+pub mod sse;
+pub(crate) mod translate;
+
+use std::collections::VecDeque;
+
+use crate::{answer::Frame, failure::Failed};
+
+/// Turns the events of a provider's stream into frames of the API that was called.
+pub(crate) trait Reader: Send {
+    /// Takes one event.
+    fn event(&mut self, event: sse::Event, frames: &mut VecDeque<Frame>) -> Result<(), Failed>;
+    /// The stream ended, and not by an error of the connection. Was it whole?
+    fn end(&mut self, frames: &mut VecDeque<Frame>) -> Result<(), Failed>;
+}
+
+/// A stream that ended before its answer did.
+pub(crate) fn cut() -> Failed {
+    Failed::new(crate::failure::Class::Cut, "the provider's stream broke off")
+}

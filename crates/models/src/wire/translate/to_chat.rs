@@ -1,0 +1,425 @@
+//! A messages request as a chat request.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Content, json, refused};
+use crate::failure::Failed;
+
+#[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the API's own names")]
+struct Messages<'a> {
+    #[serde(borrow)]
+    messages: Vec<Turn<'a>>,
+    #[serde(borrow)]
+    system: Option<&'a RawValue>,
+    max_tokens: Option<u64>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    #[serde(borrow)]
+    stop_sequences: Option<&'a RawValue>,
+    stream: Option<bool>,
+    #[serde(borrow)]
+    tools: Option<Vec<Tool<'a>>>,
+    #[serde(borrow)]
+    tool_choice: Option<Choice<'a>>,
+    #[serde(borrow)]
+    metadata: Option<Metadata<'a>>,
+    #[serde(borrow)]
+    output_config: Option<OutputConfig<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Turn<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Block<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    source: Option<Source<'a>>,
+    #[serde(borrow)]
+    title: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tool_use_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    is_error: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Source<'a> {
+    #[serde(borrow)]
+    media_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    url: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Tool<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    input_schema: Option<&'a RawValue>,
+    strict: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    disable_parallel_tool_use: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Metadata<'a> {
+    #[serde(borrow)]
+    user_id: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct OutputConfig<'a> {
+    #[serde(borrow)]
+    format: Option<Format<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Format<'a> {
+    #[serde(borrow)]
+    schema: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Chat<'a> {
+    model: &'a str,
+    messages: Vec<Message<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<OutTool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<OutChoice<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<ResponseFormat<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Serialize, Default)]
+struct Message<'a> {
+    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Said<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Call<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Said<'a> {
+    Text(Cow<'a, str>),
+    Parts(Vec<Part<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part<'a> {
+    Text { text: Cow<'a, str> },
+    ImageUrl { image_url: Url },
+    File { file: File<'a> },
+}
+
+#[derive(Serialize)]
+struct Url {
+    url: String,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    filename: Cow<'a, str>,
+    file_data: String,
+}
+
+#[derive(Serialize)]
+struct Call<'a> {
+    id: Cow<'a, str>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: Called<'a>,
+}
+
+#[derive(Serialize)]
+struct Called<'a> {
+    name: Cow<'a, str>,
+    arguments: &'a str,
+}
+
+#[derive(Serialize)]
+struct OutTool<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OutChoice<'a> {
+    Word(&'static str),
+    Function {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        function: Name<'a>,
+    },
+}
+
+#[derive(Serialize)]
+struct Name<'a> {
+    name: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct ResponseFormat<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    json_schema: JsonSchema<'a>,
+}
+
+#[derive(Serialize)]
+struct JsonSchema<'a> {
+    name: &'static str,
+    strict: bool,
+    schema: &'a RawValue,
+}
+
+/// `body` for OpenAI's API. `legacy_max` says the limit as `max_tokens`, which is all that
+/// older servers know.
+pub(crate) fn to_chat(body: &[u8], model: &str, legacy_max: bool) -> Result<Bytes, Failed> {
+    let request: Messages<'_> = serde_json::from_slice(body).map_err(|error| refused(&error))?;
+    let mut messages = Vec::new();
+    if let Some(system) = request.system.filter(|it| it.get() != "null") {
+        let text = joined(system)?;
+        messages.push(Message { role: "system", content: Some(Said::Text(text)), ..Message::default() });
+    }
+    for turn in request.messages {
+        match &*turn.role {
+            "assistant" => messages.push(assistant(turn.content)?),
+            _ => user(turn.content, &mut messages)?,
+        }
+    }
+    let stream = request.stream.unwrap_or(false);
+    let tools: Vec<_> = request.tools.unwrap_or_default().into_iter().map(tool).collect::<Result<_, _>>()?;
+    let format = request.output_config.and_then(|it| it.format).and_then(|it| it.schema);
+    let parallel_tool_calls =
+        request.tool_choice.as_ref().and_then(|it| it.disable_parallel_tool_use).map(|disabled| !disabled);
+    let chat = Chat {
+        model,
+        messages,
+        max_tokens: request.max_tokens.filter(|_| legacy_max),
+        max_completion_tokens: request.max_tokens.filter(|_| !legacy_max),
+        temperature: request.temperature,
+        top_p: request.top_p,
+        stop: request.stop_sequences,
+        tools,
+        tool_choice: request.tool_choice.map(choice),
+        parallel_tool_calls,
+        response_format: format.map(|schema| ResponseFormat {
+            kind: "json_schema",
+            json_schema: JsonSchema { name: "answer", strict: true, schema },
+        }),
+        user: request.metadata.and_then(|it| it.user_id),
+        stream,
+        stream_options: stream.then_some(StreamOptions { include_usage: true }),
+    };
+    Ok(json(&chat).into())
+}
+
+fn read(content: &RawValue) -> Result<Content<'_, Block<'_>>, Failed> {
+    Content::read(content).map_err(|error| refused(&error))
+}
+
+/// All texts of some content as one.
+fn joined(content: &RawValue) -> Result<Cow<'_, str>, Failed> {
+    let mut blocks = match read(content)? {
+        Content::Text(text) => return Ok(text),
+        Content::Parts(blocks) => blocks.into_iter().filter_map(|block| block.text),
+    };
+    let first = blocks.next().unwrap_or_default();
+    Ok(blocks.fold(first, |all, text| (all.into_owned() + "\n" + &text).into()))
+}
+
+fn assistant(content: &RawValue) -> Result<Message<'_>, Failed> {
+    let blocks = match read(content)? {
+        Content::Text(text) => {
+            let content = Some(Said::Text(text));
+            return Ok(Message { role: "assistant", content, ..Message::default() });
+        }
+        Content::Parts(blocks) => blocks,
+    };
+    let mut message = Message { role: "assistant", ..Message::default() };
+    let mut text = String::new();
+    for block in blocks {
+        match &*block.kind {
+            "text" => text.push_str(&block.text.unwrap_or_default()),
+            "tool_use" => message.tool_calls.push(Call {
+                id: block.id.unwrap_or_default(),
+                kind: "function",
+                function: Called {
+                    name: block.name.unwrap_or_default(),
+                    arguments: block.input.map_or("{}", RawValue::get),
+                },
+            }),
+            // Thoughts are signed for their own provider alone.
+            _ => {}
+        }
+    }
+    message.content = (!text.is_empty()).then_some(Said::Text(text.into()));
+    Ok(message)
+}
+
+/// One user's turn: results of tools first, each a message of its own, then what they say.
+fn user<'a>(content: &'a RawValue, messages: &mut Vec<Message<'a>>) -> Result<(), Failed> {
+    let blocks = match read(content)? {
+        Content::Text(text) => {
+            let content = Some(Said::Text(text));
+            messages.push(Message { role: "user", content, ..Message::default() });
+            return Ok(());
+        }
+        Content::Parts(blocks) => blocks,
+    };
+    let mut parts = Vec::new();
+    for block in blocks {
+        if block.kind == "tool_result" {
+            messages.push(result(block, &mut parts)?);
+        } else {
+            parts.push(part(block)?);
+        }
+    }
+    if !parts.is_empty() {
+        let content = Some(Said::Parts(parts));
+        messages.push(Message { role: "user", content, ..Message::default() });
+    }
+    Ok(())
+}
+
+/// What a tool gave back. Its pictures go with what the user says, as tools cannot show any.
+fn result<'a>(block: Block<'a>, beside: &mut Vec<Part<'a>>) -> Result<Message<'a>, Failed> {
+    let mut text = String::new();
+    match block.content.map(read).transpose()? {
+        Some(Content::Text(all)) => text.push_str(&all),
+        Some(Content::Parts(inner)) => {
+            for block in inner {
+                match part(block)? {
+                    Part::Text { text: more } => text.push_str(&more),
+                    other => beside.push(other),
+                }
+            }
+        }
+        None => {}
+    }
+    if block.is_error == Some(true) {
+        text.insert_str(0, "Error: ");
+    }
+    let content = Some(Said::Text(text.into()));
+    Ok(Message { role: "tool", content, tool_call_id: block.tool_use_id, ..Message::default() })
+}
+
+fn part(block: Block<'_>) -> Result<Part<'_>, Failed> {
+    let url = |source: &Source<'_>| match (&source.url, &source.data) {
+        (Some(url), _) => url.clone().into_owned(),
+        (None, Some(data)) => {
+            let media_type = source.media_type.as_deref().unwrap_or("application/octet-stream");
+            format!("data:{media_type};base64,{data}")
+        }
+        (None, None) => String::new(),
+    };
+    match (&*block.kind, block.source) {
+        ("text", _) => Ok(Part::Text { text: block.text.unwrap_or_default() }),
+        ("image", Some(source)) => Ok(Part::ImageUrl { image_url: Url { url: url(&source) } }),
+        ("document", Some(source)) if source.data.is_some() => {
+            let filename = block.title.unwrap_or("document".into());
+            Ok(Part::File { file: File { filename, file_data: url(&source) } })
+        }
+        (kind, _) => {
+            let kind = steadfast_core::shown(kind, 40);
+            Err(Failed::unsupported(format!("the provider's API has no {kind:?} in messages")))
+        }
+    }
+}
+
+fn tool(tool: Tool<'_>) -> Result<OutTool<'_>, Failed> {
+    if tool.input_schema.is_none() {
+        return Err(Failed::unsupported("the provider's API has no tools of its own"));
+    }
+    Ok(OutTool {
+        kind: "function",
+        function: Function {
+            name: tool.name,
+            description: tool.description,
+            parameters: tool.input_schema,
+            strict: tool.strict,
+        },
+    })
+}
+
+fn choice(choice: Choice<'_>) -> OutChoice<'_> {
+    match (&*choice.kind, choice.name) {
+        ("any", _) => OutChoice::Word("required"),
+        ("none", _) => OutChoice::Word("none"),
+        ("tool", Some(name)) => OutChoice::Function { kind: "function", function: Name { name } },
+        _ => OutChoice::Word("auto"),
+    }
+}

@@ -1,0 +1,153 @@
+//! A gateway on a free port, and a client for it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::serve::ListenerExt as _;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client as HyperClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::{Value, json};
+use steadfast_core::{World, config, observe::silent};
+use steadfast_models::{Models, ModelsConfig, serve};
+use steadfast_models_mock::Mock;
+
+/// A gateway that runs until it is dropped.
+pub(crate) struct Gateway {
+    pub(crate) models: Arc<Models>,
+    pub(crate) address: std::net::SocketAddr,
+    client: HyperClient<HttpConnector, Full<Bytes>>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
+    }
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+    }
+    /// The data of a stream's events.
+    pub(crate) fn events(&self) -> Vec<&str> {
+        self.text.split("\n\n").filter_map(|event| event.split("data: ").nth(1)).collect()
+    }
+    /// All that was said, whole or streamed, in either API.
+    pub(crate) fn said(&self) -> String {
+        if !self.header("content-type").starts_with("text/event-stream") {
+            let json = self.json();
+            let chat = json["choices"][0]["message"]["content"].as_str();
+            return chat.or(json["content"][0]["text"].as_str()).unwrap_or_default().into();
+        }
+        let mut said = String::new();
+        for event in self.events() {
+            let Ok(event) = serde_json::from_str::<Value>(event) else { continue };
+            let chat = event["choices"][0]["delta"]["content"].as_str();
+            said.push_str(chat.or(event["delta"]["text"].as_str()).unwrap_or_default());
+        }
+        said
+    }
+    /// Does it end as a whole stream of its API does?
+    pub(crate) fn is_whole_stream(&self) -> bool {
+        self.text.ends_with("data: [DONE]\n\n")
+            || self.text.ends_with("data: {\"type\":\"message_stop\"}\n\n")
+    }
+}
+
+impl Gateway {
+    /// One with this configuration; `KEY` is the providers' key.
+    pub(crate) async fn start(config: &str) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Config {
+            models: ModelsConfig,
+        }
+        let env: config::Environment = BTreeMap::from([("KEY".into(), "secret-key".into())]);
+        let check = |config: &Config| config.models.check("models");
+        let config: Config =
+            config::load_checked(Some(("t.toml", config)), &config::Environment::new(), check)
+                .unwrap_or_else(|error| panic!("{error}"));
+        let models = Models::new(config.models, &env, &World::system(), &silent()).expect("set up");
+        let models = Arc::new(models);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("nodelay"));
+        let router = serve::routes(models.clone());
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+        let client = HyperClient::builder(TokioExecutor::new()).build_http();
+        Self { models, address, client, serving }
+    }
+    /// One whose only route, `m`, asks these upstreams in order, all of OpenAI's API.
+    pub(crate) async fn before(mocks: &[&Mock]) -> Self {
+        Self::start(&route(mocks, "")).await
+    }
+    pub(crate) async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> http::Response<Incoming> {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).expect("a request");
+        self.client.request(request).await.expect("an answer")
+    }
+    pub(crate) async fn send(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        whole(self.open(Method::POST, path, headers, body).await).await
+    }
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        whole(self.open(Method::GET, path, headers, Bytes::new()).await).await
+    }
+    /// A chat with model `m`.
+    pub(crate) async fn chat(&self, stream: bool) -> Answer {
+        self.send("/v1/chat/completions", &[], ask(stream)).await
+    }
+    /// A message to model `m`.
+    pub(crate) async fn message(&self, stream: bool) -> Answer {
+        self.send("/v1/messages", &[], ask(stream)).await
+    }
+}
+
+async fn whole(response: http::Response<Incoming>) -> Answer {
+    let (head, body) = response.into_parts();
+    let bytes = body.collect().await.expect("an answer that ends well").to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).expect("text");
+    Answer { status: head.status, headers: head.headers, text }
+}
+
+/// The same body is a request in either API.
+pub(crate) fn ask(stream: bool) -> String {
+    json!({ "model": "m", "max_tokens": 100, "stream": stream, "messages": [{ "role": "user", "content": "go" }] })
+        .to_string()
+}
+
+/// A configuration whose route `m` asks these upstreams in order; `more` is added to all of
+/// them. Upstreams speak OpenAI's API unless `more` says otherwise.
+pub(crate) fn route(mocks: &[&Mock], more: &str) -> String {
+    let provider = |(i, mock): (usize, &&Mock)| {
+        let url = mock.url();
+        format!("[models.providers.p{i}]\nurl = '{url}'\nkey = {{ env = 'KEY' }}\n{more}\n")
+    };
+    let text: Vec<_> = mocks.iter().enumerate().map(provider).collect();
+    let targets: Vec<_> = (0..mocks.len()).map(|i| format!("{{ provider = 'p{i}' }}")).collect();
+    text.concat() + &format!("[models.routes.m]\ntargets = [{}]\nretry.waits = ['1h']\n", targets.join(", "))
+}

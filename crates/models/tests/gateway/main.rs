@@ -1,0 +1,12 @@
+//! The gateway as its clients meet it: over HTTP, before upstreams that fail as told.
+//!
+//! Routes here wait an hour before they ask anybody again, unless a test is about that: a
+//! test that ends has seen no such wait.
+#![allow(missing_docs)]
+
+mod api;
+mod fallback;
+mod harness;
+mod limits;
+mod streams;
+mod translated;
