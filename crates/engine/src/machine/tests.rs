@@ -125,3 +125,26 @@ fn g8_a_replay_must_take_the_recorded_patches_and_not_end_before_the_record() {
         assert_eq!(compare(&recorded, &replayed).is_ok(), fit, "{was:?} {is:?}");
     }
 }
+
+/// The next generation begins where the code says so as its last word, not where it made up
+/// its mind and then met an error.
+#[test]
+fn code_that_fails_after_all_does_not_continue_as_new() {
+    let mut registry = Registry::default();
+    registry
+        .workflow("goes on", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+            Err::<(), _>(ctx.continue_as_new(&()))
+        })
+        .workflow("fails", 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+            drop(ctx.continue_as_new(&()));
+            Err::<(), _>(Failure::refused("test.failed", "after all"))
+        });
+    let registry = Arc::new(registry);
+    let end = |name| {
+        let workflow = registry.newest(name).unwrap();
+        let mut machine = Machine::new(workflow, registry.clone(), info(), Data::null());
+        machine.advance(Time::default(), Vec::new(), &|_| false).unwrap().outcome
+    };
+    assert!(matches!(end("goes on"), Some(Outcome::Continued(_))));
+    assert!(matches!(end("fails"), Some(Outcome::Failed(failure)) if failure.code == "test.failed"));
+}

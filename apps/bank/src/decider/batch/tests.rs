@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     AccountId, Fact, HoldId, Op,
+    books::State,
     decider::{Ask, Key},
     events::{HoldReleased, Release},
     op::Transfer,
@@ -46,14 +47,18 @@ fn listings(count: usize) -> Vec<ListingChange> {
     vec![ListingChange::Status(stream("a", 0), "open".into(), Time::from_micros(0)); count]
 }
 
-fn fits(n: Counts) -> bool {
-    let world = World::system();
+fn transfer(world: &World) -> Request {
     let account = |name| AccountId::of(name, "checking").unwrap();
     let amount = Money::new(1, Currency::MXN).unwrap();
     let (from, to) = (account("a"), account("b"));
     let op = Op::Transfer(Transfer { from, to, amount, memo: None, imported: false, booked: None });
     let ask = Ask::new(op, Principal::system(TenantId::default()), Key::None);
-    let mut request = Request::new(ask, &world, oneshot::channel().0).unwrap();
+    Request::new(ask, world, oneshot::channel().0).unwrap()
+}
+
+fn fits(n: Counts) -> bool {
+    let world = World::system();
+    let mut request = transfer(&world);
     request.streams = (0..n.streams).map(|i| stream("offered", i)).collect();
     let body = Bytes::from(vec![b'x'; n.body]);
     let mut draft = Draft::settled("t", None);
@@ -155,4 +160,38 @@ fn whatever_a_request_writes_counts_against_what_a_commit_holds() {
             |n| &mut n.body,
         ],
     );
+}
+
+/// Is there a place in the batch for a transfer, by what the books know of its accounts?
+fn takes(batch: &mut Batch, known: usize, alone: bool) -> bool {
+    let (world, mut books) = (World::system(), Books::new(0));
+    let mut request = transfer(&world);
+    request.alone = alone;
+    for stream in request.streams.iter().take(known) {
+        let entry = Entry { version: 0, snapshot: 0, tenure: 0, state: State::Absent };
+        books.put(stream.clone(), entry);
+    }
+    !matches!(batch.offer(request, &mut books, &world, &BankConfig::default()), Offer::Full(_))
+}
+
+#[test]
+fn what_is_no_longer_in_memory_is_not_decided_on() {
+    assert!(takes(&mut Batch::default(), 2, false));
+    assert!(!takes(&mut Batch::default(), 1, false));
+}
+
+#[test]
+fn a_request_that_spoiled_a_commit_has_one_to_itself() {
+    let batch = |alone| {
+        let mut request = transfer(&World::system());
+        request.alone = alone;
+        let answer = Draft::settled("t", None).answer;
+        Batch { requests: vec![Decided { request, answer, place: None }], ..Batch::default() }
+    };
+    for (had, offered, taken) in
+        [(false, false, true), (true, false, false), (false, true, false), (true, true, false)]
+    {
+        assert_eq!(takes(&mut batch(had), 2, offered), taken, "{had} {offered}");
+    }
+    assert!(takes(&mut Batch::default(), 2, true));
 }
