@@ -64,7 +64,7 @@ async fn g7_a_turn_that_a_message_overtook_leaves_the_run_to_be_looked_at() {
     let run = accept(&engine, "waiting", &()).await.run;
     assert_eq!(finish(&engine, run).await.outcome.expect("a result").read::<u64>(), Ok(1));
     // The turn, the turn again behind the message, and the one that delivers the message.
-    let dues = dues.lock().expect("a lock");
+    let dues = dues.lock().expect("a lock").clone();
     assert_eq!(dues.len(), 3);
     assert!(dues[2].is_some_and(|due| due <= house.world.now()), "{dues:?}");
     house.audit().await;
