@@ -4,7 +4,7 @@ use steadfast_bank::{
     op::{Capture, HoldAt, PlaceHold},
 };
 use steadfast_core::{Currency, Money, TenantId, Time};
-use steadfast_log::Log;
+use steadfast_log::{Log, Snapshot};
 
 use crate::support::*;
 
@@ -209,9 +209,13 @@ async fn a_long_account_is_read_from_its_snapshot() {
         desk.answer("ana", &n.to_string(), pay(&ana, &luis, 1)).await;
     }
     let stream = ana.stream(&TenantId::default());
-    let snapshot = desk.log.snapshot(&stream).await.expect("readable");
-    assert_eq!(snapshot.expect("kept").version, 24);
+    let snapshot = desk.log.snapshot(&stream).await.expect("readable").expect("kept");
+    assert_eq!(snapshot.version, 24);
+    assert!(steadfast_bank::verify::snapshot(&*desk.log, &stream).await.expect("readable"));
     let fresh = start(desk.log.clone(), &desk.world, BankConfig::default());
     let view = fresh.account(&user("ana"), &ana).await.expect("there");
     assert_eq!(view.balance, mxn(9_975));
+    let early = Snapshot { version: snapshot.version - 1, ..snapshot };
+    desk.log.put_snapshot(stream.clone(), early).await.expect("kept");
+    assert!(!steadfast_bank::verify::snapshot(&*desk.log, &stream).await.expect("readable"));
 }
