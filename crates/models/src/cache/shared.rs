@@ -1,0 +1,201 @@
+//! A stream that several read: who asked first, and who asked the same meanwhile.
+//!
+//! No task drives it. Whoever has read all there is polls the provider's stream and leaves
+//! the event for the others; all who wait are woken by it. So the stream goes on for as long
+//! as anybody reads, and when the last reader goes away the call upstream is cancelled. The
+//! events are collected anyway, to be kept: a reader that comes later begins with them.
+//!
+//! An answer that grows beyond what is kept is not collected any further: nobody joins it any
+//! more, events are forgotten when all have read them, and a reader that falls so far behind
+//! is cut off with an error rather than hold the others up.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use futures::Stream;
+
+use crate::{
+    answer::{Frame, Frames, Sense},
+    call::Api,
+    failure::{Class, Failed, error_event},
+};
+
+/// What becomes of a stream that was collected whole.
+pub(super) type Whole = Box<dyn FnOnce(&VecDeque<Frame>) + Send>;
+
+/// A stream that several may read.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    answer_max: usize,
+}
+
+struct State {
+    source: Option<Frames>,
+    frames: VecDeque<Frame>,
+    /// The number of the first of `frames`.
+    first: usize,
+    /// The bytes of `frames`.
+    bytes: usize,
+    /// All events since the beginning are there.
+    whole: bool,
+    /// By their number; those that went away are none.
+    readers: Vec<Option<Reader>>,
+    /// Told once, when all of it is there.
+    done: Option<Whole>,
+}
+
+struct Reader {
+    at: usize,
+    waker: Option<Waker>,
+}
+
+impl Shared {
+    /// `done` gets all events after the last one, unless the stream broke or was too large.
+    /// The first reader is given with it.
+    pub(super) fn new(
+        source: Frames,
+        answer_max: usize,
+        done: Whole,
+        api: Api,
+        id: &Arc<str>,
+    ) -> (Arc<Self>, Frames) {
+        let state = State {
+            source: Some(source),
+            frames: VecDeque::new(),
+            first: 0,
+            bytes: 0,
+            whole: true,
+            readers: vec![Some(Reader { at: 0, waker: None })],
+            done: Some(done),
+        };
+        let stream = Arc::new(Self { state: Mutex::new(state), answer_max });
+        let first = Reading { stream: stream.clone(), number: 0, api, id: id.clone(), over: false };
+        (stream, Box::pin(first))
+    }
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Reads it from its first event; none if that is no longer there. `id` and `api` are for
+    /// the error event of a reader that falls behind.
+    pub(super) fn join(self: &Arc<Self>, api: Api, id: &Arc<str>) -> Option<Frames> {
+        let mut state = self.lock();
+        if !state.whole {
+            return None;
+        }
+        let number = state.readers.len();
+        state.readers.push(Some(Reader { at: 0, waker: None }));
+        Some(Box::pin(Reading { stream: self.clone(), number, api, id: id.clone(), over: false }))
+    }
+}
+
+impl State {
+    /// Adds an event.
+    fn take(&mut self, frame: Frame, answer_max: usize) {
+        let last = matches!(frame.sense, Sense::End | Sense::Failed(_));
+        let ended = frame.sense == Sense::End;
+        self.bytes += frame.bytes.len();
+        self.frames.push_back(frame);
+        if self.bytes > answer_max {
+            self.whole = false;
+            self.done = None;
+        }
+        if last {
+            self.source = None;
+            if let Some(done) = self.done.take()
+                && ended
+            {
+                done(&self.frames);
+            }
+        }
+        if !self.whole {
+            self.forget(answer_max);
+        }
+    }
+    /// Forgets what all have read, and what is too much.
+    fn forget(&mut self, answer_max: usize) {
+        let behind = self.readers.iter().flatten().map(|reader| reader.at).min().unwrap_or(usize::MAX);
+        while self.frames.len() > 1 && (self.first < behind || self.bytes > answer_max) {
+            let Some(frame) = self.frames.pop_front() else { break };
+            self.bytes -= frame.bytes.len();
+            self.first += 1;
+        }
+    }
+    fn wake_others(&mut self, than: usize) {
+        for (number, reader) in self.readers.iter_mut().enumerate() {
+            if let Some(waker) = reader.as_mut().filter(|_| number != than).and_then(|it| it.waker.take()) {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// One reader.
+struct Reading {
+    stream: Arc<Shared>,
+    number: usize,
+    api: Api,
+    id: Arc<str>,
+    over: bool,
+}
+
+impl Stream for Reading {
+    type Item = Frame;
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Frame>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let stream = self.stream.clone();
+        let mut state = stream.lock();
+        let state = &mut *state;
+        loop {
+            let Some(Some(reader)) = state.readers.get_mut(self.number) else {
+                return Poll::Ready(None);
+            };
+            let Some(place) = reader.at.checked_sub(state.first) else {
+                self.over = true;
+                let failed = Failed::new(Class::Cut, "the stream was read too slowly");
+                let bytes = error_event(self.api, &failed, &self.id);
+                return Poll::Ready(Some(Frame::new(bytes, Sense::Failed(failed.class.code()))));
+            };
+            if let Some(frame) = state.frames.get(place) {
+                reader.at += 1;
+                return Poll::Ready(Some(frame.clone()));
+            }
+            let Some(source) = &mut state.source else {
+                self.over = true;
+                return Poll::Ready(None);
+            };
+            match source.as_mut().poll_next(context) {
+                Poll::Ready(Some(frame)) => {
+                    state.take(frame, stream.answer_max);
+                    state.wake_others(self.number);
+                }
+                Poll::Ready(None) => {
+                    state.source = None;
+                    state.done = None;
+                    state.wake_others(self.number);
+                }
+                Poll::Pending => {
+                    // The provider's stream wakes whoever asked last: the others are woken by
+                    // that one, or, should it go away, by its going.
+                    reader.waker = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut state = self.stream.lock();
+        if let Some(reader) = state.readers.get_mut(self.number) {
+            *reader = None;
+        }
+        state.wake_others(self.number);
+    }
+}
