@@ -122,11 +122,12 @@ impl Entry {
             return None;
         }
         let packed = zstd::bulk::compress(&self.bytes, zstd::DEFAULT_COMPRESSION_LEVEL).ok()?;
-        (packed.len() < self.bytes.len()).then(|| Self {
-            unpacked: Some(self.bytes.len()),
-            bytes: packed.into(),
-            ..self.clone()
-        })
+        if packed.len() >= self.bytes.len() {
+            return None;
+        }
+        // It came in a space for the worst case.
+        let bytes = packed.into_boxed_slice().into();
+        Some(Self { unpacked: Some(self.bytes.len()), bytes, ..self.clone() })
     }
     fn unpack(&self) -> Result<Bytes, Damaged> {
         match self.unpacked {

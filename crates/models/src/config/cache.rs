@@ -105,7 +105,8 @@ pub enum ShareWith {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimilarConfig {
-    /// How near their embeddings must be, from 0 to 1.
+    /// How near their embeddings must be, from 0 to 1. What could change the answer must be
+    /// equal in any case: this only keeps apart what has little else in common.
     pub threshold: Share,
     /// The model, of a route, that embeds. Empty for counting words and parts of words here.
     pub model: String,
@@ -113,11 +114,11 @@ pub struct SimilarConfig {
 
 impl Default for SimilarConfig {
     fn default() -> Self {
-        const HALF: Share = match Share::new(0.5) {
+        const FIFTH: Share = match Share::new(0.2) {
             Ok(share) => share,
-            Err(_) => panic!("a half is a share"),
+            Err(_) => panic!("a fifth is a share"),
         };
-        Self { threshold: HALF, model: String::new() }
+        Self { threshold: FIFTH, model: String::new() }
     }
 }
 

@@ -114,6 +114,17 @@ impl Gateway {
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         whole(self.open(Method::GET, path, headers, Bytes::new()).await).await
     }
+    /// Stops it, and waits until it has let go of its files.
+    pub(crate) async fn stopped(mut self) {
+        self.serving.abort();
+        // It was aborted: that is what it says.
+        let _ = (&mut self.serving).await;
+        let models = Arc::downgrade(&self.models);
+        drop(self);
+        while models.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
     /// A chat with model `m`.
     pub(crate) async fn chat(&self, stream: bool) -> Answer {
         self.send("/v1/chat/completions", &[], ask(stream)).await
