@@ -58,6 +58,10 @@ use single_flight::{Lead, News};
 use store::{Seen, Slot, Store};
 use writer::Writer;
 
+/// How many calls that fail one after another are followed. With a provider that fails
+/// slowly, waiting for each in turn would use up the deadline of all.
+const FLIGHTS_MAX: usize = 3;
+
 /// Where the gateway keeps what must survive, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Home {
@@ -230,7 +234,7 @@ impl Cache {
     /// lead.
     async fn find(&self, call: &Arc<Call>, place: &mut Place, deadline: &Deadline) -> Option<Answer> {
         let counts = &self.store.counts;
-        loop {
+        for _ in 0..FLIGHTS_MAX {
             let now = self.world.now();
             let entry = if call.asked.tools {
                 self.store.peek(place.key, now)?
@@ -260,6 +264,7 @@ impl Cache {
             counts.hits.fetch_add(1, Relaxed);
             return Some(answer);
         }
+        None
     }
     /// What finds the question in other words, where the operator allows that.
     async fn near(&self, call: &Call, route: &str, deadline: &Deadline) -> Option<Near> {

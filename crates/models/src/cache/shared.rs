@@ -199,3 +199,86 @@ impl Drop for Reading {
         state.wake_others(self.number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use bytes::Bytes;
+    use futures::{FutureExt as _, StreamExt as _, channel::mpsc};
+
+    use super::*;
+
+    fn frame(text: &str, sense: Sense) -> Frame {
+        Frame::new(Bytes::copy_from_slice(text.as_bytes()), sense)
+    }
+
+    /// A stream whose source is fed by hand, its first reader, and how many frames it had when
+    /// it was done.
+    fn shared(answer_max: usize) -> (mpsc::UnboundedSender<Frame>, Arc<Shared>, Frames, Arc<AtomicUsize>) {
+        let (sender, source) = mpsc::unbounded();
+        let done = Arc::new(AtomicUsize::new(0));
+        let told = done.clone();
+        let when_done = Box::new(move |frames: &VecDeque<Frame>| told.store(frames.len(), Relaxed));
+        let (stream, first) = Shared::new(Box::pin(source), answer_max, when_done, Api::OpenAi, &"id".into());
+        (sender, stream, first, done)
+    }
+
+    fn now(frames: &mut Frames) -> Option<Option<Frame>> {
+        frames.next().now_or_never()
+    }
+
+    #[tokio::test]
+    async fn whoever_joins_gets_all_events_and_any_reader_keeps_it_going() {
+        let (sender, stream, mut first, done) = shared(1_000);
+        let send = |text: &str, sense| sender.unbounded_send(frame(text, sense)).expect("read");
+        send("a", Sense::Content);
+        assert_eq!(now(&mut first), Some(Some(frame("a", Sense::Content))));
+        assert_eq!(now(&mut first), None, "nothing more yet");
+        let mut second = stream.join(Api::OpenAi, &"id".into()).expect("it is all there");
+        drop(stream);
+        assert_eq!(now(&mut second), Some(Some(frame("a", Sense::Content))));
+        // Both wait; the second asked last. It goes away, and the first is woken to ask itself.
+        let waiting = tokio::spawn(async move {
+            let next = first.next().await;
+            (next, first)
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(now(&mut second), None);
+        drop(second);
+        tokio::task::yield_now().await;
+        send("b", Sense::End);
+        let (next, mut first) = waiting.await.expect("goes on");
+        assert_eq!(next, Some(frame("b", Sense::End)));
+        assert_eq!((now(&mut first), done.load(Relaxed)), (Some(None), 2));
+    }
+
+    #[test]
+    fn with_the_last_reader_the_call_upstream_ends() {
+        let (sender, stream, first, done) = shared(1_000);
+        let second = stream.join(Api::OpenAi, &"id".into());
+        drop((stream, first));
+        assert!(!sender.is_closed());
+        drop(second);
+        assert!(sender.is_closed());
+        assert_eq!(done.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_collected_and_who_is_too_slow_is_cut_off() {
+        let (sender, stream, mut first, done) = shared(10);
+        let mut slow = stream.join(Api::OpenAi, &"support".into()).expect("it is all there");
+        for i in 0..50 {
+            sender.unbounded_send(frame(&format!("{i:04}"), Sense::Content)).expect("read");
+            assert_eq!(now(&mut first), Some(Some(frame(&format!("{i:04}"), Sense::Content))));
+            assert!(stream.lock().frames.len() <= 3);
+        }
+        assert!(stream.join(Api::OpenAi, &"id".into()).is_none(), "its beginning is forgotten");
+        let Some(Some(cut)) = now(&mut slow) else { panic!("told") };
+        assert!(matches!(cut.sense, Sense::Failed(_)) && cut.bytes.windows(7).any(|it| it == b"support"));
+        assert_eq!(now(&mut slow), Some(None));
+        sender.unbounded_send(frame("", Sense::End)).expect("read");
+        assert_eq!(now(&mut first).flatten().map(|it| it.sense), Some(Sense::End));
+        assert_eq!(done.load(Relaxed), 0, "it is not kept");
+    }
+}

@@ -1,5 +1,8 @@
 //! The thread that does what nobody waits for: it compresses, writes the file and forgets
 //! what is too old.
+//!
+//! It is woken by the first answer after a quiet time, lets others gather for a moment and
+//! does them all in one go: under load handing an answer over wakes nobody.
 
 use std::{
     sync::{
@@ -23,11 +26,11 @@ use super::{
     store::{Slot, Store},
 };
 
-/// Answers that wait to be written. Those that find no room are written with all others, the
-/// next time the file is written anew.
-const WAITING_MAX: usize = 1_000;
-/// The most that are written in one go.
-const BATCH_MAX: usize = 256;
+/// Answers that wait to be written. Those that find no room are written with all others, in
+/// the next quiet time or at the end.
+const WAITING_MAX: usize = 4_000;
+/// How long answers gather.
+const GATHER: Duration = Duration::from_millis(50);
 /// How often old answers are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// Waste that a file may hold at the least.
@@ -43,8 +46,10 @@ enum Job {
 /// What is asked for beside the queue, and what is told.
 #[derive(Default)]
 struct Desk {
-    /// The file lacks something, or has too much: write it anew.
+    /// The file has what it should not: write it anew.
     behind: AtomicBool,
+    /// The file lacks answers.
+    lacking: AtomicBool,
     /// Who waits for that.
     waiting: Mutex<Vec<oneshot::Sender<bool>>>,
     file_size: AtomicU64,
@@ -77,15 +82,15 @@ impl Writer {
             }
             keeper = Some(file);
         }
-        let worker =
-            Worker { store: store.clone(), keeper, compress_from, world: world.clone(), desk: desk.clone() };
+        let (store, world, told) = (store.clone(), world.clone(), desk.clone());
+        let worker = Worker { store, keeper, compress_from, world, desk: told, purged: Duration::ZERO };
         let thread = std::thread::Builder::new().name("model-cache".into()).spawn(|| worker.run(waiting))?;
         Ok(Self { jobs: Some(jobs), desk, thread: Some(thread) })
     }
     fn send(&self, job: Job) {
         let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(job));
         if let Some(Err(TrySendError::Full(Job::Put(..)))) = sent {
-            self.desk.behind.store(true, Relaxed);
+            self.desk.lacking.store(true, Relaxed);
         }
     }
     /// An answer to be compressed and written, some time soon.
@@ -123,32 +128,39 @@ struct Worker {
     compress_from: usize,
     world: World,
     desk: Arc<Desk>,
+    /// When old answers were last looked for.
+    purged: Duration,
 }
 
 impl Worker {
     fn run(mut self, jobs: Receiver<Job>) {
-        self.store.purge(self.world.now());
-        self.tidy();
+        self.purge();
+        self.tidy(true);
         loop {
-            let first = match jobs.recv_timeout(PURGE_EVERY) {
-                Ok(job) => Some(job),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            match first {
-                Some(first) => {
-                    let batch = std::iter::once(first).chain(jobs.try_iter().take(BATCH_MAX - 1));
-                    self.write(batch);
-                }
-                None => self.store.purge(self.world.now()),
+            let first = jobs.recv_timeout(PURGE_EVERY);
+            if first.is_ok() {
+                std::thread::sleep(GATHER);
             }
-            self.tidy();
+            self.write(first.iter().chain(&jobs.try_iter().collect::<Vec<_>>()));
+            if self.world.clock().elapsed() >= self.purged + PURGE_EVERY {
+                self.purge();
+            }
+            let over = matches!(first, Err(RecvTimeoutError::Disconnected));
+            self.tidy(over || first.is_err());
+            if over {
+                break;
+            }
         }
     }
-    fn write(&mut self, jobs: impl Iterator<Item = Job>) {
+    fn purge(&mut self) {
+        self.purged = self.world.clock().elapsed();
+        self.store.purge(self.world.now());
+    }
+    fn write<'a>(&mut self, jobs: impl Iterator<Item = &'a Job>) {
         let mut slots = Vec::new();
         for job in jobs {
-            let Job::Put(key, mut slot) = job else { continue };
+            let Job::Put(key, slot) = job else { continue };
+            let (key, mut slot) = (*key, slot.clone());
             // What was forgotten meanwhile must not come back with the next start.
             if !self.store.holds(key, &slot.entry) {
                 continue;
@@ -166,10 +178,12 @@ impl Worker {
             self.note(done);
         }
     }
-    /// Writes the file anew if it must be, or if most of it is waste.
-    fn tidy(&mut self) {
+    /// Writes the file anew if it must be, or if most of it is waste. In a quiet time also if
+    /// it lacks something.
+    fn tidy(&mut self, quiet: bool) {
         let waiting = std::mem::take(&mut *self.desk.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        let behind = self.desk.behind.swap(false, SeqCst);
+        let mut behind = self.desk.behind.swap(false, SeqCst);
+        behind |= quiet && self.desk.lacking.swap(false, SeqCst);
         let mut good = true;
         if let Some(keeper) = &mut self.keeper {
             let live = u64::try_from(self.store.size().1).unwrap_or(u64::MAX);

@@ -133,14 +133,14 @@ fn resident() -> usize {
 
 #[tokio::test]
 async fn ten_thousand_answers_stay_within_the_stated_memory() {
-    const MEMORY: usize = 32 << 20;
+    const MEMORY: usize = 16 << 20;
     let local = "[models.providers.p]\nkind = 'local'\n[models.routes.m]\ntargets = [{ provider = 'p' }]\n\
-        [models.cache]\nmemory_max = '32MiB'\n";
+        [models.cache]\nmemory_max = '16MiB'\ncompress_from = '1KiB'\n";
     let models = models(&Home::default(), local).expect("starts");
     // Text that does not compress, so that memory and not the number of entries is the bound.
     let noise = |seed: u64| -> String {
         let world = World::manual(seed).0;
-        (0..300).map(|_| hex::encode(world.chance().bits().to_be_bytes())).collect()
+        (0..100).map(|_| hex::encode(world.chance().bits().to_be_bytes())).collect()
     };
     ask(&models, "ana", &noise(0), &[]).await;
     let before = resident();
