@@ -97,7 +97,7 @@ impl Models {
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
     pub async fn answer(&self, call: Call) -> Result<Answer, Rejected> {
         let call = Arc::new(call);
-        let route = self.routes.find(&call)?;
+        let Some(route) = self.routes.find(&call) else { return Err(Routes::not_found(&call)) };
         let deadline = self.routes.deadline(&call);
         let miss = match self.cache.look(&call, route.mark(), &deadline).await {
             Looked::Found(answer) => return Ok(answer),
@@ -126,7 +126,8 @@ impl Models {
     /// Keeps an answer that nobody has asked for yet. `caller` says for which tenant.
     pub async fn warm(&self, line: &WarmLine, caller: &Caller) -> Result<(), Unfit> {
         let call = Arc::new(line.call(self.world.uuid().to_string().into(), caller)?);
-        let route = self.routes.find(&call).map_err(|error| Unfit::Request(error.failure.message))?;
+        let not_found = || Unfit::Request(Routes::not_found(&call).failure.message);
+        let route = self.routes.find(&call).ok_or_else(not_found)?;
         self.cache.warm(line, &call, route).await
     }
     /// How many calls find nobody.

@@ -32,7 +32,7 @@ impl Asking {
         let none = HeaderMap::new();
         let call = Call::read("embed".into(), Operation::Embeddings, &none, body, Caller::default());
         let call = Arc::new(call.ok()?);
-        let route = self.routes.find(&call).ok()?;
+        let route = self.routes.find(&call)?;
         let answer = self.routes.answer(route, &call, deadline.clone()).await.ok()?;
         let Body::Whole(bytes) = answer.body else { return None };
         let embedded: Embedded = serde_json::from_slice(&bytes).ok()?;

@@ -205,7 +205,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     use bytes::Bytes;
-    use futures::{FutureExt as _, StreamExt as _, channel::mpsc};
+    use futures::{StreamExt as _, channel::mpsc};
 
     use super::*;
 
@@ -224,8 +224,8 @@ mod tests {
         (sender, stream, first, done)
     }
 
-    fn now(frames: &mut Frames) -> Option<Option<Frame>> {
-        frames.next().now_or_never()
+    fn now(frames: &mut Frames) -> Poll<Option<Frame>> {
+        frames.as_mut().poll_next(&mut Context::from_waker(Waker::noop()))
     }
 
     #[tokio::test]
@@ -233,24 +233,24 @@ mod tests {
         let (sender, stream, mut first, done) = shared(1_000);
         let send = |text: &str, sense| sender.unbounded_send(frame(text, sense)).expect("read");
         send("a", Sense::Content);
-        assert_eq!(now(&mut first), Some(Some(frame("a", Sense::Content))));
-        assert_eq!(now(&mut first), None, "nothing more yet");
+        assert_eq!(now(&mut first), Poll::Ready(Some(frame("a", Sense::Content))));
+        assert_eq!(now(&mut first), Poll::Pending, "nothing more yet");
         let mut second = stream.join(Api::OpenAi, &"id".into()).expect("it is all there");
         drop(stream);
-        assert_eq!(now(&mut second), Some(Some(frame("a", Sense::Content))));
+        assert_eq!(now(&mut second), Poll::Ready(Some(frame("a", Sense::Content))));
         // Both wait; the second asked last. It goes away, and the first is woken to ask itself.
         let waiting = tokio::spawn(async move {
             let next = first.next().await;
             (next, first)
         });
         tokio::task::yield_now().await;
-        assert_eq!(now(&mut second), None);
+        assert_eq!(now(&mut second), Poll::Pending);
         drop(second);
         tokio::task::yield_now().await;
         send("b", Sense::End);
         let (next, mut first) = waiting.await.expect("goes on");
         assert_eq!(next, Some(frame("b", Sense::End)));
-        assert_eq!((now(&mut first), done.load(Relaxed)), (Some(None), 2));
+        assert_eq!((now(&mut first), done.load(Relaxed)), (Poll::Ready(None), 2));
     }
 
     #[test]
@@ -270,15 +270,15 @@ mod tests {
         let mut slow = stream.join(Api::OpenAi, &"support".into()).expect("it is all there");
         for i in 0..50 {
             sender.unbounded_send(frame(&format!("{i:04}"), Sense::Content)).expect("read");
-            assert_eq!(now(&mut first), Some(Some(frame(&format!("{i:04}"), Sense::Content))));
+            assert_eq!(now(&mut first), Poll::Ready(Some(frame(&format!("{i:04}"), Sense::Content))));
             assert!(stream.lock().frames.len() <= 3);
         }
         assert!(stream.join(Api::OpenAi, &"id".into()).is_none(), "its beginning is forgotten");
-        let Some(Some(cut)) = now(&mut slow) else { panic!("told") };
+        let Poll::Ready(Some(cut)) = now(&mut slow) else { panic!("told") };
         assert!(matches!(cut.sense, Sense::Failed(_)) && cut.bytes.windows(7).any(|it| it == b"support"));
-        assert_eq!(now(&mut slow), Some(None));
+        assert_eq!(now(&mut slow), Poll::Ready(None));
         sender.unbounded_send(frame("", Sense::End)).expect("read");
-        assert_eq!(now(&mut first).flatten().map(|it| it.sense), Some(Sense::End));
+        assert_eq!(now(&mut first), Poll::Ready(Some(frame("", Sense::End))));
         assert_eq!(done.load(Relaxed), 0, "it is not kept");
     }
 }

@@ -297,11 +297,12 @@ mod tests {
             |body| body["tools"] = json!([{ "type": "function" }]),
             |body| body["messages"][3]["role"] = json!("assistant"),
             |body| {
-                body["messages"][3]["content"] = json!([{ "type": "image_url", "image_url": { "url": "x" } }])
+                body["messages"][3]["content"] =
+                    json!([{ "type": "image_url", "image_url": { "url": "x" } }]);
             },
             |body| {
                 body["messages"][3]["content"] =
-                    json!([{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }])
+                    json!([{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }]);
             },
             |body| body["messages"][3]["content"] = json!("please!"),
         ];

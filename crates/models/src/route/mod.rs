@@ -101,21 +101,19 @@ impl Routes {
         self.upstreams.iter().filter_map(|upstream| upstream.breaker()).collect()
     }
     /// The route of a call.
-    pub(crate) fn find(&self, call: &Call) -> Result<&Arc<Route>, Rejected> {
-        self.of_model(&call.asked.model).ok_or_else(|| {
-            let model = steadfast_core::shown(&call.asked.model, 80);
-            let failure = Failure::refused(
-                "model.not_found",
-                format!("there is no model {model:?}; see GET /v1/models"),
-            );
-            let rejected = Rejected::new(failure, StatusCode::NOT_FOUND);
-            Rejected { param: Some("model".into()), ..rejected }
-        })
-    }
-    fn of_model(&self, model: &str) -> Option<&Arc<Route>> {
+    pub(crate) fn find(&self, call: &Call) -> Option<&Arc<Route>> {
+        let model = call.asked.model.as_str();
         self.by_name.get(model).or_else(|| {
             self.by_prefix.iter().find(|(prefix, _)| model.starts_with(prefix.as_str())).map(|it| &it.1)
         })
+    }
+    /// There is no route for a call.
+    pub(crate) fn not_found(call: &Call) -> Rejected {
+        let model = steadfast_core::shown(&call.asked.model, 80);
+        let failure =
+            Failure::refused("model.not_found", format!("there is no model {model:?}; see GET /v1/models"));
+        let rejected = Rejected::new(failure, StatusCode::NOT_FOUND);
+        Rejected { param: Some("model".into()), ..rejected }
     }
     /// When a call must be over.
     pub(crate) fn deadline(&self, call: &Call) -> Deadline {

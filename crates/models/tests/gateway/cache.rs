@@ -29,8 +29,11 @@ fn asking(text: &str, more: Value) -> String {
     body.to_string()
 }
 
+/// Path, headers and body.
+type Request<'a> = (&'a str, &'a [(&'a str, &'a str)], String);
+
 /// What the cache said it did, one after another.
-async fn asked(gateway: &Gateway, requests: &[(&str, &[(&str, &str)], String)]) -> Vec<String> {
+async fn asked(gateway: &Gateway, requests: &[Request<'_>]) -> Vec<String> {
     let mut done = Vec::new();
     for (path, headers, body) in requests {
         let answer = gateway.send(path, headers, body.clone()).await;
@@ -122,7 +125,7 @@ async fn an_answer_is_never_anothers_users_nor_another_tenants() {
     let own = || asking("what is my balance?", json!({}));
     let named = |user: &str| asking("what is my balance?", json!({ "user": user }));
     let id = |user: &str| asking("what is my balance?", json!({ "metadata": { "user_id": user } }));
-    let callers: [(&str, &[(&str, &str)], String); 13] = [
+    let callers: [Request<'_>; 13] = [
         (CHAT, &[], own()),
         (CHAT, &[("test-user", "ana")], own()),
         (CHAT, &[("test-user", "luis")], own()),
