@@ -10,15 +10,17 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use steadfast_core::{World, config::Environment, observe::Observer};
+use steadfast_core::{Failure, World, config::Environment, observe::Observer};
 use steadfast_resilience::BreakerState;
 
 use bytes::Bytes;
 
 use crate::{
     answer::Answer,
+    cache::{Asking, Cache, CacheStats, Counting, Embedder, Home, Looked, Unfit, WarmLine, Which},
     call::{Call, Caller, Operation},
     config::ModelsConfig,
+    degrade::{Degradation, Degrade},
     failure::Rejected,
     providers::SetupError,
     route::Routes,
@@ -26,7 +28,9 @@ use crate::{
 
 /// The gateway.
 pub struct Models {
-    routes: Routes,
+    routes: Arc<Routes>,
+    cache: Cache,
+    degrade: Degrade,
     config: ModelsConfig,
     world: World,
 }
@@ -40,24 +44,43 @@ impl std::fmt::Debug for Models {
 /// How well models can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// All providers are called.
+    /// All providers are called, and calls are answered.
     Healthy,
-    /// Some are left alone.
+    /// Some are left alone, or some calls found nobody.
     Degraded,
-    /// All are left alone.
+    /// All are left alone, or all calls found nobody.
     Unhealthy,
+}
+
+/// Who turns questions into points.
+fn embedder(model: &str, routes: &Arc<Routes>) -> Arc<dyn Embedder> {
+    if model.is_empty() { Arc::new(Counting) } else { Arc::new(Asking::new(model, routes)) }
 }
 
 impl Models {
     /// Sets up all providers; none is called yet. Keys are found in `env` or in files.
+    /// Nothing survives: see [`Models::at`].
     pub fn new(
         config: ModelsConfig,
         env: &Environment,
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
-        let routes = Routes::new(&config, env, world, observer)?;
-        Ok(Self { routes, config, world: world.clone() })
+        Self::at(&Home::default(), config, env, world, observer)
+    }
+    /// The same, at a place where what must survive is kept.
+    pub fn at(
+        home: &Home,
+        config: ModelsConfig,
+        env: &Environment,
+        world: &World,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, SetupError> {
+        let routes = Arc::new(Routes::new(&config, env, world, observer)?);
+        let embedder = embedder(&config.cache.similar.model, &routes);
+        let cache = Cache::new(&config.cache, home, embedder, world)?;
+        let degrade = Degrade::new(&config.degrade, world);
+        Ok(Self { routes, cache, degrade, config, world: world.clone() })
     }
     /// Reads a call and answers it: all there is, in one.
     pub async fn process(
@@ -74,7 +97,42 @@ impl Models {
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
     pub async fn answer(&self, call: Call) -> Result<Answer, Rejected> {
         let call = Arc::new(call);
-        self.routes.answer(&call).await
+        let Some(route) = self.routes.find(&call) else { return Err(Routes::not_found(&call)) };
+        let deadline = self.routes.deadline(&call);
+        let miss = match self.cache.look(&call, route.mark(), &deadline).await {
+            Looked::Found(answer) => return Ok(answer),
+            Looked::Miss(miss) => miss,
+        };
+        match self.routes.answer(route, &call, deadline).await {
+            Ok(answer) => {
+                self.degrade.note(true);
+                Ok(miss.keep(&call, answer))
+            }
+            Err(rejected) => self.degrade.answer(&call, rejected, miss, &self.cache).await,
+        }
+    }
+    /// How the cache does.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+    /// Forgets kept answers, in memory and on disk, and says how many.
+    pub async fn invalidate(&self, which: &Which) -> Result<usize, Failure> {
+        self.cache.invalidate(which).await.ok_or_else(|| {
+            let message = "they are forgotten, but the file of kept answers cannot be written: after a \
+                restart they would be back; free its disk and repeat this";
+            Failure::internal("cache.not_written", message).retryable()
+        })
+    }
+    /// Keeps an answer that nobody has asked for yet. `caller` says for which tenant.
+    pub async fn warm(&self, line: &WarmLine, caller: &Caller) -> Result<(), Unfit> {
+        let call = Arc::new(line.call(self.world.uuid().to_string().into(), caller)?);
+        let not_found = || Unfit::Request(Routes::not_found(&call).failure.message);
+        let route = self.routes.find(&call).ok_or_else(not_found)?;
+        self.cache.warm(line, &call, route).await
+    }
+    /// How many calls find nobody.
+    pub fn degradation(&self) -> Degradation {
+        self.degrade.level()
     }
     /// Models that can be asked for by name.
     pub fn models(&self) -> Vec<&str> {
@@ -87,9 +145,11 @@ impl Models {
     /// How well models can be reached.
     pub fn health(&self) -> Health {
         let breakers = self.routes.breakers();
-        match breakers.iter().filter(|breaker| breaker.state != "closed").count() {
-            0 => Health::Healthy,
-            bad if bad == breakers.len() => Health::Unhealthy,
+        let open = breakers.iter().filter(|breaker| breaker.state != "closed").count();
+        match (open, self.degrade.level()) {
+            (0, Degradation::None) => Health::Healthy,
+            (_, Degradation::Full) => Health::Unhealthy,
+            (open, _) if open > 0 && open == breakers.len() => Health::Unhealthy,
             _ => Health::Degraded,
         }
     }

@@ -19,6 +19,7 @@ use futures::{Stream, future::BoxFuture};
 use steadfast_core::{World, config::Environment, config::SecretError};
 use steadfast_resilience::Deadline;
 
+pub(crate) use local::{Local, vector as local_vector};
 pub(crate) use patience::Patience;
 
 use crate::{
@@ -74,6 +75,9 @@ pub enum SetupError {
     /// The machine's certificates cannot be used.
     #[error("the machine's root certificates cannot be used: {0}")]
     Certificates(String),
+    /// Kept answers cannot be used.
+    #[error(transparent)]
+    Cache(#[from] crate::cache::CacheError),
     /// A route to nobody.
     #[error("route {0}: there is no provider {1:?}")]
     Route(String, String),

@@ -3,6 +3,7 @@
 //! Who asks is found out before: whoever mounts these routes puts a [`Caller`] among the
 //! request's extensions.
 
+mod cache;
 mod listing;
 mod write;
 
@@ -18,6 +19,8 @@ use axum::{
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use steadfast_core::Failure;
+
+pub use cache::operator_routes;
 
 use crate::{
     Caller, Models, Operation, Rejected,
