@@ -33,6 +33,7 @@ fn every_verb_explains_itself() {
         "dead-letters",
         "events",
         "breakers",
+        "models",
         "bank",
         "chat",
         "verify",

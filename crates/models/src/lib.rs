@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod call;
 mod config;
+mod current;
 pub mod failure;
 mod pipeline;
 mod providers;
@@ -23,6 +24,8 @@ pub use config::{
     CanaryConfig, Kind, ModelsConfig, OrderBy, ProviderConfig, RouteConfig, SimpleConfig, TargetConfig,
     TimeoutConfig,
 };
+pub use current::Current;
 pub use failure::Rejected;
 pub use pipeline::{Health, Models};
 pub use providers::SetupError;
+pub use route::{Found, Probe, ProviderView, RouteView, TargetView};

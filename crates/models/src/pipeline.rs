@@ -7,9 +7,10 @@
 //! A stage that is not listed in [`Models::process`] is not there. Whatever a stage takes
 //! (a reservation, a place, a permit) is given back when what it returned is dropped.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
+use serde::Serialize;
 use steadfast_core::{World, config::Environment, observe::Observer};
 use steadfast_resilience::BreakerState;
 
@@ -21,12 +22,13 @@ use crate::{
     config::ModelsConfig,
     failure::Rejected,
     providers::SetupError,
-    route::Routes,
+    route::{Found, Probe, Routes},
 };
 
 /// The gateway.
 pub struct Models {
     routes: Routes,
+    observer: Arc<dyn Observer>,
     config: ModelsConfig,
     world: World,
 }
@@ -38,7 +40,8 @@ impl std::fmt::Debug for Models {
 }
 
 /// How well models can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     /// All providers are called.
     Healthy,
@@ -46,6 +49,17 @@ pub enum Health {
     Degraded,
     /// All are left alone.
     Unhealthy,
+}
+
+impl Health {
+    /// As a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
 }
 
 impl Models {
@@ -56,8 +70,14 @@ impl Models {
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
-        let routes = Routes::new(&config, env, world, observer)?;
-        Ok(Self { routes, config, world: world.clone() })
+        let routes = Routes::new(&config, None, env, world, observer)?;
+        Ok(Self { routes, observer: observer.clone(), config, world: world.clone() })
+    }
+    /// Another one for another configuration. Providers that did not change go on as they are:
+    /// their connections, breakers and limits. Keys are read again.
+    pub fn reloaded(&self, config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
+        let routes = Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?;
+        Ok(Self { routes, observer: self.observer.clone(), config, world: self.world.clone() })
     }
     /// Reads a call and answers it: all there is, in one.
     pub async fn process(
@@ -83,6 +103,19 @@ impl Models {
     /// How the providers' breakers stand.
     pub fn breakers(&self) -> Vec<BreakerState> {
         self.routes.breakers()
+    }
+    /// Closes the breaker of that name. False if there is none.
+    pub fn reset(&self, breaker: &str) -> bool {
+        self.routes.reset(breaker)
+    }
+    /// All routes and providers.
+    pub fn found(&self) -> Found {
+        self.routes.found()
+    }
+    /// Asks everybody on the route of `model`, or on all routes, for something small, past
+    /// breakers and limits.
+    pub async fn probe(&self, model: Option<&str>, limit: Duration) -> Result<Vec<Probe>, Rejected> {
+        self.routes.probe(model, limit).await
     }
     /// How well models can be reached.
     pub fn health(&self) -> Health {

@@ -13,12 +13,13 @@ use hyper_util::{
 };
 use serde_json::{Value, json};
 use steadfast_core::{World, config, observe::silent};
-use steadfast_models::{Models, ModelsConfig, serve};
+use steadfast_models::{Caller, Current, Models, ModelsConfig, serve};
 use steadfast_models_mock::Mock;
 
 /// A gateway that runs until it is dropped.
 pub(crate) struct Gateway {
     pub(crate) models: Arc<Models>,
+    pub(crate) current: Arc<Current>,
     pub(crate) address: std::net::SocketAddr,
     client: HyperClient<HttpConnector, Full<Bytes>>,
     serving: tokio::task::JoinHandle<()>,
@@ -74,24 +75,16 @@ impl Answer {
 impl Gateway {
     /// One with this configuration; `KEY` is the providers' key.
     pub(crate) async fn start(config: &str) -> Self {
-        #[derive(serde::Deserialize)]
-        struct Config {
-            models: ModelsConfig,
-        }
-        let env: config::Environment = BTreeMap::from([("KEY".into(), "secret-key".into())]);
-        let check = |config: &Config| config.models.check("models");
-        let config: Config =
-            config::load_checked(Some(("t.toml", config)), &config::Environment::new(), check)
-                .unwrap_or_else(|error| panic!("{error}"));
-        let models = Models::new(config.models, &env, &World::system(), &silent()).expect("set up");
-        let models = Arc::new(models);
+        let models = Models::new(read(config), &env(), &World::system(), &silent()).expect("set up");
+        let current = Arc::new(Current::new(models));
+        let models = current.get();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("nodelay"));
-        let router = serve::routes(models.clone());
+        let router = serve::routes(current.clone(), Arc::new(|_| Ok(Caller::default())));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
         let client = HyperClient::builder(TokioExecutor::new()).build_http();
-        Self { models, address, client, serving }
+        Self { models, current, address, client, serving }
     }
     /// One whose only route, `m`, asks these upstreams in order, all of OpenAI's API.
     pub(crate) async fn before(mocks: &[&Mock]) -> Self {
@@ -150,4 +143,21 @@ pub(crate) fn route(mocks: &[&Mock], more: &str) -> String {
     let text: Vec<_> = mocks.iter().enumerate().map(provider).collect();
     let targets: Vec<_> = (0..mocks.len()).map(|i| format!("{{ provider = 'p{i}' }}")).collect();
     text.concat() + &format!("[models.routes.m]\ntargets = [{}]\nretry.waits = ['1h']\n", targets.join(", "))
+}
+
+/// What a configuration says.
+pub(crate) fn read(config: &str) -> ModelsConfig {
+    #[derive(serde::Deserialize)]
+    struct Config {
+        models: ModelsConfig,
+    }
+    let check = |config: &Config| config.models.check("models");
+    let config: Config = config::load_checked(Some(("t.toml", config)), &config::Environment::new(), check)
+        .unwrap_or_else(|error| panic!("{error}"));
+    config.models
+}
+
+/// Where keys are found.
+pub(crate) fn env() -> config::Environment {
+    BTreeMap::from([("KEY".into(), "secret-key".into())])
 }
