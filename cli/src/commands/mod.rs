@@ -11,6 +11,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod migrate;
+pub(crate) mod models;
 pub(crate) mod resume;
 pub(crate) mod runs;
 pub(crate) mod token;
@@ -66,6 +67,9 @@ enum Command {
     /// Kept answers of models: stats, invalidate, warm.
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    /// Models: list, test.
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
     /// The bank: accounts, transfer, buy, products, import, contacts, customers, understand.
     #[command(subcommand)]
     Bank(bank::BankCommand),
@@ -81,10 +85,11 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Let a restored store run.
     Resume(resume::ResumeArgs),
-    /// The configuration: check, show, init, reference.
+    /// The configuration: check, show, init, reference, reload, import-litellm.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Measure the log, runs and transfers beside what the disk can do.
+    /// Measure the log, runs and transfers beside what the disk can do, and the gateway beside
+    /// what its upstream can do.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
 }
@@ -107,6 +112,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Events(command) => events::run(command, global).await,
         Command::Breakers(command) => breakers::run(command, global).await,
         Command::Cache(command) => cache::run(command, global).await,
+        Command::Models(command) => models::run(command, global).await,
         Command::Bank(command) => bank::run(command, global).await,
         Command::Chat(args) => chat::run(args, global).await,
         Command::Verify(args) => verify::run(args, global).await,
@@ -114,7 +120,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => backup::backup(args, global).await,
         Command::Restore(args) => backup::restore(args, global).await,
         Command::Resume(args) => resume::run(args, global).await,
-        Command::Config(command) => config::run(command, global),
+        Command::Config(command) => config::run(command, global).await,
         Command::Bench(command) => bench::run(command, global).await,
     }
 }

@@ -11,6 +11,7 @@ pub mod answer;
 mod cache;
 pub mod call;
 mod config;
+mod current;
 mod degrade;
 pub mod failure;
 mod pipeline;
@@ -26,7 +27,9 @@ pub use config::{
     CacheConfig, CanaryConfig, DegradeConfig, KeepConfig, Kind, ModelsConfig, OrderBy, ProviderConfig,
     RouteConfig, ShareWith, SimilarConfig, SimpleConfig, TargetConfig, TemplateConfig, TimeoutConfig,
 };
+pub use current::Current;
 pub use degrade::{Degradation, Degraded};
 pub use failure::Rejected;
 pub use pipeline::{Health, Models};
 pub use providers::SetupError;
+pub use route::{Found, Probe, ProviderView, RouteView, TargetView};

@@ -7,9 +7,10 @@
 //! A stage that is not listed in [`Models::process`] is not there. Whatever a stage takes
 //! (a reservation, a place, a permit) is given back when what it returned is dropped.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
+use serde::Serialize;
 use steadfast_core::{Failure, World, config::Environment, observe::Observer};
 use steadfast_resilience::BreakerState;
 
@@ -23,14 +24,15 @@ use crate::{
     degrade::{Degradation, Degrade},
     failure::Rejected,
     providers::SetupError,
-    route::Routes,
+    route::{Found, Probe, Routes},
 };
 
 /// The gateway.
 pub struct Models {
     routes: Arc<Routes>,
-    cache: Cache,
+    cache: Arc<Cache>,
     degrade: Degrade,
+    observer: Arc<dyn Observer>,
     config: ModelsConfig,
     world: World,
 }
@@ -42,7 +44,8 @@ impl std::fmt::Debug for Models {
 }
 
 /// How well models can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     /// All providers are called, and calls are answered.
     Healthy,
@@ -50,6 +53,17 @@ pub enum Health {
     Degraded,
     /// All are left alone, or all calls found nobody.
     Unhealthy,
+}
+
+impl Health {
+    /// As a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
 }
 
 /// Who turns questions into points.
@@ -76,11 +90,26 @@ impl Models {
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
-        let routes = Arc::new(Routes::new(&config, env, world, observer)?);
+        let routes = Arc::new(Routes::new(&config, None, env, world, observer)?);
         let embedder = embedder(&config.cache.similar.model, &routes);
-        let cache = Cache::new(&config.cache, home, embedder, world)?;
+        let cache = Arc::new(Cache::new(&config.cache, home, embedder, world)?);
         let degrade = Degrade::new(&config.degrade, world);
-        Ok(Self { routes, cache, degrade, config, world: world.clone() })
+        Ok(Self { routes, cache, degrade, observer: observer.clone(), config, world: world.clone() })
+    }
+    /// Another one for another configuration. Providers that did not change go on as they are:
+    /// their connections, breakers and limits. Keys are read again. The cache stays as it is
+    /// until the next start, with its answers and its settings.
+    pub fn reloaded(&self, mut config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
+        config.cache = self.config.cache.clone();
+        let routes = Arc::new(Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?);
+        Ok(Self {
+            routes,
+            cache: self.cache.clone(),
+            degrade: Degrade::new(&config.degrade, &self.world),
+            observer: self.observer.clone(),
+            config,
+            world: self.world.clone(),
+        })
     }
     /// Reads a call and answers it: all there is, in one.
     pub async fn process(
@@ -97,7 +126,7 @@ impl Models {
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
     pub async fn answer(&self, call: Call) -> Result<Answer, Rejected> {
         let call = Arc::new(call);
-        let Some(route) = self.routes.find(&call) else { return Err(Routes::not_found(&call)) };
+        let Some(route) = self.routes.find(&call) else { return Err(self.routes.not_found(&call)) };
         let deadline = self.routes.deadline(&call);
         let miss = match self.cache.look(&call, route.mark(), &deadline).await {
             Looked::Found(answer) => return Ok(answer),
@@ -126,7 +155,7 @@ impl Models {
     /// Keeps an answer that nobody has asked for yet. `caller` says for which tenant.
     pub async fn warm(&self, line: &WarmLine, caller: &Caller) -> Result<(), Unfit> {
         let call = Arc::new(line.call(self.world.uuid().to_string().into(), caller)?);
-        let not_found = || Unfit::Request(Routes::not_found(&call).failure.message);
+        let not_found = || Unfit::Request(self.routes.not_found(&call).failure.message);
         let route = self.routes.find(&call).ok_or_else(not_found)?;
         self.cache.warm(line, &call, route).await
     }
@@ -141,6 +170,19 @@ impl Models {
     /// How the providers' breakers stand.
     pub fn breakers(&self) -> Vec<BreakerState> {
         self.routes.breakers()
+    }
+    /// Closes the breaker of that name. False if there is none.
+    pub fn reset(&self, breaker: &str) -> bool {
+        self.routes.reset(breaker)
+    }
+    /// All routes and providers.
+    pub fn found(&self) -> Found {
+        self.routes.found()
+    }
+    /// Asks everybody on the route of `model`, or on all routes, for something small, past
+    /// breakers and limits.
+    pub async fn probe(&self, model: Option<&str>, limit: Duration) -> Result<Vec<Probe>, Rejected> {
+        self.routes.probe(model, limit).await
     }
     /// How well models can be reached.
     pub fn health(&self) -> Health {

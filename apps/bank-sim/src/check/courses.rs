@@ -136,7 +136,7 @@ pub(crate) fn courses(events: &[Recorded]) -> BTreeMap<RunId, Course> {
                 undone: Vec::new(),
                 parked: Vec::new(),
                 ran: false,
-            patches: Vec::new(),
+                patches: Vec::new(),
                 killed: false,
                 replayed: false,
                 started,

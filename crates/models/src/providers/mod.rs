@@ -16,7 +16,10 @@ use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, future::BoxFuture};
-use steadfast_core::{World, config::Environment, config::SecretError};
+use steadfast_core::{
+    Coded, Fault, World,
+    config::{Environment, SecretError},
+};
 use steadfast_resilience::Deadline;
 
 pub(crate) use local::{Local, vector as local_vector};
@@ -81,6 +84,22 @@ pub enum SetupError {
     /// A route to nobody.
     #[error("route {0}: there is no provider {1:?}")]
     Route(String, String),
+}
+
+impl Coded for SetupError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Key(..) => "provider.no_key",
+            Self::Address(..) => "provider.invalid_address",
+            Self::Header(..) => "provider.invalid_header",
+            Self::Certificates(_) => "provider.no_certificates",
+            Self::Cache(_) => "cache.unusable",
+            Self::Route(..) => "route.no_such_provider",
+        }
+    }
+    fn fault(&self) -> Fault {
+        Fault::Caller
+    }
 }
 
 /// The provider of that name.

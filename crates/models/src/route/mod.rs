@@ -13,6 +13,7 @@ mod busy;
 mod choice;
 mod join;
 mod relay;
+mod survey;
 mod upstream;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ use crate::{
 };
 use choice::Target;
 use relay::Relay;
+pub use survey::{Found, Probe, ProviderView, RouteView, TargetView};
 use upstream::{Asked, Upstream};
 
 /// One route.
@@ -56,15 +58,21 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
+    /// Providers that are as they were `before` are kept, with what is known of them.
     pub(crate) fn new(
         config: &ModelsConfig,
+        before: Option<&Self>,
         env: &Environment,
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
         let mut upstreams = Vec::new();
         for (name, provider) in &config.providers {
-            upstreams.push(Arc::new(Upstream::new(name, provider, env, world, observer)?));
+            let kept = before.and_then(|it| it.upstreams.iter().find(|it| it.is_of(name, provider, env)));
+            upstreams.push(match kept {
+                Some(upstream) => upstream.clone(),
+                None => Arc::new(Upstream::new(name, provider, env, world, observer)?),
+            });
         }
         let mut routes = Self {
             by_name: HashMap::new(),
@@ -102,17 +110,27 @@ impl Routes {
     }
     /// The route of a call.
     pub(crate) fn find(&self, call: &Call) -> Option<&Arc<Route>> {
-        let model = call.asked.model.as_str();
+        self.named(&call.asked.model)
+    }
+    fn named(&self, model: &str) -> Option<&Arc<Route>> {
         self.by_name.get(model).or_else(|| {
             self.by_prefix.iter().find(|(prefix, _)| model.starts_with(prefix.as_str())).map(|it| &it.1)
         })
     }
     /// There is no route for a call.
-    pub(crate) fn not_found(call: &Call) -> Rejected {
-        let model = steadfast_core::shown(&call.asked.model, 80);
-        let failure =
-            Failure::refused("model.not_found", format!("there is no model {model:?}; see GET /v1/models"));
-        let rejected = Rejected::new(failure, StatusCode::NOT_FOUND);
+    pub(crate) fn not_found(&self, call: &Call) -> Rejected {
+        self.no_such(&call.asked.model)
+    }
+    fn no_such(&self, model: &str) -> Rejected {
+        let model = steadfast_core::shown(model, 80);
+        let message = if self.by_name.is_empty() {
+            "no models are configured: set OPENAI_API_KEY or ANTHROPIC_API_KEY where the server runs, or \
+             add [models.providers.NAME] to its configuration"
+                .into()
+        } else {
+            format!("there is no model {model:?}; see GET /v1/models")
+        };
+        let rejected = Rejected::new(Failure::refused("model.not_found", message), StatusCode::NOT_FOUND);
         Rejected { param: Some("model".into()), ..rejected }
     }
     /// When a call must be over.

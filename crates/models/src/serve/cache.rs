@@ -16,21 +16,21 @@ use serde::Serialize;
 use serde_json::json;
 use steadfast_core::{Failure, Fault, shown};
 
-use crate::{CacheStats, Caller, Models, Unfit, WarmLine, Which, call::WORDS_MAX};
+use crate::{CacheStats, Caller, Current, Models, Unfit, WarmLine, Which, call::WORDS_MAX};
 
 /// `GET /cache`, `POST /cache/invalidate` and `POST /cache/warm`.
-pub fn operator_routes(models: Arc<Models>) -> Router {
-    let limit = models.config().body_max.as_usize();
+pub fn operator_routes(current: Arc<Current>) -> Router {
+    let limit = current.get().config().body_max.as_usize();
     Router::new()
         .route("/cache", get(stats))
         .route("/cache/invalidate", post(invalidate))
         .route("/cache/warm", post(warm))
         .layer(DefaultBodyLimit::max(limit))
-        .with_state(models)
+        .with_state(current)
 }
 
-async fn stats(State(models): State<Arc<Models>>) -> Json<CacheStats> {
-    Json(models.cache_stats())
+async fn stats(State(current): State<Arc<Current>>) -> Json<CacheStats> {
+    Json(current.get().cache_stats())
 }
 
 struct Refused(Failure, StatusCode);
@@ -72,7 +72,8 @@ async fn body(request: Request, models: &Models) -> Result<(Caller, Bytes), Refu
     Ok((caller, body))
 }
 
-async fn invalidate(State(models): State<Arc<Models>>, request: Request) -> Result<Response, Refused> {
+async fn invalidate(State(current): State<Arc<Current>>, request: Request) -> Result<Response, Refused> {
+    let models = current.get();
     let (caller, body) = body(request, &models).await?;
     let which: Which = serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
     if !which.says_something() {
@@ -96,7 +97,8 @@ struct LineRefused {
 }
 
 /// The body's lines are JSON, one answer each; those that are empty don't count.
-async fn warm(State(models): State<Arc<Models>>, request: Request) -> Result<Response, Refused> {
+async fn warm(State(current): State<Arc<Current>>, request: Request) -> Result<Response, Refused> {
+    let models = current.get();
     let (caller, body) = body(request, &models).await?;
     let text = std::str::from_utf8(&body).map_err(|_| invalid("the body is not text"))?;
     let mut warmed = Warmed { kept: 0, refused: Vec::new() };
