@@ -28,7 +28,7 @@ use crate::{
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Says who asks, by the key or token that came with the request.
-pub type Gate = Arc<dyn Fn(Option<&str>) -> Result<Caller, Rejected> + Send + Sync>;
+pub type Gate = Arc<dyn Fn(Option<&str>) -> Result<Caller, Box<Rejected>> + Send + Sync>;
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -38,14 +38,15 @@ struct Door {
 }
 
 impl Door {
-    /// The gateway for one request, and who asks.
+    /// Lets a request in, and says who asks.
+    #[expect(clippy::result_large_err, reason = "it is the end of the request, and moved once")]
     fn enter(&self, models: &Models, headers: &HeaderMap) -> Result<Caller, Rejected> {
         if !models.config().enabled {
             let failure =
                 Failure::refused("models.disabled", "models are not served here: see models.enabled");
             return Err(Rejected::new(failure, StatusCode::NOT_FOUND));
         }
-        (self.gate)(token(headers))
+        (self.gate)(token(headers)).map_err(|rejected| *rejected)
     }
 }
 
