@@ -99,7 +99,7 @@ fuzz: tools ## search for inputs that break a rule of a reader: TARGET=frame, el
 	    || exit 1; done
 
 bench: build ## how fast everything is beside what the disk can do, what kill -9 costs, what a conversation takes to store
-	@for what in log runs transfers ws recovery conversation growth; do ./$(STEADFAST) bench $$what || exit 1; done
+	@for what in log runs transfers ws recovery conversation growth gateway; do ./$(STEADFAST) bench $$what || exit 1; done
 
 bench-peers: build ## the same runs on Restate, DBOS and LangGraph, in one table; see bench/README.md
 	python3 bench/peers.py --binary $(STEADFAST)

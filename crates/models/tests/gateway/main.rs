@@ -8,5 +8,6 @@ mod api;
 mod fallback;
 mod harness;
 mod limits;
+mod reload;
 mod streams;
 mod translated;
