@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use steadfast_core::{Failure, World, config::environment, observe::Observer};
-use steadfast_models::{Current, Models, ModelsConfig};
+use steadfast_models::{Current, Home, Models, ModelsConfig};
 use steadfast_models_api::ModelsApp;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,9 +19,10 @@ pub(crate) fn app(
     config: &Config,
     world: &World,
     observer: &Arc<dyn Observer>,
+    home: &Home,
 ) -> anyhow::Result<ModelsApp> {
     let demo = args.demo;
-    let models = Models::new(completed(config.models.clone(), demo), &environment(), world, observer)?;
+    let models = Models::at(home, completed(config.models.clone(), demo), &environment(), world, observer)?;
     let current = Arc::new(Current::new(models));
     let (source, again) = (args.store.config.clone(), current.clone());
     let reload = move || {

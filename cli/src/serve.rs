@@ -19,6 +19,7 @@ use steadfast_core::{
 use steadfast_engine::Engine;
 use steadfast_log::Log;
 use steadfast_log_sqlite::SqliteLog;
+use steadfast_models::Home;
 use steadfast_models_api::ModelsApp;
 use steadfast_resilience::Registry as Policies;
 use steadfast_server::{Metrics, NodeKey, Server, ServerParts};
@@ -104,7 +105,12 @@ impl Node {
         node::add_sinks(&mut registry, &config.sinks, log.identity(), world)?;
         let breakers = Arc::new(Policies::new(&config.resilience, world, &observer));
         registry.guarded_by(breakers.clone());
-        let models = models::app(args, config, world, &observer)?;
+        let home = Home {
+            folder: url.path().parent().map(Path::to_owned),
+            keyring: keys::ring(&config.store, world)?,
+            production: false,
+        };
+        let models = models::app(args, config, world, &observer, &home)?;
         breakers.also(models.breakers());
         let engine = Engine::new(log.clone(), world.clone(), registry, config.engine.clone(), observer);
         let conversations = Conversations::new(assistant, engine.clone());

@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod bank;
 pub(crate) mod bench;
 pub(crate) mod breakers;
+pub(crate) mod cache;
 pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod dead_letters;
@@ -66,6 +67,9 @@ enum Command {
     /// Models: list, test.
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Kept answers of models: stats, invalidate, warm.
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
     /// The bank: accounts, transfer, buy, products, import, contacts, customers, understand.
     #[command(subcommand)]
     Bank(bank::BankCommand),
@@ -108,6 +112,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Events(command) => events::run(command, global).await,
         Command::Breakers(command) => breakers::run(command, global).await,
         Command::Models(command) => models::run(command, global).await,
+        Command::Cache(command) => cache::run(command, global).await,
         Command::Bank(command) => bank::run(command, global).await,
         Command::Chat(args) => chat::run(args, global).await,
         Command::Verify(args) => verify::run(args, global).await,

@@ -34,6 +34,7 @@ fn every_verb_explains_itself() {
         "events",
         "breakers",
         "models",
+        "cache",
         "bank",
         "chat",
         "verify",

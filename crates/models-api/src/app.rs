@@ -3,6 +3,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::FromRef,
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use steadfast_core::Failure;
@@ -58,11 +59,14 @@ impl App for ModelsApp {
         "models"
     }
     fn routes(&self, edge: Edge) -> Router {
+        let desk = Desk { edge, app: self.clone() };
+        let operators = from_fn_with_state(desk.clone(), operate::only_operators);
         Router::new()
             .route("/", get(operate::list))
             .route("/test", post(operate::test))
             .route("/reload", post(operate::reload))
-            .with_state(Desk { edge, app: self.clone() })
+            .with_state(desk)
+            .merge(serve::operator_routes(self.current.clone()).layer(operators))
     }
     fn foreign(&self, edge: Edge) -> Router {
         serve::routes(self.current.clone(), gate(edge))

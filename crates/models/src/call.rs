@@ -14,7 +14,7 @@ use http::HeaderMap;
 use steadfast_core::{Coded, Fault, TenantId};
 
 pub use asked::Asked;
-pub use options::{CacheUse, CallOptions, Priority};
+pub use options::{CacheResult, CacheUse, CallOptions, Priority};
 
 /// Whose conventions a client follows: how errors look and how streams end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,8 @@ pub enum Api {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// OpenAI's chat completions.
     Chat,

@@ -1,5 +1,7 @@
 //! `[models]`: who is called, and by which way.
 
+mod cache;
+
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use schemars::JsonSchema;
@@ -9,6 +11,8 @@ use steadfast_core::{
     defaults,
 };
 use steadfast_resilience::{BreakerConfig, RateLimitConfig, RetryConfig};
+
+pub use cache::{CacheConfig, DegradeConfig, KeepConfig, ShareWith, SimilarConfig, TemplateConfig};
 
 /// `[models]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +36,10 @@ pub struct ModelsConfig {
     pub providers: BTreeMap<String, ProviderConfig>,
     /// By which ways, by name. The name is a model that clients can ask for.
     pub routes: BTreeMap<String, RouteConfig>,
+    /// Answers that are given again.
+    pub cache: CacheConfig,
+    /// What is answered when nobody can be asked.
+    pub degrade: DegradeConfig,
 }
 
 impl Default for ModelsConfig {
@@ -44,6 +52,8 @@ impl Default for ModelsConfig {
             stream_deadline: Duration::from_secs(600).into(),
             providers: BTreeMap::new(),
             routes: BTreeMap::new(),
+            cache: CacheConfig::default(),
+            degrade: DegradeConfig::default(),
         }
     }
 }
@@ -294,6 +304,12 @@ impl ModelsConfig {
     /// in the configuration.
     pub fn check(&self, section: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
+        for (i, template) in self.degrade.templates.iter().enumerate() {
+            if !["", "chat", "messages"].contains(&template.operation.as_str()) {
+                let at = format!("{section}.degrade.templates.{i}.operation");
+                problems.push(Problem::about(at, "expected `chat`, `messages` or nothing"));
+            }
+        }
         for (name, route) in &self.routes {
             let at = format!("{section}.routes.{name}");
             let mut named = Vec::new();

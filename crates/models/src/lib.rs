@@ -8,9 +8,11 @@
 //! nobody here knows pass unharmed and prompts that a provider has cached stay the same.
 
 pub mod answer;
+mod cache;
 pub mod call;
 mod config;
 mod current;
+mod degrade;
 pub mod failure;
 mod pipeline;
 mod providers;
@@ -19,12 +21,14 @@ pub mod serve;
 pub mod wire;
 
 pub use answer::Answer;
+pub use cache::{CacheError, CacheStats, FileError, Home, Unfit, WarmLine, Which};
 pub use call::{Call, CallOptions, Caller, Operation};
 pub use config::{
-    CanaryConfig, Kind, ModelsConfig, OrderBy, ProviderConfig, RouteConfig, SimpleConfig, TargetConfig,
-    TimeoutConfig,
+    CacheConfig, CanaryConfig, DegradeConfig, KeepConfig, Kind, ModelsConfig, OrderBy, ProviderConfig,
+    RouteConfig, ShareWith, SimilarConfig, SimpleConfig, TargetConfig, TemplateConfig, TimeoutConfig,
 };
 pub use current::Current;
+pub use degrade::{Degradation, Degraded};
 pub use failure::Rejected;
 pub use pipeline::{Health, Models};
 pub use providers::SetupError;

@@ -11,15 +11,17 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use serde::Serialize;
-use steadfast_core::{World, config::Environment, observe::Observer};
+use steadfast_core::{Failure, World, config::Environment, observe::Observer};
 use steadfast_resilience::BreakerState;
 
 use bytes::Bytes;
 
 use crate::{
     answer::Answer,
+    cache::{Asking, Cache, CacheStats, Counting, Embedder, Home, Looked, Unfit, WarmLine, Which},
     call::{Call, Caller, Operation},
     config::ModelsConfig,
+    degrade::{Degradation, Degrade},
     failure::Rejected,
     providers::SetupError,
     route::{Found, Probe, Routes},
@@ -27,7 +29,9 @@ use crate::{
 
 /// The gateway.
 pub struct Models {
-    routes: Routes,
+    routes: Arc<Routes>,
+    cache: Cache,
+    degrade: Degrade,
     observer: Arc<dyn Observer>,
     config: ModelsConfig,
     world: World,
@@ -43,11 +47,11 @@ impl std::fmt::Debug for Models {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// All providers are called.
+    /// All providers are called, and calls are answered.
     Healthy,
-    /// Some are left alone.
+    /// Some are left alone, or some calls found nobody.
     Degraded,
-    /// All are left alone.
+    /// All are left alone, or all calls found nobody.
     Unhealthy,
 }
 
@@ -62,22 +66,46 @@ impl Health {
     }
 }
 
+/// Who turns questions into points.
+fn embedder(model: &str, routes: &Arc<Routes>) -> Arc<dyn Embedder> {
+    if model.is_empty() { Arc::new(Counting) } else { Arc::new(Asking::new(model, routes)) }
+}
+
 impl Models {
     /// Sets up all providers; none is called yet. Keys are found in `env` or in files.
+    /// Nothing survives: see [`Models::at`].
     pub fn new(
         config: ModelsConfig,
         env: &Environment,
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
-        let routes = Routes::new(&config, None, env, world, observer)?;
-        Ok(Self { routes, observer: observer.clone(), config, world: world.clone() })
+        Self::at(&Home::default(), config, env, world, observer)
+    }
+    /// The same, at a place where what must survive is kept.
+    pub fn at(
+        home: &Home,
+        config: ModelsConfig,
+        env: &Environment,
+        world: &World,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, SetupError> {
+        let routes = Arc::new(Routes::new(&config, None, env, world, observer)?);
+        let embedder = embedder(&config.cache.similar.model, &routes);
+        let cache = Cache::new(&config.cache, home, embedder, world)?;
+        let degrade = Degrade::new(&config.degrade, world);
+        Ok(Self { routes, cache, degrade, observer: observer.clone(), config, world: world.clone() })
     }
     /// Another one for another configuration. Providers that did not change go on as they are:
-    /// their connections, breakers and limits. Keys are read again.
+    /// their connections, breakers and limits. Keys are read again. Kept answers stay, in the
+    /// room that they were given at first.
     pub fn reloaded(&self, config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
         let routes = Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?;
-        Ok(Self { routes, observer: self.observer.clone(), config, world: self.world.clone() })
+        let routes = Arc::new(routes);
+        let cache = self.cache.reloaded(&config.cache, embedder(&config.cache.similar.model, &routes));
+        let degrade = Degrade::new(&config.degrade, &self.world);
+        let (observer, world) = (self.observer.clone(), self.world.clone());
+        Ok(Self { routes, cache, degrade, observer, config, world })
     }
     /// Reads a call and answers it: all there is, in one.
     pub async fn process(
@@ -94,7 +122,42 @@ impl Models {
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
     pub async fn answer(&self, call: Call) -> Result<Answer, Rejected> {
         let call = Arc::new(call);
-        self.routes.answer(&call).await
+        let Some(route) = self.routes.find(&call) else { return Err(self.routes.not_found(&call)) };
+        let deadline = self.routes.deadline(&call);
+        let miss = match self.cache.look(&call, route.mark(), &deadline).await {
+            Looked::Found(answer) => return Ok(answer),
+            Looked::Miss(miss) => miss,
+        };
+        match self.routes.answer(route, &call, deadline).await {
+            Ok(answer) => {
+                self.degrade.note(true);
+                Ok(miss.keep(&call, answer))
+            }
+            Err(rejected) => self.degrade.answer(&call, rejected, miss, &self.cache).await,
+        }
+    }
+    /// How the cache does.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+    /// Forgets kept answers, in memory and on disk, and says how many.
+    pub async fn invalidate(&self, which: &Which) -> Result<usize, Failure> {
+        self.cache.invalidate(which).await.ok_or_else(|| {
+            let message = "they are forgotten, but the file of kept answers cannot be written: after a \
+                restart they would be back; free its disk and repeat this";
+            Failure::internal("cache.not_written", message).retryable()
+        })
+    }
+    /// Keeps an answer that nobody has asked for yet. `caller` says for which tenant.
+    pub async fn warm(&self, line: &WarmLine, caller: &Caller) -> Result<(), Unfit> {
+        let call = Arc::new(line.call(self.world.uuid().to_string().into(), caller)?);
+        let not_found = || Unfit::Request(self.routes.not_found(&call).failure.message);
+        let route = self.routes.find(&call).ok_or_else(not_found)?;
+        self.cache.warm(line, &call, route).await
+    }
+    /// How many calls find nobody.
+    pub fn degradation(&self) -> Degradation {
+        self.degrade.level()
     }
     /// Models that can be asked for by name.
     pub fn models(&self) -> Vec<&str> {
@@ -120,9 +183,11 @@ impl Models {
     /// How well models can be reached.
     pub fn health(&self) -> Health {
         let breakers = self.routes.breakers();
-        match breakers.iter().filter(|breaker| breaker.state != "closed").count() {
-            0 => Health::Healthy,
-            bad if bad == breakers.len() => Health::Unhealthy,
+        let open = breakers.iter().filter(|breaker| breaker.state != "closed").count();
+        match (open, self.degrade.level()) {
+            (0, Degradation::None) => Health::Healthy,
+            (_, Degradation::Full) => Health::Unhealthy,
+            (open, _) if open > 0 && open == breakers.len() => Health::Unhealthy,
             _ => Health::Degraded,
         }
     }

@@ -22,6 +22,7 @@ use steadfast_core::{
 };
 use steadfast_resilience::Deadline;
 
+pub(crate) use local::{Local, vector as local_vector};
 pub(crate) use patience::Patience;
 
 use crate::{
@@ -77,6 +78,9 @@ pub enum SetupError {
     /// The machine's certificates cannot be used.
     #[error("the machine's root certificates cannot be used: {0}")]
     Certificates(String),
+    /// Kept answers cannot be used.
+    #[error(transparent)]
+    Cache(#[from] crate::cache::CacheError),
     /// A route to nobody.
     #[error("route {0}: there is no provider {1:?}")]
     Route(String, String),
@@ -89,6 +93,7 @@ impl Coded for SetupError {
             Self::Address(..) => "provider.invalid_address",
             Self::Header(..) => "provider.invalid_header",
             Self::Certificates(_) => "provider.no_certificates",
+            Self::Cache(_) => "cache.unusable",
             Self::Route(..) => "route.no_such_provider",
         }
     }

@@ -19,7 +19,7 @@ mod upstream;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use steadfast_core::{Failure, World, config::Environment, observe::Observer};
+use steadfast_core::{Failure, World, canonical::Hash, config::Environment, observe::Observer};
 use steadfast_resilience::{BreakerState, Deadline, Retry, Site};
 
 use crate::{
@@ -37,6 +37,8 @@ use upstream::{Asked, Upstream};
 /// One route.
 pub(crate) struct Route {
     name: Arc<str>,
+    /// Its name, and a hash of whom it asks for what: answers of others are not its own.
+    mark: String,
     config: RouteConfig,
     targets: Vec<Target>,
     canary: Option<Target>,
@@ -118,20 +120,32 @@ impl Routes {
         let rejected = Rejected::new(Failure::refused("model.not_found", message), StatusCode::NOT_FOUND);
         Rejected { param: Some("model".into()), ..rejected }
     }
-    fn find(&self, model: &str) -> Option<&Arc<Route>> {
+    /// The route of a call.
+    pub(crate) fn find(&self, call: &Call) -> Option<&Arc<Route>> {
+        self.by_model(&call.asked.model)
+    }
+    fn by_model(&self, model: &str) -> Option<&Arc<Route>> {
         self.by_name.get(model).or_else(|| {
             self.by_prefix.iter().find(|(prefix, _)| model.starts_with(prefix.as_str())).map(|it| &it.1)
         })
     }
+    /// There is no route for a call.
+    pub(crate) fn not_found(&self, call: &Call) -> Rejected {
+        self.no_such(&call.asked.model)
+    }
+    /// When a call must be over.
+    pub(crate) fn deadline(&self, call: &Call) -> Deadline {
+        let limit = if call.asked.stream { self.stream_deadline } else { self.deadline };
+        Deadline::after(&self.world, call.options.deadline.unwrap_or(limit))
+    }
     /// Answers a call, or says why not. Dropped, it cancels what is under way; so does
     /// dropping the answer's stream.
-    pub(crate) async fn answer(&self, call: &Arc<Call>) -> Result<Answer, Rejected> {
-        let Some(route) = self.find(&call.asked.model) else {
-            return Err(self.no_such(&call.asked.model));
-        };
-        let limit = if call.asked.stream { self.stream_deadline } else { self.deadline };
-        let limit = call.options.deadline.unwrap_or(limit);
-        let deadline = Deadline::after(&self.world, limit);
+    pub(crate) async fn answer(
+        &self,
+        route: &Arc<Route>,
+        call: &Arc<Call>,
+        deadline: Deadline,
+    ) -> Result<Answer, Rejected> {
         let order = route.order(call, &self.world);
         let about = About { route: route.name.clone(), ..About::default() };
         let (asked, target, mut about) = route.first(call, &order, None, &deadline, about).await?;
@@ -169,7 +183,16 @@ impl Route {
         let canary = (config.canary.share.get() > 0.0).then(|| target(&config.canary.target)).transpose()?;
         let simple = config.simple.enabled.then(|| target(&config.simple.target)).transpose()?;
         let retry = Retry::new(&config.retry, site);
-        Ok(Self { name: name.into(), config: config.clone(), targets, canary, simple, retry })
+        let asks = format!("{:?} {:?} {:?}", config.targets, config.canary, config.simple);
+        let mark = format!("{name} {:?}", Hash::of_bytes(asks.as_bytes()));
+        Ok(Self { name: name.into(), mark, config: config.clone(), targets, canary, simple, retry })
+    }
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+    /// What answers of this route depend on.
+    pub(crate) fn mark(&self) -> &str {
+        &self.mark
     }
     /// The first answer that somebody in `order` gives.
     async fn first(

@@ -2,6 +2,7 @@
 //!
 //! Who asks is found out by the [`Gate`] of whoever mounts these routes.
 
+mod cache;
 mod listing;
 mod write;
 
@@ -19,6 +20,8 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header::AUTHORIZATION
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use steadfast_core::Failure;
 
+pub use cache::operator_routes;
+
 use crate::{
     Caller, Current, Models, Operation, Rejected,
     call::{Api, Call},
@@ -27,8 +30,8 @@ use crate::{
 /// Where Anthropic's clients put their key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Says who asks, by the key or token that came with the request.
-pub type Gate = Arc<dyn Fn(Option<&str>) -> Result<Caller, Box<Rejected>> + Send + Sync>;
+/// Says who asks, by the headers of the request; [`token`] finds the key or token in them.
+pub type Gate = Arc<dyn Fn(&HeaderMap) -> Result<Caller, Box<Rejected>> + Send + Sync>;
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -46,7 +49,7 @@ impl Door {
                 Failure::refused("models.disabled", "models are not served here: see models.enabled");
             return Err(Rejected::new(failure, StatusCode::NOT_FOUND));
         }
-        (self.gate)(token(headers)).map_err(|rejected| *rejected)
+        (self.gate)(headers).map_err(|rejected| *rejected)
     }
 }
 
@@ -65,7 +68,7 @@ pub fn routes(current: Arc<Current>, gate: Gate) -> Router {
 
 /// The one key or token, as either API sends it. Two of them are none: whoever stands between
 /// may have looked at the other one.
-fn token(headers: &HeaderMap) -> Option<&str> {
+pub fn token(headers: &HeaderMap) -> Option<&str> {
     let mut bearer = headers.get_all(AUTHORIZATION).iter();
     let mut plain = headers.get_all(API_KEY).iter();
     match (bearer.next(), plain.next(), bearer.next(), plain.next()) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::serve::ListenerExt as _;
+use axum::{middleware, serve::ListenerExt as _};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -13,7 +13,7 @@ use hyper_util::{
 };
 use serde_json::{Value, json};
 use steadfast_core::{World, config, observe::silent};
-use steadfast_models::{Caller, Current, Models, ModelsConfig, serve};
+use steadfast_models::{Caller, Current, Home, Models, ModelsConfig, SetupError, serve};
 use steadfast_models_mock::Mock;
 
 /// A gateway that runs until it is dropped.
@@ -73,15 +73,24 @@ impl Answer {
 }
 
 impl Gateway {
-    /// One with this configuration; `KEY` is the providers' key.
+    /// One with this configuration, without a cache unless it says so; `KEY` is the providers'
+    /// key.
     pub(crate) async fn start(config: &str) -> Self {
-        let models = Models::new(read(config), &env(), &World::system(), &silent()).expect("set up");
+        Self::at(&Home::default(), config).await
+    }
+    /// The same, with a place for its files.
+    pub(crate) async fn at(home: &Home, config: &str) -> Self {
+        let models = set_up(home, config).unwrap_or_else(|error| panic!("{error}"));
         let current = Arc::new(Current::new(models));
         let models = current.get();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("nodelay"));
-        let router = serve::routes(current.clone(), Arc::new(|_| Ok(Caller::default())));
+        let router = serve::routes(current.clone(), Arc::new(|headers| Ok(identified(headers)))).merge(
+            axum::Router::new()
+                .nest("/operator", serve::operator_routes(current.clone()))
+                .layer(middleware::map_request(operator)),
+        );
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
         let client = HyperClient::builder(TokioExecutor::new()).build_http();
         Self { models, current, address, client, serving }
@@ -110,6 +119,17 @@ impl Gateway {
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         whole(self.open(Method::GET, path, headers, Bytes::new()).await).await
     }
+    /// Stops it, and waits until it has let go of its files.
+    pub(crate) async fn stopped(mut self) {
+        self.serving.abort();
+        // It was aborted: that is what it says.
+        let _ = (&mut self.serving).await;
+        let models = Arc::downgrade(&self.models);
+        drop(self);
+        while models.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
     /// A chat with model `m`.
     pub(crate) async fn chat(&self, stream: bool) -> Answer {
         self.send("/v1/chat/completions", &[], ask(stream)).await
@@ -118,6 +138,31 @@ impl Gateway {
     pub(crate) async fn message(&self, stream: bool) -> Answer {
         self.send("/v1/messages", &[], ask(stream)).await
     }
+}
+
+/// A gateway without a socket.
+pub(crate) fn models(home: &Home, config: &str) -> Result<Arc<Models>, SetupError> {
+    set_up(home, config).map(Arc::new)
+}
+
+fn set_up(home: &Home, config: &str) -> Result<Models, SetupError> {
+    Models::at(home, read(config), &env(), &World::system(), &silent())
+}
+
+/// Stands for a server that knows who asks: headers say it.
+fn identified(headers: &HeaderMap) -> Caller {
+    let told = |name: &str| headers.get(name).map(|it| it.to_str().expect("text").to_owned());
+    Caller {
+        tenant: told("test-tenant").map(|it| it.parse().expect("a name")).unwrap_or_default(),
+        user: told("test-user").map(Into::into),
+        key: told("test-key").map(Into::into),
+    }
+}
+
+async fn operator(mut request: axum::extract::Request) -> axum::extract::Request {
+    let caller = identified(request.headers());
+    request.extensions_mut().insert(caller);
+    request
 }
 
 async fn whole(response: http::Response<Incoming>) -> Answer {
@@ -145,14 +190,16 @@ pub(crate) fn route(mocks: &[&Mock], more: &str) -> String {
     text.concat() + &format!("[models.routes.m]\ntargets = [{}]\nretry.waits = ['1h']\n", targets.join(", "))
 }
 
-/// What a configuration says.
+/// What a configuration says; without a cache unless it says so.
 pub(crate) fn read(config: &str) -> ModelsConfig {
     #[derive(serde::Deserialize)]
     struct Config {
         models: ModelsConfig,
     }
     let check = |config: &Config| config.models.check("models");
-    let config: Config = config::load_checked(Some(("t.toml", config)), &config::Environment::new(), check)
+    let cache = if config.contains("models.cache") { "" } else { "\n[models.cache]\nenabled = false\n" };
+    let config = config.to_owned() + cache;
+    let config: Config = config::load_checked(Some(("t.toml", &config)), &config::Environment::new(), check)
         .unwrap_or_else(|error| panic!("{error}"));
     config.models
 }
