@@ -18,7 +18,8 @@ fn serve(place: &Place, mocks: &[&Mock]) -> Node {
 }
 
 fn configure(place: &Place, mocks: &[&Mock]) {
-    let mut text = String::new();
+    // Every call is to reach the upstream.
+    let mut text = String::from("[models.cache]\nenabled = false\n");
     for (i, mock) in mocks.iter().enumerate() {
         text.extend([format!("[models.providers.p{i}]\nurl = '{}'\n", mock.url())]);
     }
