@@ -20,10 +20,10 @@ pub(crate) fn app(
     home: &Home,
     world: &World,
     observer: &Arc<dyn Observer>,
+    home: &Home,
 ) -> anyhow::Result<ModelsApp> {
     let demo = args.demo;
-    let models = completed(config.models.clone(), demo);
-    let models = Models::at(home, models, &environment(), world, observer)?;
+    let models = Models::at(home, completed(config.models.clone(), demo), &environment(), world, observer)?;
     let current = Arc::new(Current::new(models));
     let (source, again) = (args.store.config.clone(), current.clone());
     let reload = move || {

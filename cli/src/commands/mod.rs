@@ -64,12 +64,12 @@ enum Command {
     /// Circuit breakers: list, reset.
     #[command(subcommand)]
     Breakers(breakers::BreakersCommand),
-    /// Kept answers of models: stats, invalidate, warm.
-    #[command(subcommand)]
-    Cache(cache::CacheCommand),
     /// Models: list, test.
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Kept answers of models: stats, invalidate, warm.
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
     /// The bank: accounts, transfer, buy, products, import, contacts, customers, understand.
     #[command(subcommand)]
     Bank(bank::BankCommand),
@@ -111,8 +111,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::DeadLetters(command) => dead_letters::run(command, global).await,
         Command::Events(command) => events::run(command, global).await,
         Command::Breakers(command) => breakers::run(command, global).await,
-        Command::Cache(command) => cache::run(command, global).await,
         Command::Models(command) => models::run(command, global).await,
+        Command::Cache(command) => cache::run(command, global).await,
         Command::Bank(command) => bank::run(command, global).await,
         Command::Chat(args) => chat::run(args, global).await,
         Command::Verify(args) => verify::run(args, global).await,

@@ -97,19 +97,15 @@ impl Models {
         Ok(Self { routes, cache, degrade, observer: observer.clone(), config, world: world.clone() })
     }
     /// Another one for another configuration. Providers that did not change go on as they are:
-    /// their connections, breakers and limits. Keys are read again. The cache stays as it is
-    /// until the next start, with its answers and its settings.
-    pub fn reloaded(&self, mut config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
-        config.cache = self.config.cache.clone();
-        let routes = Arc::new(Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?);
-        Ok(Self {
-            routes,
-            cache: self.cache.clone(),
-            degrade: Degrade::new(&config.degrade, &self.world),
-            observer: self.observer.clone(),
-            config,
-            world: self.world.clone(),
-        })
+    /// their connections, breakers and limits. Keys are read again. Kept answers stay, in the
+    /// room that they were given at first.
+    pub fn reloaded(&self, config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
+        let routes = Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?;
+        let routes = Arc::new(routes);
+        let cache = self.cache.reloaded(&config.cache, embedder(&config.cache.similar.model, &routes));
+        let degrade = Degrade::new(&config.degrade, &self.world);
+        let (observer, world) = (self.observer.clone(), self.world.clone());
+        Ok(Self { routes, cache, degrade, observer, config, world })
     }
     /// Reads a call and answers it: all there is, in one.
     pub async fn process(

@@ -178,6 +178,11 @@ impl Cache {
         let writer = Arc::new(writer.map_err(CacheError::Thread)?);
         Ok(Self { config: config.clone(), store, writer, embedder, world: world.clone() })
     }
+    /// The same answers under other rules. Where they are kept and how many does not change.
+    pub(crate) fn reloaded(&self, config: &CacheConfig, embedder: Arc<dyn Embedder>) -> Self {
+        let (store, writer) = (self.store.clone(), self.writer.clone());
+        Self { config: config.clone(), store, writer, embedder, world: self.world.clone() }
+    }
     /// Could the answer to this call be kept, or have been?
     fn serves(&self, call: &Call) -> bool {
         let config = &self.config;

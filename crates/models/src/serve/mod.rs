@@ -30,8 +30,8 @@ use crate::{
 /// Where Anthropic's clients put their key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Says who asks, by the key or token that came with the request.
-pub type Gate = Arc<dyn Fn(Option<&str>) -> Result<Caller, Rejected> + Send + Sync>;
+/// Says who asks, by the headers of the request; [`token`] finds the key or token in them.
+pub type Gate = Arc<dyn Fn(&HeaderMap) -> Result<Caller, Box<Rejected>> + Send + Sync>;
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -41,14 +41,15 @@ struct Door {
 }
 
 impl Door {
-    /// The gateway for one request, and who asks.
+    /// Lets a request in, and says who asks.
+    #[expect(clippy::result_large_err, reason = "it is the end of the request, and moved once")]
     fn enter(&self, models: &Models, headers: &HeaderMap) -> Result<Caller, Rejected> {
         if !models.config().enabled {
             let failure =
                 Failure::refused("models.disabled", "models are not served here: see models.enabled");
             return Err(Rejected::new(failure, StatusCode::NOT_FOUND));
         }
-        (self.gate)(token(headers))
+        (self.gate)(headers).map_err(|rejected| *rejected)
     }
 }
 
@@ -67,7 +68,7 @@ pub fn routes(current: Arc<Current>, gate: Gate) -> Router {
 
 /// The one key or token, as either API sends it. Two of them are none: whoever stands between
 /// may have looked at the other one.
-fn token(headers: &HeaderMap) -> Option<&str> {
+pub fn token(headers: &HeaderMap) -> Option<&str> {
     let mut bearer = headers.get_all(AUTHORIZATION).iter();
     let mut plain = headers.get_all(API_KEY).iter();
     match (bearer.next(), plain.next(), bearer.next(), plain.next()) {

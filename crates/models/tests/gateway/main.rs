@@ -11,5 +11,6 @@ mod degrade;
 mod fallback;
 mod harness;
 mod limits;
+mod reload;
 mod streams;
 mod translated;
