@@ -17,7 +17,6 @@ use crate::{
 pub(crate) fn app(
     args: &ServeArgs,
     config: &Config,
-    home: &Home,
     world: &World,
     observer: &Arc<dyn Observer>,
     home: &Home,

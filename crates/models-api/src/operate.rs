@@ -69,14 +69,3 @@ pub(crate) async fn reload(State(desk): State<Desk>, _: Operator) -> Result<Stat
     desk.app.reload().await?;
     Ok(StatusCode::NO_CONTENT)
 }
-
-/// Lets operators through, and says whose things they touch.
-pub(crate) async fn only_operators(
-    Operator(operator): Operator,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let tenant = operator.principal.tenant;
-    request.extensions_mut().insert(Caller { tenant, ..Caller::default() });
-    next.run(request).await
-}

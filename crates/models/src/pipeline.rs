@@ -30,7 +30,7 @@ use crate::{
 /// The gateway.
 pub struct Models {
     routes: Arc<Routes>,
-    cache: Arc<Cache>,
+    cache: Cache,
     degrade: Degrade,
     observer: Arc<dyn Observer>,
     config: ModelsConfig,
@@ -92,7 +92,7 @@ impl Models {
     ) -> Result<Self, SetupError> {
         let routes = Arc::new(Routes::new(&config, None, env, world, observer)?);
         let embedder = embedder(&config.cache.similar.model, &routes);
-        let cache = Arc::new(Cache::new(&config.cache, home, embedder, world)?);
+        let cache = Cache::new(&config.cache, home, embedder, world)?;
         let degrade = Degrade::new(&config.degrade, world);
         Ok(Self { routes, cache, degrade, observer: observer.clone(), config, world: world.clone() })
     }

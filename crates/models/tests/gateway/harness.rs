@@ -19,6 +19,7 @@ use steadfast_models_mock::Mock;
 /// A gateway that runs until it is dropped.
 pub(crate) struct Gateway {
     pub(crate) models: Arc<Models>,
+    pub(crate) current: Arc<Current>,
     pub(crate) address: std::net::SocketAddr,
     client: HyperClient<HttpConnector, Full<Bytes>>,
     serving: tokio::task::JoinHandle<()>,
@@ -92,7 +93,7 @@ impl Gateway {
         );
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
         let client = HyperClient::builder(TokioExecutor::new()).build_http();
-        Self { models, address, client, serving }
+        Self { models, current, address, client, serving }
     }
     /// One whose only route, `m`, asks these upstreams in order, all of OpenAI's API.
     pub(crate) async fn before(mocks: &[&Mock]) -> Self {
@@ -162,20 +163,6 @@ async fn operator(mut request: axum::extract::Request) -> axum::extract::Request
     let caller = identified(request.headers());
     request.extensions_mut().insert(caller);
     request
-}
-
-fn who(token: &str) -> Caller {
-    let mut parts = token.split('/').map(|part| Some(part).filter(|part| !part.is_empty()));
-    let [tenant, user, key] = [(); 3].map(|()| parts.next().flatten());
-    Caller {
-        tenant: tenant.map(|it| it.parse().expect("a name")).unwrap_or_default(),
-        user: user.map(Into::into),
-        key: key.map(Into::into),
-    }
-}
-
-fn gate() -> serve::Gate {
-    Arc::new(|token| Ok(token.map(who).unwrap_or_default()))
 }
 
 async fn whole(response: http::Response<Incoming>) -> Answer {
