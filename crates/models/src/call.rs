@@ -161,6 +161,13 @@ impl Call {
         }
         Ok(Self { id, operation, body, asked, caller, options, forwarded })
     }
+    /// Puts a body in the place of the client's that says the same in other words.
+    pub(crate) fn replace_body(&mut self, body: Bytes) -> Result<(), Unreadable> {
+        // Options were taken from the first one.
+        self.asked = Asked::read(&body, self.operation, &mut CallOptions::default())?;
+        self.body = body;
+        Ok(())
+    }
     /// May another provider go on where this one's stream broke off? Only where the answer
     /// is one plain text.
     pub(crate) fn continuable(&self) -> bool {

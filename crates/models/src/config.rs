@@ -1,5 +1,7 @@
 //! `[models]`: who is called, and by which way.
 
+mod screen;
+
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use schemars::JsonSchema;
@@ -9,6 +11,8 @@ use steadfast_core::{
     defaults,
 };
 use steadfast_resilience::{BreakerConfig, RateLimitConfig, RetryConfig};
+
+pub use screen::{Action, KindsConfig, ScreenConfig};
 
 /// `[models]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +29,8 @@ pub struct ModelsConfig {
     /// The same for a stream: long answers are welcome as long as something comes.
     #[serde(deserialize_with = "positive")]
     pub stream_deadline: Period,
+    /// What providers don't get to see.
+    pub screen: ScreenConfig,
     /// Who can be called, by name.
     pub providers: BTreeMap<String, ProviderConfig>,
     /// By which ways, by name. The name is a model that clients can ask for.
@@ -38,6 +44,7 @@ impl Default for ModelsConfig {
             body_max: Size::bytes(32 << 20),
             deadline: defaults::CALL_DEADLINE.into(),
             stream_deadline: Duration::from_secs(600).into(),
+            screen: ScreenConfig::default(),
             providers: BTreeMap::new(),
             routes: BTreeMap::new(),
         }
@@ -170,6 +177,9 @@ pub struct RouteConfig {
     /// Whether a stream that breaks after its first content is continued by the next
     /// provider, from the text so far.
     pub continue_streams: bool,
+    /// Whether calls on this route are screened for personal data. As `[models.screen]` says
+    /// where this says nothing.
+    pub screen: Option<bool>,
     /// When everybody is asked once more.
     pub retry: RetryConfig,
 }
@@ -269,6 +279,7 @@ impl ModelsConfig {
     /// in the configuration.
     pub fn check(&self, section: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
+        self.screen.check(section, &mut problems);
         for (name, route) in &self.routes {
             let at = format!("{section}.routes.{name}");
             let mut named = Vec::new();
@@ -324,6 +335,8 @@ mod tests {
         assert_eq!(config.routes["smart"].targets[0].weight, 1);
         for (text, said) in [
             ("[models.providers.main]\nkind = 'antropic'\n", "anthropic"),
+            ("[models.screen]\npatterns = ['(']\n", "models.screen.patterns"),
+            ("[models.screen]\nliterals = ['']\n", "models.screen.literals"),
             ("[models.providers.main]\nurll = 'x'\n", "did you mean `url`?"),
             ("[models.routes.smart]\nmodels = ['x']\n", "expected at least one target"),
             (

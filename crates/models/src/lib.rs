@@ -14,14 +14,15 @@ pub mod failure;
 mod pipeline;
 mod providers;
 mod route;
+mod screen;
 pub mod serve;
 pub mod wire;
 
 pub use answer::Answer;
 pub use call::{Call, CallOptions, Caller, Operation};
 pub use config::{
-    CanaryConfig, Kind, ModelsConfig, OrderBy, ProviderConfig, RouteConfig, SimpleConfig, TargetConfig,
-    TimeoutConfig,
+    Action, CanaryConfig, Kind, KindsConfig, ModelsConfig, OrderBy, ProviderConfig, RouteConfig,
+    ScreenConfig, SimpleConfig, TargetConfig, TimeoutConfig,
 };
 pub use failure::Rejected;
 pub use pipeline::{Health, Models};

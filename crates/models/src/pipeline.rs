@@ -22,10 +22,12 @@ use crate::{
     failure::Rejected,
     providers::SetupError,
     route::Routes,
+    screen::Screen,
 };
 
 /// The gateway.
 pub struct Models {
+    screen: Screen,
     routes: Routes,
     config: ModelsConfig,
     world: World,
@@ -57,7 +59,8 @@ impl Models {
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
         let routes = Routes::new(&config, env, world, observer)?;
-        Ok(Self { routes, config, world: world.clone() })
+        let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
+        Ok(Self { screen, routes, config, world: world.clone() })
     }
     /// Reads a call and answers it: all there is, in one.
     pub async fn process(
@@ -72,9 +75,15 @@ impl Models {
         self.answer(call).await
     }
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
-    pub async fn answer(&self, call: Call) -> Result<Answer, Rejected> {
+    pub async fn answer(&self, mut call: Call) -> Result<Answer, Rejected> {
+        let wanted = self.routes.screened(&call.asked.model);
+        let redacted = self.screen.redact(&mut call, wanted)?;
         let call = Arc::new(call);
-        self.routes.answer(&call).await
+        let result = self.routes.answer(&call).await;
+        match redacted {
+            Some(redacted) => redacted.restore(&call, result),
+            None => result,
+        }
     }
     /// Models that can be asked for by name.
     pub fn models(&self) -> Vec<&str> {

@@ -38,9 +38,18 @@ pub struct Asked {
 pub(crate) struct Places {
     pub(crate) model: Range<usize>,
     pub(crate) messages: Range<usize>,
+    /// What the model is told beside them.
+    pub(crate) system: Option<Range<usize>>,
     pub(crate) stream_options: Option<Range<usize>>,
     /// `metadata` without what is meant for us, if something is.
     pub(crate) metadata: Option<(Range<usize>, String)>,
+}
+
+impl Places {
+    /// All that is said to the model.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = Range<usize>> {
+        [Some(self.messages.clone()), self.system.clone()].into_iter().flatten()
+    }
 }
 
 #[derive(Deserialize)]
@@ -51,6 +60,8 @@ struct Body<'a> {
     messages: Option<&'a RawValue>,
     #[serde(borrow)]
     input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    system: Option<&'a RawValue>,
     stream: Option<bool>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
@@ -60,6 +71,8 @@ struct Body<'a> {
     tools: Option<&'a RawValue>,
     #[serde(borrow)]
     response_format: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_config: Option<&'a RawValue>,
     #[serde(borrow)]
     user: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -116,12 +129,13 @@ impl Asked {
             choices: raw.n.unwrap_or(1),
             temperature: raw.temperature,
             tools: raw.tools.is_some_and(|it| it.get() != "[]"),
-            json: raw.response_format.is_some_and(|it| it.get().contains("json")),
+            json: raw.response_format.or(raw.output_config).is_some_and(|it| it.get().contains("json")),
             user: raw.user.map(Cow::into_owned),
             usage_in_stream,
             at: Places {
                 model: place(body, model),
                 messages: place(body, said),
+                system: raw.system.map(|it| place(body, it)),
                 stream_options: raw.stream_options.map(|it| place(body, it)),
                 metadata,
             },

@@ -74,6 +74,9 @@ pub enum SetupError {
     /// The machine's certificates cannot be used.
     #[error("the machine's root certificates cannot be used: {0}")]
     Certificates(String),
+    /// Personal data that cannot be looked for.
+    #[error("{0}")]
+    Screen(steadfast_guard::pii::PatternError),
     /// A route to nobody.
     #[error("route {0}: there is no provider {1:?}")]
     Route(String, String),

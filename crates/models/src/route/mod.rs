@@ -103,6 +103,10 @@ impl Routes {
             self.by_prefix.iter().find(|(prefix, _)| model.starts_with(prefix.as_str())).map(|it| &it.1)
         })
     }
+    /// What the route of this model says about personal data.
+    pub(crate) fn screened(&self, model: &str) -> Option<bool> {
+        self.find(model)?.config.screen
+    }
     /// Answers a call, or says why not. Dropped, it cancels what is under way; so does
     /// dropping the answer's stream.
     pub(crate) async fn answer(&self, call: &Arc<Call>) -> Result<Answer, Rejected> {

@@ -8,6 +8,7 @@ pub(crate) mod edit;
 pub(crate) mod embeddings;
 pub(crate) mod messages;
 pub mod sse;
+pub(crate) mod strings;
 pub(crate) mod translate;
 
 use std::collections::VecDeque;

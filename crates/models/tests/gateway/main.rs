@@ -8,5 +8,6 @@ mod api;
 mod fallback;
 mod harness;
 mod limits;
+mod screened;
 mod streams;
 mod translated;
