@@ -87,6 +87,8 @@ pub struct ProviderConfig {
     /// Whether the most tokens are said as `max_tokens`, which is all that older servers
     /// know, when a call is translated.
     pub legacy_max_tokens: bool,
+    /// Whether it has OpenAI's responses. Where it has not, they are asked for as chat.
+    pub responses: bool,
     /// Whether streams are asked for their usage. Some servers refuse the question.
     pub stream_usage: bool,
     /// How long is waited.
@@ -111,6 +113,7 @@ impl Default for ProviderConfig {
             headers: BTreeMap::new(),
             output_max: NonZeroU32::MIN.saturating_add(4_095),
             legacy_max_tokens: false,
+            responses: true,
             stream_usage: true,
             timeouts: TimeoutConfig::default(),
             breaker: BreakerConfig::default(),

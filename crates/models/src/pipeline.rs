@@ -80,9 +80,10 @@ impl Models {
         let redacted = self.screen.redact(&mut call, wanted)?;
         let call = Arc::new(call);
         let result = self.routes.answer(&call).await;
-        match redacted {
-            Some(redacted) => redacted.restore(&call, result),
-            None => result,
+        match (redacted, result) {
+            (Some(redacted), Ok(answer)) => Ok(redacted.restore(&call, answer)),
+            (Some(redacted), Err(rejected)) => Err(redacted.restore_words(rejected)),
+            (None, result) => result,
         }
     }
     /// Models that can be asked for by name.

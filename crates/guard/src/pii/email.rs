@@ -82,7 +82,7 @@ fn domain(text: &str, from: usize) -> Option<usize> {
 /// The address that a hit of [`SPOKEN`] belongs to.
 pub(super) fn spoken(text: &str, hit: Range<usize>) -> Option<Range<usize>> {
     match &text.as_bytes()[hit.clone()] {
-        [b'%', ..] | [0xEF, ..] | [b'\\', ..] => around(text, hit),
+        [b'%' | 0xEF | b'\\', ..] => around(text, hit),
         [b'(' | b'[' | b'{', ..] => {
             let tight = |text: &str, at: usize| text.as_bytes().get(at) == Some(&b' ');
             let left = hit.start - usize::from(hit.start > 0 && tight(text, hit.start - 1));

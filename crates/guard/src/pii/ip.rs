@@ -9,9 +9,8 @@ const VERSION_WORDS: [&str; 2] = ["version", "release"];
 /// May the digits at `at` be of an address? One has points or colons soon.
 pub(super) fn may_be(bytes: &[u8], at: usize) -> bool {
     let window = &bytes[at.saturating_sub(5)..bytes.len().min(at + 12)];
-    let points = window.iter().filter(|it| **it == b'.').count();
-    let colons = window.iter().filter(|it| **it == b':').count();
-    points > 1 || colons > 1
+    let marks = |mark| memchr::memchr_iter(mark, window).count();
+    marks(b'.') > 1 || marks(b':') > 1
 }
 
 pub(super) fn find(text: &str, run: &Run) -> Option<Range<usize>> {

@@ -98,11 +98,11 @@ fn date_end(text: &str, run: &Run) -> Option<usize> {
 }
 
 pub(super) fn curp(text: &str, run: &Run) -> Option<Range<usize>> {
+    const REST: [fn(u8) -> bool; 8] = [sex, letter, letter, letter, letter, letter, either, digit];
     let (start, count, _) = before(text, run, 4);
     if count != 4 || !near::begins(text, start) {
         return None;
     }
-    const REST: [fn(u8) -> bool; 8] = [sex, letter, letter, letter, letter, letter, either, digit];
     let end = after(text, date_end(text, run)?, &REST)?;
     Some(start..end)
 }

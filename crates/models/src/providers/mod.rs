@@ -125,7 +125,9 @@ fn edits(order: &Order<'_>) -> Edits {
 fn same_api(order: &Order<'_>) -> Edits {
     let mut edits = edits(order);
     if order.model != order.call.asked.model {
-        edits.replace(order.call.asked.at.model.clone(), quoted(order.model));
+        let form = order.call.operation == Operation::Transcription;
+        let model = if form { order.model.to_owned() } else { quoted(order.model) };
+        edits.replace(order.call.asked.at.model.clone(), model);
     }
     edits
 }

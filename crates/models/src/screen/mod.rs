@@ -26,7 +26,7 @@ use std::{collections::HashSet, ops::Range, sync::Arc};
 use aho_corasick::{AhoCorasick, MatchKind};
 use bytes::Bytes;
 use http::StatusCode;
-use steadfast_core::Failure;
+use steadfast_core::{Coded, Fault};
 use steadfast_guard::pii::{Detector, Kind, PatternError};
 
 pub(crate) use vault::Vault;
@@ -34,7 +34,7 @@ pub(crate) use vault::Vault;
 use crate::{
     Answer, Rejected,
     answer::Body,
-    call::Call,
+    call::{Call, Unreadable},
     config::{Action, KindsConfig, ScreenConfig},
     wire::{
         edit::Edits,
@@ -52,6 +52,43 @@ pub(crate) struct Screen {
 /// What a call's values became.
 pub(crate) struct Redacted {
     vault: Arc<Vault>,
+}
+
+/// A call that goes no further.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    /// It has kinds that may not be sent, by name.
+    #[error("the request has what may not be sent to a model: {0}; take it out")]
+    Kinds(String),
+    /// It cannot be read as text.
+    #[error("the body is not UTF-8")]
+    NotText,
+    /// More values than can be looked for at once.
+    #[error("the request has too much personal data to be screened")]
+    TooMuch,
+    /// It does not read any more.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+impl Coded for Refused {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Kinds(_) => "screen.personal_data",
+            Self::NotText => "request.invalid",
+            Self::TooMuch => "screen.too_much",
+            Self::Unreadable(error) => error.code(),
+        }
+    }
+    fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
+
+impl From<Refused> for Rejected {
+    fn from(refused: Refused) -> Self {
+        Self::new(refused.failure(), StatusCode::BAD_REQUEST)
+    }
 }
 
 /// Members whose texts are no texts.
@@ -84,7 +121,7 @@ impl Screen {
         Ok(Self { detector: config.detector()?, kinds: config.kinds.clone(), enabled: config.enabled })
     }
     /// Replaces what is found. `wanted` is what the call's route says about it.
-    pub(crate) fn redact(&self, call: &mut Call, wanted: Option<bool>) -> Result<Option<Redacted>, Rejected> {
+    pub(crate) fn redact(&self, call: &mut Call, wanted: Option<bool>) -> Result<Option<Redacted>, Refused> {
         if !wanted.unwrap_or(self.enabled) {
             return Ok(None);
         }
@@ -97,8 +134,7 @@ impl Screen {
             return Ok(None);
         }
         self.refuse(&values)?;
-        let (vault, names) =
-            Vault::new(values.all.iter().map(|it| (it.kind, &*it.value)), &taken(&call.body));
+        let (vault, names) = Vault::new(values.all.iter().map(|it| (it.kind, &*it.text)), &taken(&call.body));
         let forms = values.forms()?;
         let mut edits = Edits::default();
         for place in &places {
@@ -119,7 +155,7 @@ impl Screen {
             }
         });
     }
-    fn refuse(&self, values: &Values) -> Result<(), Rejected> {
+    fn refuse(&self, values: &Values) -> Result<(), Refused> {
         let mut kinds: Vec<_> = values.all.iter().map(|it| it.kind).collect();
         kinds.retain(|kind| self.kinds.action(*kind) == Action::Refuse);
         kinds.sort_unstable();
@@ -128,11 +164,7 @@ impl Screen {
             return Ok(());
         }
         let names: Vec<_> = kinds.iter().map(|kind| kind.name().to_ascii_lowercase()).collect();
-        let failure = Failure::refused(
-            "screen.personal_data",
-            format!("the request has what may not be sent to a model: {}; take it out", names.join(", ")),
-        );
-        Err(Rejected::new(failure, StatusCode::BAD_REQUEST))
+        Err(Refused::Kinds(names.join(", ")))
     }
 }
 
@@ -145,18 +177,14 @@ fn looked_at(found: &Found<'_>) -> bool {
     }
 }
 
-fn text<'a>(body: &'a Bytes, place: &Range<usize>) -> Result<&'a str, Rejected> {
-    let unread = || {
-        let failure = Failure::refused("request.invalid", "the body is not UTF-8");
-        Rejected::new(failure, StatusCode::BAD_REQUEST)
-    };
-    std::str::from_utf8(body.get(place.clone()).unwrap_or_default()).map_err(|_| unread())
+fn text<'a>(body: &'a Bytes, place: &Range<usize>) -> Result<&'a str, Refused> {
+    std::str::from_utf8(body.get(place.clone()).unwrap_or_default()).map_err(|_| Refused::NotText)
 }
 
 /// A value, and how it was written where it was found.
 struct Value {
     kind: Kind,
-    value: String,
+    text: String,
     /// Inside of JSON that is itself in a text it may be written otherwise.
     written: String,
 }
@@ -174,14 +202,14 @@ impl Values {
             return;
         }
         self.known.insert(value.clone().into_owned());
-        self.all.push(Value { kind, value: value.into_owned(), written: written.into() });
+        self.all.push(Value { kind, text: value.into_owned(), written: written.into() });
     }
     /// Finds all values in all ways to write them.
-    fn forms(&self) -> Result<Forms, Rejected> {
+    fn forms(&self) -> Result<Forms, Refused> {
         let mut patterns: Vec<(String, usize)> = Vec::with_capacity(self.all.len());
         for (i, value) in self.all.iter().enumerate() {
-            let escaped = vault::escaped(&value.value);
-            for form in [&value.value, &value.written, &escaped] {
+            let escaped = vault::escaped(&value.text);
+            for form in [&value.text, &value.written, &escaped] {
                 if !patterns[patterns.len().saturating_sub(2)..].iter().any(|(it, _)| it == form) {
                     patterns.push((form.clone(), i));
                 }
@@ -190,13 +218,7 @@ impl Values {
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(patterns.iter().map(|it| &it.0))
-            .map_err(|_| {
-                let failure = Failure::refused(
-                    "screen.too_much",
-                    "the request has too much personal data to be screened",
-                );
-                Rejected::new(failure, StatusCode::BAD_REQUEST)
-            })?;
+            .map_err(|_| Refused::TooMuch)?;
         Ok(Forms { automaton, of: patterns.into_iter().map(|it| it.1).collect() })
     }
 }
@@ -258,24 +280,19 @@ fn taken(body: &[u8]) -> HashSet<String> {
 }
 
 impl Redacted {
-    /// Puts the values back into what became of the call.
-    pub(crate) fn restore(self, call: &Call, result: Result<Answer, Rejected>) -> Result<Answer, Rejected> {
+    /// Puts the values back into the answer to the call.
+    pub(crate) fn restore(self, call: &Call, mut answer: Answer) -> Answer {
         let json = call.asked.json;
-        match result {
-            Ok(mut answer) => {
-                answer.body = match answer.body {
-                    Body::Whole(bytes) => Body::Whole(self.vault.restore_body(&bytes, json)),
-                    Body::Stream(frames) => {
-                        Body::Stream(stream::restored(frames, self.vault, call.operation, json))
-                    }
-                };
-                Ok(answer)
-            }
-            Err(mut rejected) => {
-                rejected.words = rejected.words.map(|words| self.vault.restore_body(&words, false));
-                Err(rejected)
-            }
-        }
+        answer.body = match answer.body {
+            Body::Whole(bytes) => Body::Whole(self.vault.restore_body(&bytes, json)),
+            Body::Stream(frames) => Body::Stream(stream::restored(frames, self.vault, call.operation, json)),
+        };
+        answer
+    }
+    /// Puts the values back into what a provider says is wrong with the call.
+    pub(crate) fn restore_words(&self, mut rejected: Rejected) -> Rejected {
+        rejected.words = rejected.words.map(|words| self.vault.restore_body(&words, false));
+        rejected
     }
 }
 

@@ -115,7 +115,8 @@ impl Restorer {
         let Ok(Some(event)) = parser.next_event() else { return ready.push_back(frame) };
         let read = match self.operation {
             Operation::Messages => blocks(&event.data),
-            Operation::Chat | Operation::Embeddings => choices(&event.data),
+            Operation::Responses => items(&event.data),
+            _ => choices(&event.data),
         };
         let spoken = |text: TextId| read.pieces.iter().any(|piece| piece.text == text);
         self.say(|text| read.ends.contains(&text.1) && !spoken(text), ready);
@@ -307,6 +308,39 @@ fn blocks(data: &[u8]) -> Event {
         }
         ("content_block_stop", _) => event.ends.push(read.index),
         _ => {}
+    }
+    event
+}
+
+#[derive(Deserialize)]
+struct ItemEvent<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    output_index: u64,
+    #[serde(default)]
+    content_index: u64,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+}
+
+/// Texts in an event of OpenAI's responses.
+fn items(data: &[u8]) -> Event {
+    let mut event = Event::default();
+    let Ok(read) = serde_json::from_slice::<ItemEvent<'_>>(data) else { return event };
+    let kind = read.kind.strip_prefix("response.").unwrap_or_default();
+    let (kind, step) = kind.rsplit_once('.').unwrap_or_default();
+    if step == "delta" {
+        let name = match kind {
+            "output_text" => "delta",
+            "function_call_arguments" | "mcp_call_arguments" => "arguments",
+            "refusal" => "refusal",
+            _ => "reasoning",
+        };
+        let piece = |at| Piece { text: (name, read.output_index, read.content_index), at, last: false };
+        event.pieces.extend(place(data, read.delta).map(piece));
+    } else if step == "done" {
+        event.ends.push(read.output_index);
     }
     event
 }

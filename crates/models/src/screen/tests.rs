@@ -88,8 +88,7 @@ fn kinds_can_be_refused_or_left_alone_and_routes_can_say_otherwise() {
         r#"{"model":"m","messages":[{"role":"user","content":"bob@example.com 4111111111111111 Falcon"}]}"#;
     let strict = screen(|it| it.kinds.card = Action::Refuse);
     let refused = strict.redact(&mut call(Operation::Chat, body), None).err().expect("refused");
-    assert_eq!((refused.failure.code.as_str(), refused.status.as_u16()), ("screen.personal_data", 400));
-    assert!(refused.failure.message.contains(": card;") && !refused.failure.message.contains("4111"));
+    assert_eq!(refused, Refused::Kinds("card".into()));
     let lax = screen(|it| {
         (it.kinds.card, it.kinds.email) = (Action::Off, Action::Off);
         it.literals = vec!["falcon".into()];
@@ -136,11 +135,10 @@ fn a_whole_answer_has_the_values_in_texts_and_in_json_within_texts() {
 #[test]
 fn what_a_provider_says_is_wrong_with_a_request_is_restored_as_well() {
     let (_, redacted) = redacted(Operation::Chat, ASKED);
-    let failure = Failure::refused("provider.refused", "no");
+    let failure = steadfast_core::Failure::refused("provider.refused", "no");
     let words = Some(Bytes::from_static(br#"{"error":{"message":"who is <EMAIL_1>?"}}"#));
     let rejected = Rejected { words, ..Rejected::new(failure, StatusCode::BAD_REQUEST) };
-    let told = redacted.expect("something").restore(&call(Operation::Chat, ASKED), Err(rejected));
-    let words = told.expect_err("still wrong").words.expect("words");
+    let words = redacted.expect("something").restore_words(rejected).words.expect("words");
     assert_eq!(words, r#"{"error":{"message":"who is bob@example.com?"}}"#);
 }
 
@@ -156,7 +154,7 @@ async fn streamed(
     let body = Body::Stream(Box::pin(futures::stream::iter(frames)));
     let answer = Answer { status: StatusCode::OK, body, about: About::default() };
     let call = call(operation, r#"{"model":"m","messages":[]}"#);
-    match vault.restore(&call, Ok(answer)).expect("an answer").body {
+    match vault.restore(&call, answer).body {
         Body::Stream(frames) => frames.collect().await,
         Body::Whole(_) => panic!("a stream"),
     }

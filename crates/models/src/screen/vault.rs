@@ -111,9 +111,9 @@ impl Vault {
                     let out = out.get_or_insert_with(|| String::with_capacity(text.len() + value.len()));
                     out.push_str(&text[kept..at]);
                     if json {
-                        out.push_str(&escaped(value))
+                        out.push_str(&escaped(value));
                     } else {
-                        out.push_str(value)
+                        out.push_str(value);
                     }
                     at += length;
                     kept = at;
@@ -158,7 +158,7 @@ pub(super) fn is_json(member: &str, asked: bool) -> bool {
         || (asked && matches!(member, "content" | "text" | "delta"))
 }
 
-fn joined<'t>(out: Option<String>, rest: &'t str) -> Cow<'t, str> {
+fn joined(out: Option<String>, rest: &str) -> Cow<'_, str> {
     match out {
         Some(out) => (out + rest).into(),
         None => rest.into(),

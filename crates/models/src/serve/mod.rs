@@ -29,7 +29,9 @@ pub fn routes(models: Arc<Models>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/messages", post(messages))
+        .route("/v1/responses", post(responses))
         .route("/v1/embeddings", post(embeddings))
+        .route("/v1/audio/transcriptions", post(transcriptions))
         .route("/v1/models", get(listing::list))
         .route("/v1/models/{*model}", get(listing::show))
         .fallback(nothing_there)
@@ -49,14 +51,26 @@ async fn embeddings(State(models): State<Arc<Models>>, request: Request) -> Resp
     call(models, Operation::Embeddings, request).await
 }
 
+async fn responses(State(models): State<Arc<Models>>, request: Request) -> Response {
+    call(models, Operation::Responses, request).await
+}
+
+async fn transcriptions(State(models): State<Arc<Models>>, request: Request) -> Response {
+    call(models, Operation::Transcription, request).await
+}
+
 async fn call(models: Arc<Models>, operation: Operation, request: Request) -> Response {
     let id = request_id(&models, request.headers());
+    let mut media_type = None;
     let result = match read(&models, operation, request, id.clone()).await {
-        Ok(call) => models.answer(call).await,
+        Ok(call) => {
+            media_type = call.asked.media_type;
+            models.answer(call).await
+        }
         Err(rejected) => Err(rejected),
     };
     match result {
-        Ok(answer) => write::answer(answer, &id),
+        Ok(answer) => write::answer(answer, media_type, &id),
         Err(rejected) => write::rejected(rejected, operation.api(), &id),
     }
 }

@@ -38,7 +38,11 @@ pub(crate) fn parts<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>>
     let line = format!("\r\n--{boundary}");
     let between = memmem::Finder::new(&line);
     // What may stand before the first boundary says nothing.
-    let mut at = if body.starts_with(&line.as_bytes()[2..]) { line.len() - 2 } else { between.find(body)? + line.len() };
+    let mut at = if body.starts_with(&line.as_bytes()[2..]) {
+        line.len() - 2
+    } else {
+        between.find(body)? + line.len()
+    };
     let mut parts = Vec::new();
     loop {
         let rest = body.get(at..)?;

@@ -49,6 +49,11 @@ struct Closed {
     usage: Option<TokenUsage>,
 }
 
+/// What an event's name ends with.
+pub(super) fn step(kind: &str) -> &str {
+    kind.rsplit('.').next().unwrap_or_default()
+}
+
 /// An error, wherever in an event it stands.
 fn failed(data: &[u8]) -> Failed {
     #[derive(Deserialize)]
@@ -90,7 +95,7 @@ impl wire::Reader for PassThrough {
                 Sense::End
             }
             "response.cancelled" => return Err(wire::cut()),
-            kind if kind.ends_with(".delta") || kind.ends_with(".partial_image") => Sense::Content,
+            kind if matches!(step(kind), "delta" | "partial_image") => Sense::Content,
             _ => Sense::Opening,
         };
         let usage = read.response.and_then(|it| it.usage).map(Usage::from);

@@ -11,6 +11,7 @@ use crate::{
     wire::{
         self,
         chat::{There, error_within, not_json},
+        responses::step,
         sse::Event,
     },
 };
@@ -94,7 +95,7 @@ impl wire::Reader for PassThrough {
         if read.error.0 || kind == "error" {
             return Err(error_within(&event.data));
         }
-        let sense = if kind.ends_with(".delta") || kind.ends_with(".segment") {
+        let sense = if matches!(step(kind), "delta" | "segment") {
             Sense::Content
         } else if kind == "transcript.text.done" {
             self.done = true;

@@ -8,6 +8,8 @@ mod api;
 mod fallback;
 mod harness;
 mod limits;
+mod responses;
 mod screened;
 mod streams;
+mod transcriptions;
 mod translated;

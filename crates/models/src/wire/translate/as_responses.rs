@@ -267,7 +267,8 @@ impl StreamAsResponses {
     fn text(&mut self, kind: &'static str, text: Option<Cow<'_, str>>, frames: &mut VecDeque<Frame>) {
         let Some(text) = text.filter(|it| !it.is_empty()) else { return };
         if self.open.as_ref().is_none_or(|open| open.kind != kind) {
-            let open = Open { kind, call: 0, said: String::new(), call_id: String::new(), name: String::new() };
+            let open =
+                Open { kind, call: 0, said: String::new(), call_id: String::new(), name: String::new() };
             self.start(open, frames);
         }
         self.delta(&text, frames);
