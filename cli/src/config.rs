@@ -17,6 +17,7 @@ use steadfast_core::{
 };
 use steadfast_engine::EngineConfig;
 use steadfast_log_sqlite::StoreConfig;
+use steadfast_models::ModelsConfig;
 use steadfast_resilience::Policies;
 use steadfast_server::{ServerConfig, WebhookConfig};
 
@@ -52,6 +53,9 @@ pub(crate) struct Config {
     pub(crate) bank: BankConfig,
     /// The bank's assistant.
     pub(crate) assistant: AssistantConfig,
+    /// Models, served under `/v1`. The only section that is read again while the node runs:
+    /// on SIGHUP, and by `steadfast config reload`.
+    pub(crate) models: ModelsConfig,
     /// How calls to the outside are protected, by name.
     pub(crate) resilience: Policies,
     /// Where events are sent, by name.
@@ -97,6 +101,10 @@ impl StoreUrl {
     pub(crate) fn key_path(&self) -> PathBuf {
         self.0.with_file_name("node.key")
     }
+    /// What the model gateway keeps, beside the file.
+    pub(crate) fn models_folder(&self) -> PathBuf {
+        self.0.with_extension("models")
+    }
 }
 
 impl std::str::FromStr for StoreUrl {
@@ -133,6 +141,7 @@ fn check(config: &Config) -> Vec<Problem> {
     if let Err(error) = config.store.url.parse::<StoreUrl>() {
         problems.push(Problem::about("store.url", error.message));
     }
+    problems.extend(config.models.clone().or_from_environment(&environment()).check("models"));
     problems
 }
 

@@ -56,6 +56,11 @@ pub const ACTION_TIMEOUT: Duration = secs(3);
 /// Timeout of one attempt at the store.
 pub const STORE_TIMEOUT: Duration = secs(2);
 
+/// How long a model's answer is given again.
+pub const CACHE_TTL: Duration = secs(24 * 3_600);
+/// How many of them are kept.
+pub const CACHE_ENTRIES: u32 = 10_000;
+
 /// How long after the end of the work its idempotency key is remembered.
 pub const IDEMPOTENCY_WINDOW: Duration = secs(24 * 3_600);
 /// How long dead letters are kept.

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use futures::Stream;
 use http::StatusCode;
 
-use crate::failure::Tried;
+use crate::{call::CacheResult, degrade::Degraded, failure::Tried};
 
 /// Tokens, as the provider counted them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
     /// All that went in, with what came from the provider's own cache.
     pub input: u64,
@@ -111,6 +111,10 @@ pub struct About {
     pub tried: Vec<Tried>,
     /// The tokens of a whole answer; those of a stream are in its frames.
     pub usage: Option<Usage>,
+    /// What the cache did.
+    pub cache: Option<CacheResult>,
+    /// What it is instead of an answer of the route's.
+    pub degraded: Option<Degraded>,
 }
 
 /// An answer.

@@ -14,7 +14,7 @@ use http::{HeaderMap, header::CONTENT_TYPE};
 use steadfast_core::{Coded, Fault, TenantId};
 
 pub use asked::Asked;
-pub use options::{CacheUse, CallOptions, Priority};
+pub use options::{CacheResult, CacheUse, CallOptions, Priority};
 
 /// Whose conventions a client follows: how errors look and how streams end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,8 @@ pub enum Api {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// OpenAI's chat completions.
     Chat,
@@ -143,6 +144,8 @@ pub struct Call {
     pub caller: Caller,
     /// What is wanted beyond the API.
     pub options: CallOptions,
+    /// Has it placeholders where personal data was?
+    pub(crate) redacted: bool,
     /// What providers of the same API get to see of the client's headers.
     pub(crate) forwarded: HeaderMap,
 }
@@ -172,13 +175,14 @@ impl Call {
                 forwarded.append(name, value.clone());
             }
         }
-        Ok(Self { id, operation, body, asked, caller, options, forwarded })
+        Ok(Self { id, operation, body, asked, caller, options, redacted: false, forwarded })
     }
     /// Puts a body in the place of the client's that says the same in other words.
     pub(crate) fn replace_body(&mut self, body: Bytes) -> Result<(), Unreadable> {
         // Options were taken from the first one.
         self.asked = Asked::read(&body, self.operation, &mut CallOptions::default())?;
         self.body = body;
+        self.redacted = true;
         Ok(())
     }
     /// May another provider go on where this one's stream broke off? Only where the answer

@@ -8,8 +8,11 @@
 //! nobody here knows pass unharmed and prompts that a provider has cached stay the same.
 
 pub mod answer;
+mod cache;
 pub mod call;
 mod config;
+mod current;
+mod degrade;
 pub mod failure;
 mod pipeline;
 mod providers;
@@ -19,11 +22,16 @@ pub mod serve;
 pub mod wire;
 
 pub use answer::Answer;
+pub use cache::{CacheError, CacheStats, FileError, Home, Unfit, WarmLine, Which};
 pub use call::{Call, CallOptions, Caller, Operation};
 pub use config::{
-    Action, CanaryConfig, Kind, KindsConfig, ModelsConfig, OrderBy, ProviderConfig, RouteConfig,
-    ScreenConfig, SimpleConfig, TargetConfig, TimeoutConfig,
+    Action, CacheConfig, CanaryConfig, DegradeConfig, KeepConfig, Kind, KindsConfig, ModelsConfig, OrderBy,
+    ProviderConfig, RouteConfig, ScreenConfig, ShareWith, SimilarConfig, SimpleConfig, TargetConfig,
+    TemplateConfig, TimeoutConfig,
 };
+pub use current::Current;
+pub use degrade::{Degradation, Degraded};
 pub use failure::Rejected;
 pub use pipeline::{Health, Models};
 pub use providers::SetupError;
+pub use route::{Found, Probe, ProviderView, RouteView, TargetView};

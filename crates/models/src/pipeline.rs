@@ -7,28 +7,34 @@
 //! A stage that is not listed in [`Models::process`] is not there. Whatever a stage takes
 //! (a reservation, a place, a permit) is given back when what it returned is dropped.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
-use steadfast_core::{World, config::Environment, observe::Observer};
+use serde::Serialize;
+use steadfast_core::{Failure, World, config::Environment, observe::Observer};
 use steadfast_resilience::BreakerState;
 
 use bytes::Bytes;
 
 use crate::{
     answer::Answer,
+    cache::{Asking, Cache, CacheStats, Counting, Embedder, Home, Looked, Unfit, WarmLine, Which},
     call::{Call, Caller, Operation},
     config::ModelsConfig,
+    degrade::{Degradation, Degrade},
     failure::Rejected,
     providers::SetupError,
-    route::Routes,
+    route::{Found, Probe, Route, Routes},
     screen::Screen,
 };
 
 /// The gateway.
 pub struct Models {
     screen: Screen,
-    routes: Routes,
+    routes: Arc<Routes>,
+    cache: Arc<Cache>,
+    degrade: Degrade,
+    observer: Arc<dyn Observer>,
     config: ModelsConfig,
     world: World,
 }
@@ -40,27 +46,75 @@ impl std::fmt::Debug for Models {
 }
 
 /// How well models can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// All providers are called.
+    /// All providers are called, and calls are answered.
     Healthy,
-    /// Some are left alone.
+    /// Some are left alone, or some calls found nobody.
     Degraded,
-    /// All are left alone.
+    /// All are left alone, or all calls found nobody.
     Unhealthy,
+}
+
+impl Health {
+    /// As a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// Who turns questions into points.
+fn embedder(model: &str, routes: &Arc<Routes>) -> Arc<dyn Embedder> {
+    if model.is_empty() { Arc::new(Counting) } else { Arc::new(Asking::new(model, routes)) }
 }
 
 impl Models {
     /// Sets up all providers; none is called yet. Keys are found in `env` or in files.
+    /// Nothing survives: see [`Models::at`].
     pub fn new(
         config: ModelsConfig,
         env: &Environment,
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
-        let routes = Routes::new(&config, env, world, observer)?;
+        Self::at(&Home::default(), config, env, world, observer)
+    }
+    /// The same, at a place where what must survive is kept.
+    pub fn at(
+        home: &Home,
+        config: ModelsConfig,
+        env: &Environment,
+        world: &World,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, SetupError> {
         let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
-        Ok(Self { screen, routes, config, world: world.clone() })
+        let routes = Arc::new(Routes::new(&config, None, env, world, observer)?);
+        let embedder = embedder(&config.cache.similar.model, &routes);
+        let cache = Arc::new(Cache::new(&config.cache, home, embedder, world)?);
+        let degrade = Degrade::new(&config.degrade, world);
+        Ok(Self { screen, routes, cache, degrade, observer: observer.clone(), config, world: world.clone() })
+    }
+    /// Another one for another configuration. Providers that did not change go on as they are:
+    /// their connections, breakers and limits. Keys are read again. The cache stays as it is
+    /// until the next start, with its answers and its settings.
+    pub fn reloaded(&self, mut config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
+        config.cache = self.config.cache.clone();
+        let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
+        let routes = Arc::new(Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?);
+        Ok(Self {
+            screen,
+            routes,
+            cache: self.cache.clone(),
+            degrade: Degrade::new(&config.degrade, &self.world),
+            observer: self.observer.clone(),
+            config,
+            world: self.world.clone(),
+        })
     }
     /// Reads a call and answers it: all there is, in one.
     pub async fn process(
@@ -76,15 +130,58 @@ impl Models {
     }
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
     pub async fn answer(&self, mut call: Call) -> Result<Answer, Rejected> {
-        let wanted = self.routes.screened(&call.asked.model);
-        let redacted = self.screen.redact(&mut call, wanted)?;
+        let Some(route) = self.routes.find(&call) else { return Err(self.routes.not_found(&call)) };
+        let redacted = self.screen.redact(&mut call, route.screened())?;
         let call = Arc::new(call);
-        let result = self.routes.answer(&call).await;
-        match (redacted, result) {
+        match (redacted, self.answer_screened(&call, route).await) {
             (Some(redacted), Ok(answer)) => Ok(redacted.restore(&call, answer)),
             (Some(redacted), Err(rejected)) => Err(redacted.restore_words(rejected)),
             (None, result) => result,
         }
+    }
+    async fn answer_screened(&self, call: &Arc<Call>, route: &Arc<Route>) -> Result<Answer, Rejected> {
+        let deadline = self.routes.deadline(call);
+        let miss = match self.cache.look(call, route.mark(), &deadline).await {
+            Looked::Found(answer) => return Ok(answer),
+            Looked::Miss(miss) => miss,
+        };
+        match self.routes.answer(route, call, deadline).await {
+            Ok(answer) => {
+                self.degrade.note(true);
+                Ok(miss.keep(call, answer))
+            }
+            Err(rejected) => self.degrade.answer(call, rejected, miss, &self.cache).await,
+        }
+    }
+    /// How the cache does.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+    /// Forgets kept answers, in memory and on disk, and says how many.
+    pub async fn invalidate(&self, which: &Which) -> Result<usize, Failure> {
+        self.cache.invalidate(which).await.ok_or_else(|| {
+            let message = "they are forgotten, but the file of kept answers cannot be written: after a \
+                restart they would be back; free its disk and repeat this";
+            Failure::internal("cache.not_written", message).retryable()
+        })
+    }
+    /// Keeps an answer that nobody has asked for yet. `caller` says for which tenant.
+    pub async fn warm(&self, line: &WarmLine, caller: &Caller) -> Result<(), Unfit> {
+        let mut call = line.call(self.world.uuid().to_string().into(), caller)?;
+        let not_found = || Unfit::Request(self.routes.not_found(&call).failure.message);
+        let route = self.routes.find(&call).ok_or_else(not_found)?;
+        // Its answer would have somebody's values, and be given to others who ask with theirs.
+        match self.screen.redact(&mut call, route.screened()) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(Unfit::Request("it has personal data".into())),
+            Err(refused) => return Err(Unfit::Request(refused.to_string())),
+        }
+        let call = Arc::new(call);
+        self.cache.warm(line, &call, route).await
+    }
+    /// How many calls find nobody.
+    pub fn degradation(&self) -> Degradation {
+        self.degrade.level()
     }
     /// Models that can be asked for by name.
     pub fn models(&self) -> Vec<&str> {
@@ -94,12 +191,27 @@ impl Models {
     pub fn breakers(&self) -> Vec<BreakerState> {
         self.routes.breakers()
     }
+    /// Closes the breaker of that name. False if there is none.
+    pub fn reset(&self, breaker: &str) -> bool {
+        self.routes.reset(breaker)
+    }
+    /// All routes and providers.
+    pub fn found(&self) -> Found {
+        self.routes.found()
+    }
+    /// Asks everybody on the route of `model`, or on all routes, for something small, past
+    /// breakers and limits.
+    pub async fn probe(&self, model: Option<&str>, limit: Duration) -> Result<Vec<Probe>, Rejected> {
+        self.routes.probe(model, limit).await
+    }
     /// How well models can be reached.
     pub fn health(&self) -> Health {
         let breakers = self.routes.breakers();
-        match breakers.iter().filter(|breaker| breaker.state != "closed").count() {
-            0 => Health::Healthy,
-            bad if bad == breakers.len() => Health::Unhealthy,
+        let open = breakers.iter().filter(|breaker| breaker.state != "closed").count();
+        match (open, self.degrade.level()) {
+            (0, Degradation::None) => Health::Healthy,
+            (_, Degradation::Full) => Health::Unhealthy,
+            (open, _) if open > 0 && open == breakers.len() => Health::Unhealthy,
             _ => Health::Degraded,
         }
     }

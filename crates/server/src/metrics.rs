@@ -3,6 +3,8 @@
 //! A label's values come from code or configuration, never from a request: methods from a
 //! closed set, routes as templates. Tenants are the one exception, and have a budget.
 
+mod models;
+
 use std::{
     collections::BTreeSet,
     sync::{
@@ -92,6 +94,7 @@ pub struct Metrics {
     connections: Gauge<i64, AtomicI64>,
     frames: Family<Frame, Counter>,
     closed: Family<Closed, Counter>,
+    models: models::Models,
 }
 
 impl Default for Metrics {
@@ -124,6 +127,7 @@ impl Metrics {
             connections: Gauge::default(),
             frames: Family::default(),
             closed: Family::default(),
+            models: models::Models::default(),
         };
         made.register();
         made
@@ -159,6 +163,7 @@ impl Metrics {
         of.register(name("ws_closed"), help, self.closed.clone());
         let help = "From a request's head to its answer";
         of.register_with_unit("http_server_request_duration", help, seconds(), self.requests.clone());
+        self.models.register(of);
     }
 
     /// One answered request. `route` is the template.
@@ -257,7 +262,7 @@ impl Observer for Metrics {
                 let state = state.into();
                 self.breaker_changes.get_or_create(&Change { breaker, state }).inc();
             }
-            _ => {}
+            call => self.models.observe(call),
         }
     }
 }

@@ -16,9 +16,13 @@ use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, future::BoxFuture};
-use steadfast_core::{World, config::Environment, config::SecretError};
+use steadfast_core::{
+    Coded, Fault, World,
+    config::{Environment, SecretError},
+};
 use steadfast_resilience::Deadline;
 
+pub(crate) use local::{Local, vector as local_vector};
 pub(crate) use patience::Patience;
 
 use crate::{
@@ -77,9 +81,29 @@ pub enum SetupError {
     /// Personal data that cannot be looked for.
     #[error("{0}")]
     Screen(steadfast_guard::pii::PatternError),
+    /// Kept answers cannot be used.
+    #[error(transparent)]
+    Cache(#[from] crate::cache::CacheError),
     /// A route to nobody.
     #[error("route {0}: there is no provider {1:?}")]
     Route(String, String),
+}
+
+impl Coded for SetupError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Key(..) => "provider.no_key",
+            Self::Address(..) => "provider.invalid_address",
+            Self::Header(..) => "provider.invalid_header",
+            Self::Certificates(_) => "provider.no_certificates",
+            Self::Screen(_) => "screen.invalid_pattern",
+            Self::Cache(_) => "cache.unusable",
+            Self::Route(..) => "route.no_such_provider",
+        }
+    }
+    fn fault(&self) -> Fault {
+        Fault::Caller
+    }
 }
 
 /// The provider of that name.

@@ -13,12 +13,13 @@ mod busy;
 mod choice;
 mod join;
 mod relay;
+mod survey;
 mod upstream;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use steadfast_core::{Failure, World, config::Environment, observe::Observer};
+use steadfast_core::{Failure, World, canonical::Hash, config::Environment, observe::Observer};
 use steadfast_resilience::{BreakerState, Deadline, Retry, Site};
 
 use crate::{
@@ -30,11 +31,14 @@ use crate::{
 };
 use choice::Target;
 use relay::Relay;
+pub use survey::{Found, Probe, ProviderView, RouteView, TargetView};
 use upstream::{Asked, Upstream};
 
 /// One route.
 pub(crate) struct Route {
     name: Arc<str>,
+    /// Its name, and a hash of whom it asks for what: answers of others are not its own.
+    mark: String,
     config: RouteConfig,
     targets: Vec<Target>,
     canary: Option<Target>,
@@ -54,15 +58,21 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
+    /// Providers that are as they were `before` are kept, with what is known of them.
     pub(crate) fn new(
         config: &ModelsConfig,
+        before: Option<&Self>,
         env: &Environment,
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
         let mut upstreams = Vec::new();
         for (name, provider) in &config.providers {
-            upstreams.push(Arc::new(Upstream::new(name, provider, env, world, observer)?));
+            let kept = before.and_then(|it| it.upstreams.iter().find(|it| it.is_of(name, provider, env)));
+            upstreams.push(match kept {
+                Some(upstream) => upstream.clone(),
+                None => Arc::new(Upstream::new(name, provider, env, world, observer)?),
+            });
         }
         let mut routes = Self {
             by_name: HashMap::new(),
@@ -98,30 +108,44 @@ impl Routes {
     pub(crate) fn breakers(&self) -> Vec<BreakerState> {
         self.upstreams.iter().filter_map(|upstream| upstream.breaker()).collect()
     }
-    fn find(&self, model: &str) -> Option<&Arc<Route>> {
+    /// The route of a call.
+    pub(crate) fn find(&self, call: &Call) -> Option<&Arc<Route>> {
+        self.named(&call.asked.model)
+    }
+    fn named(&self, model: &str) -> Option<&Arc<Route>> {
         self.by_name.get(model).or_else(|| {
             self.by_prefix.iter().find(|(prefix, _)| model.starts_with(prefix.as_str())).map(|it| &it.1)
         })
     }
-    /// What the route of this model says about personal data.
-    pub(crate) fn screened(&self, model: &str) -> Option<bool> {
-        self.find(model)?.config.screen
+    /// There is no route for a call.
+    pub(crate) fn not_found(&self, call: &Call) -> Rejected {
+        self.no_such(&call.asked.model)
+    }
+    fn no_such(&self, model: &str) -> Rejected {
+        let model = steadfast_core::shown(model, 80);
+        let message = if self.by_name.is_empty() {
+            "no models are configured: set OPENAI_API_KEY or ANTHROPIC_API_KEY where the server runs, or \
+             add [models.providers.NAME] to its configuration"
+                .into()
+        } else {
+            format!("there is no model {model:?}; see GET /v1/models")
+        };
+        let rejected = Rejected::new(Failure::refused("model.not_found", message), StatusCode::NOT_FOUND);
+        Rejected { param: Some("model".into()), ..rejected }
+    }
+    /// When a call must be over.
+    pub(crate) fn deadline(&self, call: &Call) -> Deadline {
+        let limit = if call.asked.stream { self.stream_deadline } else { self.deadline };
+        Deadline::after(&self.world, call.options.deadline.unwrap_or(limit))
     }
     /// Answers a call, or says why not. Dropped, it cancels what is under way; so does
     /// dropping the answer's stream.
-    pub(crate) async fn answer(&self, call: &Arc<Call>) -> Result<Answer, Rejected> {
-        let Some(route) = self.find(&call.asked.model) else {
-            let model = steadfast_core::shown(&call.asked.model, 80);
-            let failure = Failure::refused(
-                "model.not_found",
-                format!("there is no model {model:?}; see GET /v1/models"),
-            );
-            let rejected = Rejected::new(failure, StatusCode::NOT_FOUND);
-            return Err(Rejected { param: Some("model".into()), ..rejected });
-        };
-        let limit = if call.asked.stream { self.stream_deadline } else { self.deadline };
-        let limit = call.options.deadline.unwrap_or(limit);
-        let deadline = Deadline::after(&self.world, limit);
+    pub(crate) async fn answer(
+        &self,
+        route: &Arc<Route>,
+        call: &Arc<Call>,
+        deadline: Deadline,
+    ) -> Result<Answer, Rejected> {
         let order = route.order(call, &self.world);
         let about = About { route: route.name.clone(), ..About::default() };
         let (asked, target, mut about) = route.first(call, &order, None, &deadline, about).await?;
@@ -159,7 +183,20 @@ impl Route {
         let canary = (config.canary.share.get() > 0.0).then(|| target(&config.canary.target)).transpose()?;
         let simple = config.simple.enabled.then(|| target(&config.simple.target)).transpose()?;
         let retry = Retry::new(&config.retry, site);
-        Ok(Self { name: name.into(), config: config.clone(), targets, canary, simple, retry })
+        let asks = format!("{:?} {:?} {:?}", config.targets, config.canary, config.simple);
+        let mark = format!("{name} {:?}", Hash::of_bytes(asks.as_bytes()));
+        Ok(Self { name: name.into(), mark, config: config.clone(), targets, canary, simple, retry })
+    }
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+    /// What it says about personal data.
+    pub(crate) fn screened(&self) -> Option<bool> {
+        self.config.screen
+    }
+    /// What answers of this route depend on.
+    pub(crate) fn mark(&self) -> &str {
+        &self.mark
     }
     /// The first answer that somebody in `order` gives.
     async fn first(

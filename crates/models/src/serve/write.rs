@@ -27,6 +27,8 @@ const ANTHROPIC_ID: HeaderName = HeaderName::from_static("request-id");
 const ROUTE: HeaderName = HeaderName::from_static("x-steadfast-route");
 const PROVIDER: HeaderName = HeaderName::from_static("x-steadfast-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-steadfast-attempts");
+const CACHE: HeaderName = HeaderName::from_static("x-steadfast-cache");
+const DEGRADED: HeaderName = HeaderName::from_static("x-steadfast-degraded");
 /// What OpenAI's own clients ask before they ask again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -76,6 +78,12 @@ fn tell(headers: &mut HeaderMap, about: &About, id: &str) {
     if !about.route.is_empty() {
         put(ROUTE, &about.route);
         headers.insert(ATTEMPTS, HeaderValue::from(about.attempts));
+    }
+    if let Some(cache) = about.cache {
+        headers.insert(CACHE, HeaderValue::from_static(cache.name()));
+    }
+    if let Some(degraded) = about.degraded {
+        headers.insert(DEGRADED, HeaderValue::from_static(degraded.name()));
     }
     if !about.provider.is_empty()
         && let Ok(value) = HeaderValue::from_str(&about.provider)

@@ -5,6 +5,9 @@
 #![allow(missing_docs)]
 
 mod api;
+mod cache;
+mod cache_kept;
+mod degrade;
 mod fallback;
 mod harness;
 mod limits;

@@ -109,3 +109,16 @@ async fn routes_and_kinds_can_be_left_alone_or_refused() {
         assert!(String::from_utf8_lossy(&seen.body).contains("bob@example.com"));
     }
 }
+
+#[tokio::test]
+async fn a_kept_answer_is_restored_with_the_values_of_whoever_asks_the_same() {
+    let mock = Mock::start(Plan::replaying(answers("openai")[0].clone())).await.expect("runs");
+    let gateway = Gateway::start(&(route(&[&mock], "") + "[models.cache]\nenabled = true\n")).await;
+    for (who, cache) in [("bob@example.com", "miss"), ("eve@example.org", "hit")] {
+        let asked = ASKED.replace("bob@example.com", who);
+        let answer = gateway.send("/v1/chat/completions", &[], body(false, &asked)).await;
+        assert_eq!(answer.said(), format!("Hello {who}, 4111 1111 1111 1111 is <EMAIL_2>"));
+        assert_eq!(answer.header("x-steadfast-cache"), cache);
+    }
+    assert_eq!(mock.calls(), 1);
+}
