@@ -1,6 +1,7 @@
 //! `[models]`: who is called, and by which way.
 
 mod cache;
+mod screen;
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -13,6 +14,7 @@ use steadfast_core::{
 use steadfast_resilience::{BreakerConfig, RateLimitConfig, RetryConfig};
 
 pub use cache::{CacheConfig, DegradeConfig, KeepConfig, ShareWith, SimilarConfig, TemplateConfig};
+pub use screen::{Action, KindsConfig, ScreenConfig};
 
 /// `[models]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +34,8 @@ pub struct ModelsConfig {
     /// The same for a stream: long answers are welcome as long as something comes.
     #[serde(deserialize_with = "positive")]
     pub stream_deadline: Period,
+    /// What providers don't get to see.
+    pub screen: ScreenConfig,
     /// Who can be called, by name.
     pub providers: BTreeMap<String, ProviderConfig>,
     /// By which ways, by name. The name is a model that clients can ask for.
@@ -50,6 +54,7 @@ impl Default for ModelsConfig {
             read_timeout: Duration::from_secs(60).into(),
             deadline: defaults::CALL_DEADLINE.into(),
             stream_deadline: Duration::from_secs(600).into(),
+            screen: ScreenConfig::default(),
             providers: BTreeMap::new(),
             routes: BTreeMap::new(),
             cache: CacheConfig::default(),
@@ -94,6 +99,8 @@ pub struct ProviderConfig {
     /// Whether the most tokens are said as `max_tokens`, which is all that older servers
     /// know, when a call is translated.
     pub legacy_max_tokens: bool,
+    /// Whether it has OpenAI's responses. Where it has not, they are asked for as chat.
+    pub responses: bool,
     /// Whether streams are asked for their usage. Some servers refuse the question.
     pub stream_usage: bool,
     /// How long is waited.
@@ -118,6 +125,7 @@ impl Default for ProviderConfig {
             headers: BTreeMap::new(),
             output_max: NonZeroU32::MIN.saturating_add(4_095),
             legacy_max_tokens: false,
+            responses: true,
             stream_usage: true,
             timeouts: TimeoutConfig::default(),
             breaker: BreakerConfig::default(),
@@ -184,6 +192,9 @@ pub struct RouteConfig {
     /// Whether a stream that breaks after its first content is continued by the next
     /// provider, from the text so far.
     pub continue_streams: bool,
+    /// Whether calls on this route are screened for personal data. As `[models.screen]` says
+    /// where this says nothing.
+    pub screen: Option<bool>,
     /// When everybody is asked once more.
     pub retry: RetryConfig,
 }
@@ -304,6 +315,7 @@ impl ModelsConfig {
     /// in the configuration.
     pub fn check(&self, section: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
+        self.screen.check(section, &mut problems);
         for (i, template) in self.degrade.templates.iter().enumerate() {
             if !["", "chat", "messages"].contains(&template.operation.as_str()) {
                 let at = format!("{section}.degrade.templates.{i}.operation");
@@ -365,6 +377,8 @@ mod tests {
         assert_eq!(config.routes["smart"].targets[0].weight, 1);
         for (text, said) in [
             ("[models.providers.main]\nkind = 'antropic'\n", "anthropic"),
+            ("[models.screen]\npatterns = ['(']\n", "models.screen.patterns"),
+            ("[models.screen]\nliterals = ['']\n", "models.screen.literals"),
             ("[models.providers.main]\nurll = 'x'\n", "did you mean `url`?"),
             ("[models.routes.smart]\nmodels = ['x']\n", "expected at least one target"),
             (

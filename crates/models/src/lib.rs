@@ -17,6 +17,7 @@ pub mod failure;
 mod pipeline;
 mod providers;
 mod route;
+mod screen;
 pub mod serve;
 pub mod wire;
 
@@ -24,8 +25,9 @@ pub use answer::Answer;
 pub use cache::{CacheError, CacheStats, FileError, Home, Unfit, WarmLine, Which};
 pub use call::{Call, CallOptions, Caller, Operation};
 pub use config::{
-    CacheConfig, CanaryConfig, DegradeConfig, KeepConfig, Kind, ModelsConfig, OrderBy, ProviderConfig,
-    RouteConfig, ShareWith, SimilarConfig, SimpleConfig, TargetConfig, TemplateConfig, TimeoutConfig,
+    Action, CacheConfig, CanaryConfig, DegradeConfig, KeepConfig, Kind, KindsConfig, ModelsConfig, OrderBy,
+    ProviderConfig, RouteConfig, ScreenConfig, ShareWith, SimilarConfig, SimpleConfig, TargetConfig,
+    TemplateConfig, TimeoutConfig,
 };
 pub use current::Current;
 pub use degrade::{Degradation, Degraded};

@@ -24,11 +24,13 @@ use crate::{
     degrade::{Degradation, Degrade},
     failure::Rejected,
     providers::SetupError,
-    route::{Found, Probe, Routes},
+    route::{Found, Probe, Route, Routes},
+    screen::Screen,
 };
 
 /// The gateway.
 pub struct Models {
+    screen: Screen,
     routes: Arc<Routes>,
     cache: Cache,
     degrade: Degrade,
@@ -90,22 +92,24 @@ impl Models {
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
+        let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
         let routes = Arc::new(Routes::new(&config, None, env, world, observer)?);
         let embedder = embedder(&config.cache.similar.model, &routes);
         let cache = Cache::new(&config.cache, home, embedder, world)?;
         let degrade = Degrade::new(&config.degrade, world);
-        Ok(Self { routes, cache, degrade, observer: observer.clone(), config, world: world.clone() })
+        Ok(Self { screen, routes, cache, degrade, observer: observer.clone(), config, world: world.clone() })
     }
     /// Another one for another configuration. Providers that did not change go on as they are:
     /// their connections, breakers and limits. Keys are read again. Kept answers stay, in the
     /// room that they were given at first.
     pub fn reloaded(&self, config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
+        let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
         let routes = Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?;
         let routes = Arc::new(routes);
         let cache = self.cache.reloaded(&config.cache, embedder(&config.cache.similar.model, &routes));
         let degrade = Degrade::new(&config.degrade, &self.world);
         let (observer, world) = (self.observer.clone(), self.world.clone());
-        Ok(Self { routes, cache, degrade, observer, config, world })
+        Ok(Self { screen, routes, cache, degrade, observer, config, world })
     }
     /// Reads a call and answers it: all there is, in one.
     pub async fn process(
@@ -120,20 +124,28 @@ impl Models {
         self.answer(call).await
     }
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
-    pub async fn answer(&self, call: Call) -> Result<Answer, Rejected> {
-        let call = Arc::new(call);
+    pub async fn answer(&self, mut call: Call) -> Result<Answer, Rejected> {
         let Some(route) = self.routes.find(&call) else { return Err(self.routes.not_found(&call)) };
-        let deadline = self.routes.deadline(&call);
-        let miss = match self.cache.look(&call, route.mark(), &deadline).await {
+        let redacted = self.screen.redact(&mut call, route.screened())?;
+        let call = Arc::new(call);
+        match (redacted, self.answer_screened(&call, route).await) {
+            (Some(redacted), Ok(answer)) => Ok(redacted.restore(&call, answer)),
+            (Some(redacted), Err(rejected)) => Err(redacted.restore_words(rejected)),
+            (None, result) => result,
+        }
+    }
+    async fn answer_screened(&self, call: &Arc<Call>, route: &Arc<Route>) -> Result<Answer, Rejected> {
+        let deadline = self.routes.deadline(call);
+        let miss = match self.cache.look(call, route.mark(), &deadline).await {
             Looked::Found(answer) => return Ok(answer),
             Looked::Miss(miss) => miss,
         };
-        match self.routes.answer(route, &call, deadline).await {
+        match self.routes.answer(route, call, deadline).await {
             Ok(answer) => {
                 self.degrade.note(true);
-                Ok(miss.keep(&call, answer))
+                Ok(miss.keep(call, answer))
             }
-            Err(rejected) => self.degrade.answer(&call, rejected, miss, &self.cache).await,
+            Err(rejected) => self.degrade.answer(call, rejected, miss, &self.cache).await,
         }
     }
     /// How the cache does.
@@ -150,9 +162,16 @@ impl Models {
     }
     /// Keeps an answer that nobody has asked for yet. `caller` says for which tenant.
     pub async fn warm(&self, line: &WarmLine, caller: &Caller) -> Result<(), Unfit> {
-        let call = Arc::new(line.call(self.world.uuid().to_string().into(), caller)?);
+        let mut call = line.call(self.world.uuid().to_string().into(), caller)?;
         let not_found = || Unfit::Request(self.routes.not_found(&call).failure.message);
         let route = self.routes.find(&call).ok_or_else(not_found)?;
+        // Its answer would have somebody's values, and be given to others who ask with theirs.
+        match self.screen.redact(&mut call, route.screened()) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(Unfit::Request("it has personal data".into())),
+            Err(refused) => return Err(Unfit::Request(refused.to_string())),
+        }
+        let call = Arc::new(call);
         self.cache.warm(line, &call, route).await
     }
     /// How many calls find nobody.

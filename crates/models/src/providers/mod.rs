@@ -78,6 +78,9 @@ pub enum SetupError {
     /// The machine's certificates cannot be used.
     #[error("the machine's root certificates cannot be used: {0}")]
     Certificates(String),
+    /// Personal data that cannot be looked for.
+    #[error("{0}")]
+    Screen(steadfast_guard::pii::PatternError),
     /// Kept answers cannot be used.
     #[error(transparent)]
     Cache(#[from] crate::cache::CacheError),
@@ -93,6 +96,7 @@ impl Coded for SetupError {
             Self::Address(..) => "provider.invalid_address",
             Self::Header(..) => "provider.invalid_header",
             Self::Certificates(_) => "provider.no_certificates",
+            Self::Screen(_) => "screen.invalid_pattern",
             Self::Cache(_) => "cache.unusable",
             Self::Route(..) => "route.no_such_provider",
         }
@@ -145,7 +149,9 @@ fn edits(order: &Order<'_>) -> Edits {
 fn same_api(order: &Order<'_>) -> Edits {
     let mut edits = edits(order);
     if order.model != order.call.asked.model {
-        edits.replace(order.call.asked.at.model.clone(), quoted(order.model));
+        let form = order.call.operation == Operation::Transcription;
+        let model = if form { order.model.to_owned() } else { quoted(order.model) };
+        edits.replace(order.call.asked.at.model.clone(), model);
     }
     edits
 }

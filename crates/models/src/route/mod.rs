@@ -190,6 +190,10 @@ impl Route {
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
+    /// What it says about personal data.
+    pub(crate) fn screened(&self) -> Option<bool> {
+        self.config.screen
+    }
     /// What answers of this route depend on.
     pub(crate) fn mark(&self) -> &str {
         &self.mark

@@ -58,7 +58,9 @@ pub fn routes(current: Arc<Current>, gate: Gate) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/messages", post(messages))
+        .route("/v1/responses", post(responses))
         .route("/v1/embeddings", post(embeddings))
+        .route("/v1/audio/transcriptions", post(transcriptions))
         .route("/v1/models", get(listing::list))
         .route("/v1/models/{*model}", get(listing::show))
         .route("/v1/{*rest}", any(nothing_there))
@@ -93,15 +95,27 @@ async fn embeddings(State(door): State<Door>, request: Request) -> Response {
     call(door, Operation::Embeddings, request).await
 }
 
+async fn responses(State(door): State<Door>, request: Request) -> Response {
+    call(door, Operation::Responses, request).await
+}
+
+async fn transcriptions(State(door): State<Door>, request: Request) -> Response {
+    call(door, Operation::Transcription, request).await
+}
+
 async fn call(door: Door, operation: Operation, request: Request) -> Response {
     let models = door.current.get();
     let id = request_id(&models, request.headers());
+    let mut media_type = None;
     let result = match read(&door, &models, operation, request, id.clone()).await {
-        Ok(call) => models.answer(call).await,
+        Ok(call) => {
+            media_type = call.asked.media_type;
+            models.answer(call).await
+        }
         Err(rejected) => Err(rejected),
     };
     match result {
-        Ok(answer) => write::answer(answer, &id),
+        Ok(answer) => write::answer(answer, media_type, &id),
         Err(rejected) => write::rejected(rejected, operation.api(), &id),
     }
 }

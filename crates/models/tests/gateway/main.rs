@@ -12,5 +12,8 @@ mod fallback;
 mod harness;
 mod limits;
 mod reload;
+mod responses;
+mod screened;
 mod streams;
+mod transcriptions;
 mod translated;
