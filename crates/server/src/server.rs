@@ -63,6 +63,8 @@ impl Server {
             .with_state(edge.clone())
             .nest("/api/v1", api.route_layer(from_fn(query::none_on_posts)))
             .merge(conversation)
+            // Of its own: what is merged behind `front` must not bring another one.
+            .fallback(async || StatusCode::NOT_FOUND)
             .layer(from_fn_with_state(edge.clone(), front::front))
             .merge(foreign.layer(from_fn_with_state(edge.clone(), front::foreign)));
         Self { edge, router }
