@@ -56,14 +56,15 @@ fn readme() -> Vec<String> {
 async fn the_readmes_commands_do_what_it_says() {
     let place = Place::new();
     let node = place.serve();
-    let blocks = readme();
+    let blocks: Vec<_> = readme().iter().map(|it| it.replace("http://127.0.0.1:7400", &node.url)).collect();
     assert_eq!(blocks.len(), 2);
     let list = "$(steadfast runs list --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"items\"][0][\"id\"])')";
     let walk = blocks[0].replace("explain RUN", &format!("explain {list}"));
     let out = shell_ok(&place, &node, &walk);
     assert!(out.contains("1,750.50 MXN"), "{out}");
     assert!(out.contains("verified"), "{out}");
-    let answer = shell_ok(&place, &node, &blocks[1].replace("http://127.0.0.1:7400", &node.url));
+    assert!(out.contains("chat.completion"), "{out}");
+    let answer = shell_ok(&place, &node, &blocks[1]);
     let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
     assert!(answer["id"].is_string(), "{answer}");
     let client = Client::new(&node.url);
