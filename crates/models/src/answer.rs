@@ -17,6 +17,8 @@ pub struct Usage {
     pub cached: u64,
     /// Of these, written to the provider's cache.
     pub cache_written: u64,
+    /// Of what was written, to be kept for an hour.
+    pub cache_written_hour: u64,
     /// What came out.
     pub output: u64,
 }
@@ -33,6 +35,7 @@ impl Usage {
             input: self.input.max(other.input),
             cached: self.cached.max(other.cached),
             cache_written: self.cache_written.max(other.cache_written),
+            cache_written_hour: self.cache_written_hour.max(other.cache_written_hour),
             output: self.output.max(other.output),
         }
     }

@@ -10,6 +10,13 @@ use steadfast_core::{
 };
 use steadfast_resilience::{BreakerConfig, RateLimitConfig, RetryConfig};
 
+mod money;
+
+pub use money::{
+    AdmissionConfig, BudgetConfig, LimitConfig, LongPriceConfig, Per, PriceConfig, RecordMode, RecordsConfig,
+    Window,
+};
+
 /// `[models]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +36,15 @@ pub struct ModelsConfig {
     pub providers: BTreeMap<String, ProviderConfig>,
     /// By which ways, by name. The name is a model that clients can ask for.
     pub routes: BTreeMap<String, RouteConfig>,
+    /// What models cost that the shipped table does not know, or knows wrongly, by their
+    /// names: `MODEL`, or `PROVIDER/MODEL` for those of one provider.
+    pub prices: BTreeMap<String, PriceConfig>,
+    /// Who may spend how much.
+    pub budget: BudgetConfig,
+    /// What is remembered of calls.
+    pub records: RecordsConfig,
+    /// How many calls run at once, and who waits.
+    pub admission: AdmissionConfig,
 }
 
 impl Default for ModelsConfig {
@@ -40,6 +56,10 @@ impl Default for ModelsConfig {
             stream_deadline: Duration::from_secs(600).into(),
             providers: BTreeMap::new(),
             routes: BTreeMap::new(),
+            prices: BTreeMap::new(),
+            budget: BudgetConfig::default(),
+            records: RecordsConfig::default(),
+            admission: AdmissionConfig::default(),
         }
     }
 }
@@ -268,7 +288,7 @@ impl ModelsConfig {
     /// What no single value can know: names that must exist. `section` is where this stands
     /// in the configuration.
     pub fn check(&self, section: &str) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = self.budget.check(section, self.routes.keys().map(String::as_str));
         for (name, route) in &self.routes {
             let at = format!("{section}.routes.{name}");
             let mut named = Vec::new();

@@ -8,6 +8,7 @@
 //! nobody here knows pass unharmed and prompts that a provider has cached stay the same.
 
 pub mod answer;
+pub mod budget;
 pub mod call;
 mod config;
 pub mod failure;
@@ -20,8 +21,9 @@ pub mod wire;
 pub use answer::Answer;
 pub use call::{Call, CallOptions, Caller, Operation};
 pub use config::{
-    CanaryConfig, Kind, ModelsConfig, OrderBy, ProviderConfig, RouteConfig, SimpleConfig, TargetConfig,
-    TimeoutConfig,
+    AdmissionConfig, BudgetConfig, CanaryConfig, Kind, LimitConfig, LongPriceConfig, ModelsConfig, OrderBy, Per,
+    PriceConfig, ProviderConfig, RecordMode, RecordsConfig, RouteConfig, SimpleConfig, TargetConfig,
+    TimeoutConfig, Window,
 };
 pub use failure::Rejected;
 pub use pipeline::{Health, Models};

@@ -39,6 +39,8 @@ pub(crate) struct Places {
     pub(crate) model: Range<usize>,
     pub(crate) messages: Range<usize>,
     pub(crate) stream_options: Option<Range<usize>>,
+    /// `max_tokens` and `max_completion_tokens`, which may be `null`.
+    pub(crate) output_max: [Option<Range<usize>>; 2],
     /// `metadata` without what is meant for us, if something is.
     pub(crate) metadata: Option<(Range<usize>, String)>,
 }
@@ -52,8 +54,10 @@ struct Body<'a> {
     #[serde(borrow)]
     input: Option<&'a RawValue>,
     stream: Option<bool>,
-    max_tokens: Option<u64>,
-    max_completion_tokens: Option<u64>,
+    #[serde(borrow, default)]
+    max_tokens: Raw<'a>,
+    #[serde(borrow, default)]
+    max_completion_tokens: Raw<'a>,
     n: Option<u32>,
     temperature: Option<f64>,
     #[serde(borrow)]
@@ -66,6 +70,24 @@ struct Body<'a> {
     stream_options: Option<&'a RawValue>,
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
+}
+
+/// A member as it stands, also if it is `null`.
+#[derive(Deserialize, Default)]
+#[serde(transparent)]
+struct Raw<'a>(#[serde(borrow, deserialize_with = "there")] Option<&'a RawValue>);
+
+fn there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl Raw<'_> {
+    fn said(&self) -> Result<Option<u64>, Unreadable> {
+        self.0.map_or(Ok(None), |raw| serde_json::from_str(raw.get()).map_err(unreadable))
+    }
+    fn place(&self, body: &[u8]) -> Option<Range<usize>> {
+        self.0.map(|raw| place(body, raw))
+    }
 }
 
 #[derive(Deserialize)]
@@ -112,7 +134,8 @@ impl Asked {
         Ok(Self {
             model: serde_json::from_str(model.get()).map_err(unreadable)?,
             stream: raw.stream.unwrap_or(false),
-            output_max: raw.max_completion_tokens.or(raw.max_tokens),
+            // Which of two a provider reads, nobody knows.
+            output_max: raw.max_completion_tokens.said()?.max(raw.max_tokens.said()?),
             choices: raw.n.unwrap_or(1),
             temperature: raw.temperature,
             tools: raw.tools.is_some_and(|it| it.get() != "[]"),
@@ -123,6 +146,7 @@ impl Asked {
                 model: place(body, model),
                 messages: place(body, said),
                 stream_options: raw.stream_options.map(|it| place(body, it)),
+                output_max: [raw.max_tokens.place(body), raw.max_completion_tokens.place(body)],
                 metadata,
             },
         })
