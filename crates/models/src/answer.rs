@@ -28,6 +28,17 @@ impl Usage {
     pub const fn total(self) -> u64 {
         self.input.saturating_add(self.output)
     }
+    /// The sum of both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached: self.cached.saturating_add(other.cached),
+            cache_written: self.cache_written.saturating_add(other.cache_written),
+            cache_written_hour: self.cache_written_hour.saturating_add(other.cache_written_hour),
+            output: self.output.saturating_add(other.output),
+        }
+    }
     /// The larger of each: providers report usage in parts, each part cumulative.
     #[must_use]
     pub fn max(self, other: Self) -> Self {

@@ -16,6 +16,8 @@ use steadfast_core::{Coded, Fault, TenantId};
 pub use asked::Asked;
 pub use options::{CacheUse, CallOptions, Priority};
 
+use crate::record::Bill;
+
 /// Whose conventions a client follows: how errors look and how streams end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
@@ -139,6 +141,10 @@ pub struct Call {
     pub options: CallOptions,
     /// What providers of the same API get to see of the client's headers.
     pub(crate) forwarded: HeaderMap,
+    /// What providers are told where the client did not say how long an answer may be.
+    pub(crate) output_forced: Option<u64>,
+    /// What it costs.
+    pub(crate) bill: Option<Arc<Bill>>,
 }
 
 impl Call {
@@ -159,7 +165,17 @@ impl Call {
                 forwarded.append(name, value.clone());
             }
         }
-        Ok(Self { id, operation, body, asked, caller, options, forwarded })
+        Ok(Self {
+            id,
+            operation,
+            body,
+            asked,
+            caller,
+            options,
+            forwarded,
+            output_forced: None,
+            bill: None,
+        })
     }
     /// May another provider go on where this one's stream broke off? Only where the answer
     /// is one plain text.

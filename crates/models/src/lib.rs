@@ -7,6 +7,7 @@
 //! Bodies stay bytes: what is not acted on is neither parsed nor changed, so that fields
 //! nobody here knows pass unharmed and prompts that a provider has cached stay the same.
 
+mod admission;
 pub mod answer;
 pub mod budget;
 pub mod call;
@@ -14,10 +15,12 @@ mod config;
 pub mod failure;
 mod pipeline;
 mod providers;
+pub mod record;
 mod route;
 pub mod serve;
 pub mod wire;
 
+pub use admission::{QueueState, Waiting};
 pub use answer::Answer;
 pub use call::{Call, CallOptions, Caller, Operation};
 pub use config::{

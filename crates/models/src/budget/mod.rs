@@ -1,7 +1,9 @@
 //! What calls cost, and that nobody spends more than they may.
-mod bound;
+pub(crate) mod bound;
+pub(crate) mod count;
 pub(crate) mod ledger;
 pub mod prices;
+pub(crate) mod rules;
 mod usd;
 pub(crate) mod window;
 

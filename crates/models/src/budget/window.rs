@@ -30,13 +30,14 @@ impl Window {
         let end = Time::from_micros(end.saturating_mul(i64::try_from(DAY).unwrap_or(0) * 1_000_000));
         Some(end.since(now))
     }
-    /// The first and the last day of the one that `now` lies in.
-    pub(crate) fn days(self, now: Time) -> (i64, i64) {
-        match self {
-            Self::Day => (now.day(), now.day()),
-            Self::Month => (first_day(self.at(now)), first_day(self.at(now) + 1) - 1),
-            Self::Total => (0, i64::from(i32::MAX)),
-        }
+}
+
+/// The first and the last day of a window.
+pub(crate) fn days_of(window: Window, at: i64) -> (i64, i64) {
+    match window {
+        Window::Day => (at, at),
+        Window::Month => (first_day(at), first_day(at + 1) - 1),
+        Window::Total => (0, i64::from(i32::MAX)),
     }
 }
 
