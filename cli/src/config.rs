@@ -17,6 +17,7 @@ use steadfast_core::{
 };
 use steadfast_engine::EngineConfig;
 use steadfast_log_sqlite::StoreConfig;
+use steadfast_models::ModelsConfig;
 use steadfast_resilience::Policies;
 use steadfast_server::{ServerConfig, WebhookConfig};
 
@@ -52,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) bank: BankConfig,
     /// The bank's assistant.
     pub(crate) assistant: AssistantConfig,
+    /// The model gateway.
+    pub(crate) models: ModelsConfig,
     /// How calls to the outside are protected, by name.
     pub(crate) resilience: Policies,
     /// Where events are sent, by name.
@@ -133,6 +136,7 @@ fn check(config: &Config) -> Vec<Problem> {
     if let Err(error) = config.store.url.parse::<StoreUrl>() {
         problems.push(Problem::about("store.url", error.message));
     }
+    problems.extend(config.models.check("models"));
     problems
 }
 

@@ -6,10 +6,12 @@ pub(crate) mod bench;
 pub(crate) mod breakers;
 pub(crate) mod chat;
 pub(crate) mod config;
+pub(crate) mod costs;
 pub(crate) mod dead_letters;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod migrate;
+pub(crate) mod models;
 pub(crate) mod resume;
 pub(crate) mod runs;
 pub(crate) mod token;
@@ -62,6 +64,11 @@ enum Command {
     /// Circuit breakers: list, reset.
     #[command(subcommand)]
     Breakers(breakers::BreakersCommand),
+    /// Models: what they cost.
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
+    /// What calls of models cost in a month, by team, key, user, model and so on.
+    Costs(costs::CostsArgs),
     /// The bank: accounts, transfer, buy, products, import, contacts, customers, understand.
     #[command(subcommand)]
     Bank(bank::BankCommand),
@@ -102,6 +109,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::DeadLetters(command) => dead_letters::run(command, global).await,
         Command::Events(command) => events::run(command, global).await,
         Command::Breakers(command) => breakers::run(command, global).await,
+        Command::Models(command) => models::run(command, global),
+        Command::Costs(args) => costs::run(args, global).await,
         Command::Bank(command) => bank::run(command, global).await,
         Command::Chat(args) => chat::run(args, global).await,
         Command::Verify(args) => verify::run(args, global).await,

@@ -62,6 +62,38 @@ pub enum Signal<'a> {
         /// The error's code.
         code: &'static str,
     },
+    /// A call of a model is over.
+    ModelCall {
+        /// `chat`, `messages` and so on.
+        operation: &'static str,
+        /// The route; empty if there was none.
+        route: &'a str,
+        /// Who was asked last; empty if nobody was.
+        provider: &'a str,
+        /// How it ended, as an HTTP status.
+        status: u16,
+        /// Tokens in.
+        input: u64,
+        /// Of these, from the provider's cache.
+        cached: u64,
+        /// Tokens out.
+        output: u64,
+        /// What it cost, in nano-dollars.
+        cost_nanos: u64,
+        /// How long it waited for a place.
+        queued: Duration,
+        /// When its first content came, from its beginning.
+        first: Option<Duration>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// An attempt at a provider of models failed, or was not made.
+    ModelAttempt {
+        /// Who.
+        provider: &'a str,
+        /// The code of its failure.
+        outcome: &'static str,
+    },
 }
 
 /// Who counts. Must not block.

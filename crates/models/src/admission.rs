@@ -27,7 +27,10 @@ use steadfast_core::World;
 use steadfast_resilience::Deadline;
 use tokio::sync::oneshot;
 
-use crate::{call::Priority, config::AdmissionConfig};
+use crate::{
+    call::{Call, Priority},
+    config::AdmissionConfig,
+};
 use pace::Paces;
 use queue::{Queue, Ticket};
 
@@ -63,6 +66,16 @@ pub(crate) struct Visitor {
     pub(crate) user: Arc<str>,
     pub(crate) route: Arc<str>,
     pub(crate) priority: Priority,
+}
+
+impl Visitor {
+    /// Whoever calls: the user, or the key where there is none, of their tenant.
+    pub(crate) fn of(call: &Call, route: &Arc<str>) -> Self {
+        let caller = &call.caller;
+        let user = caller.user.clone().or_else(|| caller.key.clone());
+        let user = user.unwrap_or_else(|| caller.tenant.as_str().into());
+        Self { user, route: route.clone(), priority: call.options.priority }
+    }
 }
 
 type Reply = oneshot::Sender<Result<Place, Refused>>;

@@ -1,12 +1,12 @@
 //! What a client gets, in the API that it called.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::Stream;
 use http::StatusCode;
 
-use crate::failure::Tried;
+use crate::{budget::Usd, failure::Tried};
 
 /// Tokens, as the provider counted them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -125,6 +125,10 @@ pub struct About {
     pub tried: Vec<Tried>,
     /// The tokens of a whole answer; those of a stream are in its frames.
     pub usage: Option<Usage>,
+    /// What a whole answer cost, if that is known; what a stream costs is in its record.
+    pub cost: Option<Usd>,
+    /// How long it waited for a place.
+    pub queued: Duration,
 }
 
 /// An answer.

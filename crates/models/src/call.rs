@@ -16,7 +16,7 @@ use steadfast_core::{Coded, Fault, TenantId};
 pub use asked::Asked;
 pub use options::{CacheUse, CallOptions, Priority};
 
-use crate::record::Bill;
+use crate::{admission::Seat, record::Bill};
 
 /// Whose conventions a client follows: how errors look and how streams end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +145,8 @@ pub struct Call {
     pub(crate) output_forced: Option<u64>,
     /// What it costs.
     pub(crate) bill: Option<Arc<Bill>>,
+    /// Its place among those under way.
+    pub(crate) seat: Option<Arc<Seat>>,
 }
 
 impl Call {
@@ -175,6 +177,7 @@ impl Call {
             forwarded,
             output_forced: None,
             bill: None,
+            seat: None,
         })
     }
     /// May another provider go on where this one's stream broke off? Only where the answer

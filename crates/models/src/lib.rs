@@ -9,25 +9,30 @@
 
 mod admission;
 pub mod answer;
+mod books;
 pub mod budget;
 pub mod call;
 mod config;
 pub mod failure;
+pub mod keys;
 mod pipeline;
 mod providers;
 pub mod record;
 mod route;
 pub mod serve;
+mod vitals;
 pub mod wire;
 
 pub use admission::{QueueState, Waiting};
 pub use answer::Answer;
+pub use books::Spending;
 pub use call::{Call, CallOptions, Caller, Operation};
 pub use config::{
-    AdmissionConfig, BudgetConfig, CanaryConfig, Kind, LimitConfig, LongPriceConfig, ModelsConfig, OrderBy, Per,
-    PriceConfig, ProviderConfig, RecordMode, RecordsConfig, RouteConfig, SimpleConfig, TargetConfig,
+    AdmissionConfig, BudgetConfig, CanaryConfig, Kind, LimitConfig, LongPriceConfig, ModelsConfig, OrderBy,
+    Per, PriceConfig, ProviderConfig, RecordMode, RecordsConfig, RouteConfig, SimpleConfig, TargetConfig,
     TimeoutConfig, Window,
 };
 pub use failure::Rejected;
 pub use pipeline::{Health, Models};
 pub use providers::SetupError;
+pub use vitals::{Alarm, Reason};

@@ -24,6 +24,7 @@ mod idempotency;
 mod key_file;
 mod listen;
 mod metrics;
+mod model_metrics;
 mod page;
 mod prefer;
 mod problem;

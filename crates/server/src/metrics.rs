@@ -27,6 +27,8 @@ use steadfast_core::{
     observe::{Observer, Signal},
 };
 
+use crate::model_metrics::{ModelMetrics, Over};
+
 /// Tenants with a series of their own; the rest share `_other`.
 const TENANTS_MAX: usize = 100;
 
@@ -92,6 +94,7 @@ pub struct Metrics {
     connections: Gauge<i64, AtomicI64>,
     frames: Family<Frame, Counter>,
     closed: Family<Closed, Counter>,
+    models: ModelMetrics,
 }
 
 impl Default for Metrics {
@@ -124,6 +127,7 @@ impl Metrics {
             connections: Gauge::default(),
             frames: Family::default(),
             closed: Family::default(),
+            models: ModelMetrics::default(),
         };
         made.register();
         made
@@ -157,6 +161,7 @@ impl Metrics {
         of.register(name("ws_frames"), "Frames of WebSocket connections", self.frames.clone());
         let help = "WebSocket connections that ended, by close code";
         of.register(name("ws_closed"), help, self.closed.clone());
+        self.models.register(of);
         let help = "From a request's head to its answer";
         of.register_with_unit("http_server_request_duration", help, seconds(), self.requests.clone());
     }
@@ -257,6 +262,32 @@ impl Observer for Metrics {
                 let state = state.into();
                 self.breaker_changes.get_or_create(&Change { breaker, state }).inc();
             }
+            Signal::ModelCall {
+                operation,
+                route,
+                provider,
+                status,
+                input,
+                cached,
+                output,
+                cost_nanos,
+                queued,
+                first,
+                took,
+            } => self.models.over(&Over {
+                operation,
+                route,
+                provider,
+                status,
+                input,
+                cached,
+                output,
+                cost_nanos,
+                queued,
+                first,
+                took,
+            }),
+            Signal::ModelAttempt { provider, outcome } => self.models.failed(provider, outcome),
             _ => {}
         }
     }

@@ -92,7 +92,10 @@ fn a_full_queue_lets_the_more_urgent_in_and_refuses_the_others() {
     let place = now(enter(&door, "a", Priority::Normal, &deadline)).expect("free");
     let mut older = waiting(&door, "a", Priority::Low, &deadline);
     let mut newer = waiting(&door, "b", Priority::Low, &deadline);
-    assert!(matches!(now(enter(&door, "c", Priority::Low, &deadline)), Err(Refused::Full { waiting: 2, .. })));
+    assert!(matches!(
+        now(enter(&door, "c", Priority::Low, &deadline)),
+        Err(Refused::Full { waiting: 2, .. })
+    ));
     let mut urgent = waiting(&door, "c", Priority::Normal, &deadline);
     assert!(matches!(poll(&mut newer), Poll::Ready(Err(Refused::GaveWay { .. }))));
     assert!(poll(&mut older).is_pending());
@@ -183,7 +186,7 @@ proptest! {
                     outside.push(enter(&door, &format!("u{user}"), level, &deadline));
                 }
                 Step::Finish(which) if !inside.is_empty() => { inside.swap_remove(which % inside.len()); }
-                Step::GoAway(which) if !outside.is_empty() => { outside.swap_remove(which % outside.len()); }
+                Step::GoAway(which) if !outside.is_empty() => drop(outside.swap_remove(which % outside.len())),
                 Step::Pass(seconds) => clock.advance(SECOND * u32::from(seconds)),
                 _ => {}
             }

@@ -247,11 +247,13 @@ mod tests {
             { "role": "user", "content": [{ "type": "text", "text": "\"type\":\"image\"" }, url] },
             { "role": "user", "content": [nested] },
         ] });
-        let escaped = body.to_string().replace("\"image", "\"\\u0069mage").replace("\"type\"", "\"t\\u0079pe\"");
+        let escaped =
+            body.to_string().replace("\"image", "\"\\u0069mage").replace("\"type\"", "\"t\\u0079pe\"");
         for text in [body.to_string(), escaped] {
             let length = text.len() as u64;
             let body = Bytes::from(text);
-            let call = Call::read("1".into(), Operation::Messages, &HeaderMap::new(), body, Caller::default());
+            let call =
+                Call::read("1".into(), Operation::Messages, &HeaderMap::new(), body, Caller::default());
             let bound = Bound::of(&call.expect("reads"), &BudgetConfig::default());
             assert_eq!(bound.input, length + 2 * 50_000 + 1_000_000);
         }

@@ -211,7 +211,10 @@ impl Ledger {
                     spent: account.spent,
                     reserved: account.reserved,
                     asked: amount,
-                    ends_in: claim.window.ends_in(now).filter(|_| claim.window.at(now) == claim.account.window),
+                    ends_in: claim
+                        .window
+                        .ends_in(now)
+                        .filter(|_| claim.window.at(now) == claim.account.window),
                 }));
             }
             wait |= account.booked.is_none_or(|booked| asked > booked);

@@ -116,10 +116,8 @@ fn sum(parts: &[(u64, u64)]) -> Usd {
 
 impl Price {
     /// For nothing.
-    pub const FREE: Self = Self {
-        rates: Rates { input: 0, cached: 0, written: 0, written_hour: 0, output: 0 },
-        long: None,
-    };
+    pub const FREE: Self =
+        Self { rates: Rates { input: 0, cached: 0, written: 0, written_hour: 0, output: 0 }, long: None };
     /// What a call cost that used so much.
     pub fn cost(&self, usage: Usage) -> Usd {
         let rates = match self.long {
@@ -240,8 +238,11 @@ mod tests {
 
     #[test]
     fn tokens_are_priced_by_their_kind_and_the_sum_rounded_up() {
-        let opus = price("input = '5'\ncached_input = '0.50'\ncache_write = '6.25'\ncache_write_hour = '10'\noutput = '25'");
-        let usage = Usage { input: 1_000, cached: 600, cache_written: 300, cache_written_hour: 100, output: 10 };
+        let opus = price(
+            "input = '5'\ncached_input = '0.50'\ncache_write = '6.25'\ncache_write_hour = '10'\noutput = '25'",
+        );
+        let usage =
+            Usage { input: 1_000, cached: 600, cache_written: 300, cache_written_hour: 100, output: 10 };
         // 100 · 5000 + 600 · 500 + 200 · 6250 + 100 · 10000 + 10 · 25000
         assert_eq!(opus.cost(usage), Usd::from_nanos(500_000 + 300_000 + 1_250_000 + 1_000_000 + 250_000));
         let cheap = price("input = '0.000001'");
@@ -254,7 +255,8 @@ mod tests {
 
     #[test]
     fn a_long_input_makes_the_whole_call_dearer() {
-        let gemini = price("input = '1.25'\noutput = '10'\nlong = { over = 10, input = '2.50', output = '15' }");
+        let gemini =
+            price("input = '1.25'\noutput = '10'\nlong = { over = 10, input = '2.50', output = '15' }");
         let used = |input| gemini.cost(Usage { input, output: 1, ..Usage::default() }).nanos();
         assert_eq!((used(10), used(11)), (10 * 1_250 + 10_000, 11 * 2_500 + 15_000));
     }
@@ -264,7 +266,8 @@ mod tests {
         let config = "[prices.'gpt-4o']\ninput = '1'\n[prices.'azure/gpt-4o']\ninput = '2'\n\
             [providers.azure]\n[providers.openai]\n[providers.here]\nkind = 'local'\n";
         let prices = Prices::new(&toml::from_str(config).expect("a configuration"));
-        let input = |provider, local, model| prices.find(provider, local, model).map(|it| it.bound(1_000_000, 0));
+        let input =
+            |provider, local, model| prices.find(provider, local, model).map(|it| it.bound(1_000_000, 0));
         let dollars = |n: u64| Some(Usd::from_nanos(n * 1_000_000_000));
         assert_eq!(input("openai", false, "gpt-4o"), dollars(1));
         assert_eq!(input("azure", false, "gpt-4o"), dollars(2));

@@ -110,8 +110,7 @@ impl Rule {
             if list.is_empty() {
                 continue;
             }
-            let marks: Vec<_> =
-                (0..list.len()).map(|i| format!("?{}", values.len() + i + 2)).collect();
+            let marks: Vec<_> = (0..list.len()).map(|i| format!("?{}", values.len() + i + 2)).collect();
             sql.push_str(&format!(" AND {column} IN ({})", marks.join(", ")));
             values.extend(list.iter().cloned());
         }

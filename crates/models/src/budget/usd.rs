@@ -106,9 +106,13 @@ mod tests {
 
     #[test]
     fn dollars_read_as_people_write_them_and_never_round() {
-        for (text, nanos) in
-            [("2.50", 2_500_000_000), ("0", 0), ("0.000000001", 1), ("15", 15 * NANOS), ("007.5", 7_500_000_000)]
-        {
+        for (text, nanos) in [
+            ("2.50", 2_500_000_000),
+            ("0", 0),
+            ("0.000000001", 1),
+            ("15", 15 * NANOS),
+            ("007.5", 7_500_000_000),
+        ] {
             assert_eq!(text.parse(), Ok(Usd(nanos)), "{text}");
         }
         for wrong in ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "0.0000000001", " 1", "18446744074"] {

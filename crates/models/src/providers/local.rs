@@ -70,7 +70,7 @@ impl Local {
     }
     fn answer(&self, order: &Order<'_>) -> Result<Reply, Failed> {
         let call = order.call;
-        let body = edits(order).apply(&call.body);
+        let body = edits(order, false).apply(&call.body);
         if call.operation == Operation::Embeddings {
             let body = embeddings(&body, order.model)?;
             let usage = wire::embeddings::read_whole(&body)?;
@@ -82,7 +82,7 @@ impl Local {
         let messages = call.operation == Operation::Messages;
         let body = if messages { to_chat(&body, order.model, false)? } else { body };
         let request: Value = serde_json::from_slice(&body).map_err(|error| not_read(&error))?;
-        let said = said(&request, call.asked.output_max, order.so_far);
+        let said = said(&request, call.asked.output_max.or(call.output_forced), order.so_far);
         let digest = hex::encode(&Sha256::digest(&body)[..8]);
         let id = format!("chatcmpl-local-{digest}");
         let head = |object: &str| json!({ "id": id, "object": object, "created": self.world.now().seconds(), "model": order.model });

@@ -26,7 +26,7 @@ use crate::{
     call::{Call, Operation},
     config::{Kind, ProviderConfig},
     failure::Failed,
-    wire::edit::{Edits, quoted},
+    wire::edit::{Edits, first_member, quoted},
 };
 
 /// What one provider is asked.
@@ -97,11 +97,21 @@ pub(crate) fn provider(
 const GO_ON: &str = "Your last message broke off. Go on exactly where it ends, in the middle of a word \
     if need be. Repeat nothing of it and say nothing else.";
 
-/// What every provider's body needs: options of ours taken out, and what was said so far
-/// put in.
-fn edits(order: &Order<'_>) -> Edits {
+/// What every provider's body needs: options of ours taken out, and what was said so far and
+/// how long an answer may be put in.
+fn edits(order: &Order<'_>, legacy_max: bool) -> Edits {
     let mut edits = Edits::default();
     let call = order.call;
+    if let Some(most) = call.output_forced {
+        let [old, new] = &call.asked.at.output_max;
+        let legacy = legacy_max || call.operation == Operation::Messages;
+        let (name, place) = if legacy { ("max_tokens", old) } else { ("max_completion_tokens", new) };
+        match place {
+            // It was null.
+            Some(place) => edits.replace(place.clone(), most.to_string()),
+            None => edits.replace(first_member(&call.body), format!(r#""{name}":{most},"#)),
+        }
+    }
     if let Some((place, left)) = &call.asked.at.metadata {
         edits.replace(place.clone(), left.clone());
     }
@@ -119,8 +129,8 @@ fn edits(order: &Order<'_>) -> Edits {
 }
 
 /// The same, for a provider of the client's own API: the model under the provider's name.
-fn same_api(order: &Order<'_>) -> Edits {
-    let mut edits = edits(order);
+fn same_api(order: &Order<'_>, legacy_max: bool) -> Edits {
+    let mut edits = edits(order, legacy_max);
     if order.model != order.call.asked.model {
         edits.replace(order.call.asked.at.model.clone(), quoted(order.model));
     }

@@ -94,7 +94,14 @@ pub fn costs(path: &Path, month: &str, by: &By) -> Result<Option<Vec<Cost>>, Rec
     let read = |row: &rusqlite::Row<'_>| {
         let int = |at| row.get::<_, i64>(at).map(file::uint);
         let cost = Usd::from_nanos(int(6)?);
-        let sums = Sums { calls: int(1)?, unpriced: int(2)?, input: int(3)?, cached: int(4)?, output: int(5)?, cost };
+        let sums = Sums {
+            calls: int(1)?,
+            unpriced: int(2)?,
+            input: int(3)?,
+            cached: int(4)?,
+            output: int(5)?,
+            cost,
+        };
         Ok((row.get::<_, String>(0)?, sums))
     };
     let mut all = BTreeMap::<String, Sums>::new();

@@ -5,7 +5,12 @@
 //! that, which the last one replaces. Days are summed up in the commit of a call's last row,
 //! so they never count a call twice, and are kept when rows are not.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::TryLockError,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use steadfast_core::Time;
@@ -72,12 +77,27 @@ pub(super) fn uint(n: i64) -> u64 {
 pub(super) struct File {
     connection: Connection,
     rules: Arc<[Rule]>,
+    /// Held as long as this may write: what is open in the file is ours, or of nobody alive.
+    _lock: std::fs::File,
+}
+
+fn lock(path: &Path) -> Result<std::fs::File, RecordError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let io = |source| RecordError::Io { path: path.to_owned(), source };
+    let file = std::fs::File::create(PathBuf::from(name)).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RecordError::Locked(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(io(source)),
+    }
 }
 
 impl File {
     /// Opens or makes it. Calls that were open when the last process died are closed as lost,
     /// with what was written of them. Returns the greatest number of a call as well.
     pub(super) fn open(path: &Path, rules: Arc<[Rule]>) -> Result<(Self, u64), RecordError> {
+        let lock = lock(path)?;
         let sqlite = RecordError::sqlite(path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
@@ -107,9 +127,10 @@ impl File {
             return Err(RecordError::Newer(path.to_owned(), schema));
         }
         connection.set_prepared_statement_cache_capacity(16);
-        let mut file = Self { connection, rules };
+        let mut file = Self { connection, rules, _lock: lock };
         file.close_lost().map_err(&sqlite)?;
-        let last = file.connection.query_row("SELECT max(n) FROM calls", [], |row| row.get::<_, Option<i64>>(0));
+        let last =
+            file.connection.query_row("SELECT max(n) FROM calls", [], |row| row.get::<_, Option<i64>>(0));
         Ok((file, last.map(|n| uint(n.unwrap_or(0))).map_err(&sqlite)?))
     }
     fn close_lost(&mut self) -> rusqlite::Result<()> {
@@ -227,8 +248,9 @@ fn book(tx: &Transaction<'_>, rules: &[Rule], booking: &Booking) -> rusqlite::Re
     let (spent, booked) = match booking.spent {
         Some(spent) => (spent, booking.booked),
         None => {
-            let mut known =
-                tx.prepare_cached("SELECT max(spent, booked) FROM accounts WHERE rule = ?1 AND value = ?2 AND window = ?3")?;
+            let mut known = tx.prepare_cached(
+                "SELECT max(spent, booked) FROM accounts WHERE rule = ?1 AND value = ?2 AND window = ?3",
+            )?;
             let known = known
                 .query_row(params![&*id.rule, &*id.value, id.window], |row| row.get::<_, i64>(0))
                 .optional()?;
@@ -265,11 +287,9 @@ pub(super) fn read(path: &Path) -> Result<Connection, RecordError> {
     if !path.exists() {
         return Err(RecordError::Missing(path.to_owned()));
     }
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )
-    .map_err(&sqlite)?;
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(&sqlite)?;
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(&sqlite)?;
     let application: i32 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(&sqlite)?;

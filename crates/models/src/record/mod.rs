@@ -27,6 +27,17 @@ pub enum RecordError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// The folder says no.
+    #[error("records in {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Somebody else writes it.
+    #[error("{0} is written by another process: stop it first")]
+    Locked(PathBuf),
     /// It is a file of something else.
     #[error("{0} holds no records of model calls")]
     Foreign(PathBuf),

@@ -225,6 +225,9 @@ impl Writer {
         }
         let intents = intents.iter().map(|(bill, _)| bill).filter(|bill| !bill.is_over());
         rows.extend(intents.map(|bill| bill.row()));
+        for (_, seen) in self.open.iter_mut().filter(|_| full) {
+            *seen = true;
+        }
         let bookings = self.ledger.bookings(full, stopping);
         if rows.is_empty() && bookings.is_empty() {
             self.ledger.booked(Vec::new());
@@ -240,11 +243,6 @@ impl Writer {
                 self.shared.waiting.fetch_sub(done, Relaxed);
                 if self.shared.broken.swap(false, Relaxed) {
                     tracing::info!("records of model calls are written again");
-                }
-                if full {
-                    for (_, seen) in &mut self.open {
-                        *seen = true;
-                    }
                 }
                 true
             }

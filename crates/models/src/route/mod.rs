@@ -23,6 +23,8 @@ use steadfast_resilience::{BreakerState, Deadline, Retry, Site};
 
 use crate::{
     answer::{About, Answer, Body},
+    books::Prospect,
+    budget::prices::Prices,
     call::Call,
     config::{ModelsConfig, RouteConfig},
     failure::{Class, Failed, Rejected, Tried, Wait},
@@ -56,13 +58,14 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn new(
         config: &ModelsConfig,
+        prices: &Arc<Prices>,
         env: &Environment,
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
         let mut upstreams = Vec::new();
         for (name, provider) in &config.providers {
-            upstreams.push(Arc::new(Upstream::new(name, provider, env, world, observer)?));
+            upstreams.push(Arc::new(Upstream::new(name, provider, prices, env, world, observer)?));
         }
         let mut routes = Self {
             by_name: HashMap::new(),
@@ -103,21 +106,31 @@ impl Routes {
             self.by_prefix.iter().find(|(prefix, _)| model.starts_with(prefix.as_str())).map(|it| &it.1)
         })
     }
-    /// Answers a call, or says why not. Dropped, it cancels what is under way; so does
-    /// dropping the answer's stream.
-    pub(crate) async fn answer(&self, call: &Arc<Call>) -> Result<Answer, Rejected> {
-        let Some(route) = self.find(&call.asked.model) else {
+    /// The way that a call takes.
+    pub(crate) fn way(&self, call: &Call) -> Result<Arc<Route>, Rejected> {
+        self.find(&call.asked.model).cloned().ok_or_else(|| {
             let model = steadfast_core::shown(&call.asked.model, 80);
             let failure = Failure::refused(
                 "model.not_found",
                 format!("there is no model {model:?}; see GET /v1/models"),
             );
             let rejected = Rejected::new(failure, StatusCode::NOT_FOUND);
-            return Err(Rejected { param: Some("model".into()), ..rejected });
-        };
+            Rejected { param: Some("model".into()), ..rejected }
+        })
+    }
+    /// When a call must be over that begins now.
+    pub(crate) fn deadline(&self, call: &Call) -> Deadline {
         let limit = if call.asked.stream { self.stream_deadline } else { self.deadline };
-        let limit = call.options.deadline.unwrap_or(limit);
-        let deadline = Deadline::after(&self.world, limit);
+        Deadline::after(&self.world, call.options.deadline.unwrap_or(limit))
+    }
+    /// Answers a call, or says why not. Dropped, it cancels what is under way; so does
+    /// dropping the answer's stream.
+    pub(crate) async fn answer(
+        &self,
+        call: &Arc<Call>,
+        route: &Arc<Route>,
+        deadline: Deadline,
+    ) -> Result<Answer, Rejected> {
         let order = route.order(call, &self.world);
         let about = About { route: route.name.clone(), ..About::default() };
         let (asked, target, mut about) = route.first(call, &order, None, &deadline, about).await?;
@@ -144,6 +157,15 @@ fn note(about: &mut About, target: &Target, failed: &Failed, asked: bool) {
 }
 
 impl Route {
+    /// What people call it.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+    /// All who may have to be paid for a call.
+    pub(crate) fn prospects<'a>(&'a self, call: &'a Call) -> impl Iterator<Item = Prospect<'a>> {
+        let targets = self.targets.iter().chain(&self.canary).chain(&self.simple);
+        targets.map(move |target| target.prospect(call))
+    }
     fn new(
         name: &str,
         config: &RouteConfig,
@@ -209,8 +231,17 @@ impl Route {
                 let failure = Failure::internal("route.empty", "nobody is left on this route");
                 return Err(Rejected::new(failure, StatusCode::SERVICE_UNAVAILABLE));
             };
+            // Who waits needs no place.
+            if let Some(seat) = &call.seat {
+                seat.leave();
+            }
             if tries.again(told.to_failure(), deadline).await.is_err() {
                 return Err(Rejected::of(told, about));
+            }
+            if let Some(seat) = &call.seat
+                && let Err(refused) = seat.come_back(deadline).await
+            {
+                return Err(Rejected { about, ..Rejected::queued_out(&refused) });
             }
         }
     }

@@ -3,7 +3,9 @@
 //! Who asks is found out before: whoever mounts these routes puts a [`Caller`] among the
 //! request's extensions.
 
+mod guard;
 mod listing;
+mod operate;
 mod write;
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
+    middleware::from_fn_with_state,
     response::Response,
     routing::{get, post},
 };
@@ -23,6 +26,15 @@ use crate::{
     Caller, Models, Operation, Rejected,
     call::{Api, Call},
 };
+
+pub use guard::Tokens;
+
+/// The routes, under `/v1`, for those alone who show a virtual key or one of `tokens`; and for
+/// operators what they need, under `/v1/steadfast`.
+pub fn guarded(models: Arc<Models>, tokens: Arc<dyn Tokens>) -> Router {
+    let operating = operate::routes().with_state(models.clone());
+    routes(models.clone()).merge(operating).layer(from_fn_with_state((models, tokens), guard::guard))
+}
 
 /// The routes, under `/v1`.
 pub fn routes(models: Arc<Models>) -> Router {

@@ -12,8 +12,9 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::{Value, json};
-use steadfast_core::{World, config, observe::silent};
-use steadfast_models::{Models, ModelsConfig, serve};
+use steadfast_core::{Failure, Principal, TenantId, World, config, observe::silent};
+use steadfast_log::MemoryLog;
+use steadfast_models::{Models, ModelsConfig, record::RecordError, serve};
 use steadfast_models_mock::Mock;
 
 /// A gateway that runs until it is dropped.
@@ -71,9 +72,30 @@ impl Answer {
     }
 }
 
+/// Two tokens that are their own users and roles.
+struct Known;
+
+impl serve::Tokens for Known {
+    fn principal(&self, token: &str) -> Result<Principal, Failure> {
+        let role = token.parse().map_err(|_| Failure::refused("token.invalid", "no such token"))?;
+        Ok(Principal { tenant: TenantId::default(), user: token.into(), role })
+    }
+}
+
 impl Gateway {
     /// One with this configuration; `KEY` is the providers' key.
     pub(crate) async fn start(config: &str) -> Self {
+        Self::serve(config, None, false).await
+    }
+    /// One that lets only those in who show a virtual key, or `user` or `operator` as a token.
+    pub(crate) async fn guarded(config: &str) -> Self {
+        Self::serve(config, None, true).await
+    }
+    /// The same, with records in `folder`.
+    pub(crate) async fn recorded(config: &str, folder: &std::path::Path) -> Self {
+        Self::serve(config, Some(folder), false).await
+    }
+    async fn serve(config: &str, folder: Option<&std::path::Path>, guarded: bool) -> Self {
         #[derive(serde::Deserialize)]
         struct Config {
             models: ModelsConfig,
@@ -83,12 +105,32 @@ impl Gateway {
         let config: Config =
             config::load_checked(Some(("t.toml", config)), &config::Environment::new(), check)
                 .unwrap_or_else(|error| panic!("{error}"));
-        let models = Models::new(config.models, &env, &World::system(), &silent()).expect("set up");
+        let models = loop {
+            let models =
+                Models::new(config.models.clone(), &env, &World::system(), &silent()).expect("set up");
+            let Some(folder) = folder else { break models };
+            match models.recorded_in(folder, &silent()) {
+                Ok(models) => break models,
+                // The last one's connections are still being closed.
+                Err(RecordError::Locked(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let models = if guarded {
+            let log = Arc::new(MemoryLog::new(World::system()));
+            models.with_keys_on(log).await.expect("keys")
+        } else {
+            models
+        };
         let models = Arc::new(models);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("nodelay"));
-        let router = serve::routes(models.clone());
+        let router = if guarded {
+            serve::guarded(models.clone(), Arc::new(Known))
+        } else {
+            serve::routes(models.clone())
+        };
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
         let client = HyperClient::builder(TokioExecutor::new()).build_http();
         Self { models, address, client, serving }
@@ -116,6 +158,9 @@ impl Gateway {
     }
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         whole(self.open(Method::GET, path, headers, Bytes::new()).await).await
+    }
+    pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        whole(self.open(method, path, headers, Bytes::new()).await).await
     }
     /// A chat with model `m`.
     pub(crate) async fn chat(&self, stream: bool) -> Answer {

@@ -6,7 +6,9 @@
 
 mod api;
 mod fallback;
+mod guarded;
 mod harness;
 mod limits;
+mod money;
 mod streams;
 mod translated;

@@ -231,7 +231,13 @@ fn a_messages_answer_becomes_a_chat_answer() {
     let (body, usage) = whole_as_chat(&wire("messages_answer.json"), 17).expect("translates");
     let message = &value(&body)["choices"][0]["message"];
     assert_eq!((&message["content"], &message["reasoning_content"]), (&json!("A report."), &json!("Short.")));
-    let all = Usage { input: 2_095 + 2_051 + 100, cached: 100, cache_written: 2_051, cache_written_hour: 0, output: 503 };
+    let all = Usage {
+        input: 2_095 + 2_051 + 100,
+        cached: 100,
+        cache_written: 2_051,
+        cache_written_hour: 2_051,
+        output: 503,
+    };
     assert_eq!(usage, Some(all));
 }
 
