@@ -5,7 +5,7 @@ DATA ?= data
 STEADFAST := target/release/steadfast
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt docs bench bench-peers soak fuzz deny tools services
+.PHONY: help run build test lint fmt docs bench bench-peers soak fuzz mutation deny tools services
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -81,6 +81,11 @@ fuzz: tools ## search for inputs that break a rule of a reader: TARGET=frame, el
 	    target/fuzz/found/$$target fuzz/corpus/$$target -max_total_time=$(SECONDS) -timeout=10 \
 	    -rss_limit_mb=4096 -print_final_stats=1 -verbosity=1 -artifact_prefix=target/fuzz/failed/$$target- \
 	    || exit 1; done
+
+mutation: tools ## change commit, turn and ledger in one place at a time, which a test must notice; FILE=apps/bank/src/hold.rs for one file
+	@$(CARGO) mutants --version >/dev/null 2>&1 && $(CARGO) nextest --version >/dev/null 2>&1 || { \
+	  echo "cargo-mutants or cargo-nextest is missing: cargo install --locked cargo-mutants cargo-nextest" >&2; exit 1; }
+	$(CARGO) mutants --output target $(if $(FILE),--file $(FILE))
 
 bench: build ## how fast everything is beside what the disk can do, what kill -9 costs, what a conversation takes to store
 	@for what in log runs transfers ws recovery conversation growth; do ./$(STEADFAST) bench $$what || exit 1; done

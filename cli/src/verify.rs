@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use steadfast_core::World;
-use steadfast_engine::Audit;
+use steadfast_engine::{Audit, record::RUN};
 use steadfast_log::{Derived, EventType, Log, Position};
 use steadfast_log_sqlite::SqliteLog;
 
@@ -53,6 +53,7 @@ pub(crate) async fn verify(log: &SqliteLog, world: &World, rebuild: bool) -> any
     problems.extend(audit.finish(&derived));
     if rebuild {
         problems.extend(compare(log, world, derived).await?);
+        problems.extend(snapshots(log).await?);
     }
     problems.truncate(PROBLEMS);
     Ok(Verdict {
@@ -121,6 +122,25 @@ async fn compare(log: &SqliteLog, world: &World, mut fold: Derived) -> anyhow::R
     problems.extend(refs.map(|(payload, stream)| {
         format!("the reference of {stream} to payload {payload} differs from the log")
     }));
+    Ok(problems)
+}
+
+/// Snapshots that are not what the events amount to: whoever starts from one goes astray.
+async fn snapshots(log: &SqliteLog) -> anyhow::Result<Vec<String>> {
+    let mut problems = Vec::new();
+    let streams = log.snapshots().await?;
+    let bar = output::progress(streams.len() as u64, "snapshots");
+    for stream in streams {
+        let sound = match stream.category() {
+            RUN => steadfast_engine::verify_snapshot(log, &stream).await?,
+            _ => steadfast_bank::verify::snapshot(log, &stream).await?,
+        };
+        if !sound && problems.len() < PROBLEMS {
+            problems.push(format!("the snapshot of {stream} differs from the log"));
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
     Ok(problems)
 }
 

@@ -66,6 +66,7 @@ const fn known(mutant: Mutant) -> (u64, u64) {
         Mutant::CancelForgotten => (100, 11),
         Mutant::SignalDropped => (100, 1),
         Mutant::MessageTwice => (100, 1),
+        Mutant::PatchUnchecked => (300, 29),
         Mutant::ParentNotTold => (100, 2),
         Mutant::DeadLetterMissing => (100, 0),
         Mutant::OneSideOnly => (100, 0),

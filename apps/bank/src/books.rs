@@ -3,7 +3,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{Coded, Failure, Time};
-use steadfast_log::{Expect, Log, ReadError, Recorded, Snapshot, StreamId};
+use steadfast_log::{Expect, Log, ReadError, Recorded, Snapshot, StreamId, events_through};
 
 use crate::{Account, Fact, Product, events::SCHEMA};
 
@@ -84,6 +84,17 @@ impl Entry {
                 return Ok(entry);
             }
         }
+    }
+
+    /// Is the snapshot of a stream what its events amount to?
+    pub(crate) async fn check(
+        log: &dyn Log,
+        stream: &StreamId,
+        snapshot: Snapshot,
+    ) -> Result<bool, ReadError> {
+        let (kept, mut fold) = (Self::from_snapshot(Some(snapshot)), Self::empty());
+        let there = events_through(log, stream, kept.version, |recorded| fold.fold(recorded)).await?;
+        Ok(there && fold.state == kept.state)
     }
 
     /// A snapshot of a shape that is not ours is as good as none.

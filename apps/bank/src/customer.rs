@@ -14,7 +14,8 @@ use lru::LruCache;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{Coded, Failure, Principal, TenantId, World};
 use steadfast_log::{
-    ClaimKey, Commit, CommitError, DecodeError, Expect, Log, NewEvent, Recorded, Snapshot, StreamId,
+    ClaimKey, Commit, CommitError, DecodeError, Expect, Log, NewEvent, ReadError, Recorded, Snapshot,
+    StreamId, events_through,
 };
 
 use crate::{
@@ -103,6 +104,14 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// A snapshot of a shape that is not ours is as good as none.
+    fn from_snapshot(snapshot: Snapshot) -> Self {
+        let version = snapshot.version;
+        let state =
+            (snapshot.schema == SCHEMA).then(|| serde_json::from_slice(&snapshot.body).ok()).flatten();
+        let known = |state| Self { version, snapshot: version, state: Arc::new(state), ..Self::default() };
+        state.map(known).unwrap_or_default()
+    }
     fn apply(&mut self, change: &Change) {
         Arc::make_mut(&mut self.state).apply(change);
         self.version += 1;
@@ -113,6 +122,16 @@ impl Known {
             version => Expect::Exact(version),
         }
     }
+}
+
+/// Is the snapshot of a customer's stream what its events amount to?
+pub(crate) async fn check(log: &dyn Log, stream: &StreamId, snapshot: Snapshot) -> Result<bool, ReadError> {
+    let (kept, mut fold) = (Known::from_snapshot(snapshot), Known::default());
+    let there = events_through(log, stream, kept.version, |recorded| {
+        fold.apply(&Change::decode(recorded).map_err(|error| ReadError::Corrupt(error.to_string()))?);
+        Ok(())
+    });
+    Ok(there.await? && fold.state == kept.state)
 }
 
 /// The customers lately looked at.
@@ -175,15 +194,9 @@ impl Customers {
         }
     }
 
-    /// A snapshot of a shape that is not ours is as good as none.
     async fn last_snapshot(&self, stream: &StreamId) -> Result<Known, Failure> {
         let snapshot = self.log.snapshot(stream).await.map_err(|error| unreadable(&error))?;
-        let known = snapshot.filter(|snapshot| snapshot.schema == SCHEMA).and_then(|snapshot| {
-            let state = serde_json::from_slice(&snapshot.body).ok()?;
-            let version = snapshot.version;
-            Some(Known { version, snapshot: version, state: Arc::new(state), ..Known::default() })
-        });
-        Ok(known.unwrap_or_default())
+        Ok(snapshot.map(Known::from_snapshot).unwrap_or_default())
     }
 
     /// Writes what `decide` makes of the newest state, whole or not at all; nothing when

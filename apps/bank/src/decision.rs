@@ -237,3 +237,43 @@ fn undo(scene: &Scene<'_>, op: &Undo, forward: Option<&Answer>) -> Result<Draft,
 fn forward_claim(scene: &Scene<'_>, undo: &Undo) -> ClaimKey {
     crate::effect_claim(&scene.principal.tenant, &undo.forward, &undo.key)
 }
+
+#[cfg(test)]
+mod tests {
+    use steadfast_core::{Currency, money::MAX_MINOR};
+
+    use super::*;
+    use crate::events::Posted;
+
+    #[test]
+    fn only_postings_that_sum_to_zero_in_each_currency_balance() {
+        let (mxn, usd) = (Currency::MXN, Currency::USD);
+        for (balances, postings) in [
+            (true, &[][..]),
+            (true, &[(5, mxn), (-5, mxn)]),
+            (true, &[(5, mxn), (-5, usd), (-5, mxn), (5, usd)]),
+            (true, &[(5, mxn), (5, mxn), (-10, mxn)]),
+            (false, &[(5, mxn)]),
+            (false, &[(5, mxn), (-4, mxn)]),
+            (false, &[(5, mxn), (-5, usd)]),
+            (false, &[(5, mxn), (-5, mxn), (1, usd)]),
+            (false, &[(MAX_MINOR, mxn), (1, mxn), (-MAX_MINOR, mxn), (-1, mxn)]),
+        ] {
+            let mut draft = Draft::settled("t", None);
+            for (minor, currency) in postings {
+                let posted = Posted {
+                    transfer: TransferId(Uuid::nil()),
+                    amount: Money::new(*minor, *currency).unwrap(),
+                    balance: 0,
+                    with: AccountId::equity(*currency),
+                    hold: None,
+                    reverses: None,
+                    memo: None,
+                    booked: None,
+                };
+                draft.fact(0, Fact::Posted(posted));
+            }
+            assert_eq!(draft.balances(), balances, "{postings:?}");
+        }
+    }
+}

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use steadfast_core::Failure;
-use steadfast_log::{Log, Position, Recorded};
+use steadfast_log::{Log, Position, ReadError, Recorded, StreamId};
 
 use crate::{
-    books::unreadable,
+    books::{Entry, unreadable},
+    customer,
     events::kind,
     names::{ACCOUNT, CUSTOMER, PRODUCT, PURCHASE},
 };
@@ -72,6 +73,19 @@ pub async fn verify(log: &dyn Log) -> Result<Report, Failure> {
             audit.event(recorded);
         }
         position = page.next;
+    }
+}
+
+/// Is the snapshot of one of the bank's streams what the events amount to? Snapshots of
+/// other streams are nobody's here.
+pub async fn snapshot(log: &dyn Log, stream: &StreamId) -> Result<bool, ReadError> {
+    let Some(snapshot) = log.snapshot(stream).await? else {
+        return Ok(true);
+    };
+    match stream.category() {
+        ACCOUNT | PRODUCT => Entry::check(log, stream, snapshot).await,
+        CUSTOMER => customer::check(log, stream, snapshot).await,
+        _ => Ok(true),
     }
 }
 

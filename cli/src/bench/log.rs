@@ -11,7 +11,7 @@ use crate::output;
 /// How fast commits become durable.
 pub(crate) async fn log(plan: &Plan) -> anyhow::Result<Report> {
     let place = Place::make(&plan.folder).await?;
-    let mut many = Line::new("64 committers, one event each", "events/s", Bar::RatioAtLeast(0.4));
+    let mut many = Line::new("64 committers, one event each", "events/s", Bar::RatioAtLeast(0.6));
     let mut one = Line::new("one committer, p50", "ms", Bar::RatioAtMost(1.5));
     let mut floors = Vec::new();
     let bar = output::progress(plan.rounds as u64, "rounds");

@@ -37,10 +37,10 @@ pub(crate) async fn runs(plan: &Plan) -> anyhow::Result<Report> {
         async move { engine.run().await }
     });
     let (load, serving) = serve(&place, &engine).await?;
-    let mut inside = Line::new("64 at once, in process", "runs/s", Bar::AtLeast(4_000.0));
-    let mut over_http = Line::new("64 at once, over HTTP", "runs/s", Bar::AtLeast(2_500.0));
-    let mut p50 = Line::new("one at a time, p50", "ms", Bar::AtMost(2.5));
-    let mut p99 = Line::new("one at a time, p99", "ms", Bar::AtMost(15.0));
+    let mut inside = Line::new("64 at once, in process", "runs/s", Bar::AtLeast(8_000.0));
+    let mut over_http = Line::new("64 at once, over HTTP", "runs/s", Bar::AtLeast(5_000.0));
+    let mut p50 = Line::new("one at a time, p50", "ms", Bar::AtMost(1.5));
+    let mut p99 = Line::new("one at a time, p99", "ms", Bar::AtMost(6.0));
     let mut floors = Vec::new();
     let bar = output::progress(plan.rounds as u64, "rounds");
     for _ in 0..plan.rounds {

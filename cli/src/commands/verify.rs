@@ -7,7 +7,8 @@ use crate::{node, output, store::StoreArgs, verify};
 /// See [`super::Command::Verify`].
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Also compare every derived table with a fold of the log. Nothing may write meanwhile.
+    /// Also compare every derived table and snapshot with a fold of the log. Nothing may write
+    /// meanwhile.
     #[arg(long)]
     rebuild: bool,
     #[command(flatten)]

@@ -111,6 +111,8 @@ mutants! {
     SignalDropped in "engine" breaks "G7" seen by "G7",
     /// A message that comes twice counts twice.
     MessageTwice in "engine" breaks "G7" seen by "G7",
+    /// Code goes on with a run that took a patch which it does not have.
+    PatchUnchecked in "engine" breaks "G8" seen by "G8",
     /// The parent is not told how its child ended.
     ParentNotTold in "engine" breaks "G1" seen by "G1",
     /// A run that gives up leaves no dead letter.

@@ -56,6 +56,7 @@ pub use react::{Deliver, Reaction, Subscriber};
 pub use record::{Priority, Status};
 pub use signal::Signal;
 pub use step::{EffectKey, StepId, StepOutcome, StepTask, effect_claim, undo_key};
+pub use store::verify_snapshot;
 pub use update::{Settled, Update};
 pub use view::RunView;
 pub use workflow::{Registry, Workflow, WorkflowOptions};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use steadfast_core::{Coded, CorrelationId, Failure, Time, World, defaults};
 use steadfast_log::{
     Append, Commit, CommitError, Committed, DecodeError, Expect, ListingChange, Log, NewEvent, PayloadId,
-    ReadError, Recorded, StreamId, WakeUp, WakeUpChange,
+    ReadError, Recorded, StreamId, WakeUp, WakeUpChange, events_through,
 };
 
 use crate::{
@@ -116,6 +116,23 @@ async fn restore(log: &dyn Log, first: &Recorded) -> Result<Option<(History, Vec
     let last = page.remove(0);
     let history = History::restore(first, &snapshot, &last).map_err(broken)?;
     Ok(history.map(|history| (history, page)))
+}
+
+/// Is the snapshot of a run's stream, if there is one, what the events amount to?
+pub async fn verify_snapshot(log: &dyn Log, stream: &StreamId) -> Result<bool, Failure> {
+    check_snapshot(log, stream).await.map_err(|error| error.failure())
+}
+
+async fn check_snapshot(log: &dyn Log, stream: &StreamId) -> Result<bool, LoadError> {
+    let mut begin = log.read_stream(stream, 1, 1).await?;
+    let Some(first) = begin.pop() else { return Ok(true) };
+    let Some((kept, _)) = restore(log, &first).await? else { return Ok(true) };
+    let mut fold = History::begin(&first).map_err(broken)?;
+    let corrupt = |error: DecodeError| ReadError::Corrupt(error.to_string());
+    let there = events_through(log, stream, kept.head, |recorded| {
+        if recorded.version == 1 { Ok(()) } else { fold.apply(recorded).map_err(corrupt) }
+    });
+    Ok(there.await? && kept.stands_for(fold))
 }
 
 fn broken(error: DecodeError) -> LoadError {

@@ -1,6 +1,6 @@
 use rusqlite::{Connection, Row};
 use steadfast_core::canonical::Hash;
-use steadfast_log::{ClaimKey, Derived, PayloadId, ReadError};
+use steadfast_log::{ClaimKey, Derived, PayloadId, ReadError, StreamId};
 
 use crate::{
     SqliteLog,
@@ -12,6 +12,15 @@ impl SqliteLog {
     /// is brought into memory.
     pub async fn derived(&self) -> Result<Derived, ReadError> {
         self.readers.read(|conn| dump(conn).map_err(unreadable)).await
+    }
+    /// The streams of which a snapshot is kept.
+    pub async fn snapshots(&self) -> Result<Vec<StreamId>, ReadError> {
+        let list = |conn: &Connection| {
+            conn.prepare("SELECT s.id FROM snapshots n JOIN streams s ON s.key = n.stream ORDER BY s.id")?
+                .query_map([], |row| read::stream(row, 0))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        self.readers.read(move |conn| list(conn).map_err(unreadable)).await
     }
 }
 

@@ -154,3 +154,111 @@ pub struct Committed {
     /// The last version of each appended stream, in the order of the appends.
     pub versions: Vec<u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use steadfast_core::{TenantId, Time, World, canonical::Hash};
+
+    use super::*;
+    use crate::{Claim, ClaimKey, Listing, PayloadId, WakeUp};
+
+    fn stream() -> StreamId {
+        StreamId::new(&TenantId::default(), "test", "a")
+    }
+
+    fn commit() -> Commit {
+        let event = NewEvent::new(&World::system(), "test.happened", 1, Bytes::from_static(b"{}"));
+        Commit::append(stream(), Expect::Any, vec![event])
+    }
+
+    fn take(answer: &str) -> ClaimChange {
+        let claim = Claim { request: Hash::of_bytes(b"r"), answer: answer.into(), expires: None };
+        ClaimChange::Take(ClaimKey(Hash::of_bytes(b"k")), claim)
+    }
+
+    /// A commit with `text` in one place for each place that holds text, and with `count`
+    /// of each kind of what stands beside events.
+    fn beside(text: &'static str, count: usize) -> [Commit; 5] {
+        let wake_up = WakeUp { stream: stream(), name: text.into(), due: Time::from_micros(0), owner: None };
+        let listing = Listing {
+            stream: stream(),
+            kind: text.into(),
+            status: "open".into(),
+            principal: None,
+            labels: BTreeMap::new(),
+            created: Time::from_micros(0),
+            updated: Time::from_micros(0),
+        };
+        let payload = Payload { id: PayloadId::of(b"k", "s", b"v"), stream: stream(), bytes: None };
+        let checkpoint = Checkpoint { subscriber: text.into(), position: Position::START };
+        [
+            Commit { claims: vec![take(text); count], ..commit() },
+            Commit { wake_ups: vec![WakeUpChange::Set(wake_up); count], ..commit() },
+            Commit { listings: vec![ListingChange::Put(listing); count], ..commit() },
+            Commit { checkpoints: vec![checkpoint; count], ..commit() },
+            Commit { payloads: vec![payload; count], ..commit() },
+        ]
+    }
+
+    #[test]
+    fn whatever_a_commit_writes_counts() {
+        for fits in beside("x", limits::ITEMS - 1) {
+            assert_eq!(fits.check(), Ok(()));
+        }
+        for over in beside("x", limits::ITEMS) {
+            let error = over.check().expect_err("91 items");
+            let (actual, limit) = (limits::ITEMS + 1, limits::ITEMS);
+            assert_eq!(error, CommitError::TooLarge { what: "written items", actual, limit });
+        }
+        // The event, 22 of each of four kinds, and a payload.
+        let [claims, wake_ups, listings, checkpoints, mut payloads] = beside("x", 22);
+        payloads.payloads.truncate(1);
+        let mut mixed = Commit {
+            wake_ups: wake_ups.wake_ups,
+            listings: listings.listings,
+            checkpoints: checkpoints.checkpoints,
+            payloads: payloads.payloads,
+            ..claims
+        };
+        assert_eq!(mixed.check(), Ok(()));
+        mixed.payloads.push(mixed.payloads[0].clone());
+        assert!(matches!(mixed.check(), Err(CommitError::TooLarge { actual: 91, .. })));
+    }
+
+    #[test]
+    fn what_stands_beside_events_needs_one() {
+        let [_, _, _, progress, _] = beside("x", 1);
+        for (commit, fits) in beside("x", 1).into_iter().zip([false, false, false, true, false]) {
+            let mut alone = Commit { appends: Vec::new(), ..commit };
+            assert_eq!(alone.check().is_ok(), fits, "{alone:?}");
+            // A checkpoint, which needs none, does not lend its place to the others.
+            alone.checkpoints = progress.checkpoints.clone();
+            assert_eq!(alone.check().is_ok(), fits, "{alone:?}");
+        }
+    }
+
+    #[test]
+    fn no_text_may_hold_a_nul() {
+        let [claims, wake_ups, listings, checkpoints, _] = beside("a\0b", 1);
+        let clear = WakeUpChange::Clear(stream(), "a\0b".into());
+        let cleared = Commit { wake_ups: vec![clear], ..commit() };
+        let (mut kind, mut key) = (commit(), commit());
+        kind.appends[0].events[0].kind = "a\0b".into();
+        key.appends[0].events[0].key_id = Some("a\0b".into());
+        for commit in [claims, wake_ups, cleared, listings, checkpoints, kind, key] {
+            assert!(matches!(commit.check(), Err(CommitError::Invalid(_))), "{commit:?}");
+        }
+    }
+
+    #[test]
+    fn answers_are_inline_bytes_as_bodies_are() {
+        let mut most = commit();
+        most.claims = vec![take(&"x".repeat(limits::INLINE_BYTES - 2))];
+        assert_eq!(most.check(), Ok(()));
+        most.claims.push(take("y"));
+        let (actual, limit) = (limits::INLINE_BYTES + 1, limits::INLINE_BYTES);
+        assert_eq!(most.check(), Err(CommitError::TooLarge { what: "inline bytes", actual, limit }));
+    }
+}

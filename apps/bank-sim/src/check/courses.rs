@@ -37,6 +37,8 @@ pub(crate) struct Course {
     /// Compensations that were recorded, and whether they gave up.
     pub(crate) undone: Vec<(Step, bool)>,
     pub(crate) parked: Vec<Parked>,
+    /// The changes of the code that it began with.
+    pub(crate) patches: Vec<String>,
     pub(crate) killed: bool,
     pub(crate) replayed: bool,
 }
@@ -90,6 +92,7 @@ impl Course {
     }
 
     fn turn(&mut self, place: u64, turn: Turn) {
+        self.patches.extend(turn.patches);
         for delivery in turn.delivered {
             if let Delivery::Result { step, outcome, .. } = delivery {
                 self.result(place, (self.generation, step.as_str().to_owned()), &outcome);
@@ -129,6 +132,7 @@ pub(crate) fn courses(events: &[Recorded]) -> BTreeMap<RunId, Course> {
                 recorded: BTreeMap::new(),
                 undone: Vec::new(),
                 parked: Vec::new(),
+                patches: Vec::new(),
                 killed: false,
                 replayed: false,
                 started,

@@ -236,6 +236,11 @@ impl Story {
                 if output.read::<u64>().ok() != Some(steps) {
                     problems.push(format!("G8: {run} ({workflow}) did {steps} steps and answers {output:?}"));
                 }
+                let path = 2 + course.patches.len() as u64;
+                if workflow == "patched" && !course.replayed && steps != path {
+                    problems
+                        .push(format!("G8: {run} (patched) did {steps} steps, and began the path of {path}"));
+                }
             }
         }
         problems

@@ -244,3 +244,6 @@ fn weight(draft: &Draft, attached: Option<&Append>, claims: &[ClaimChange]) -> u
         .sum();
     facts + beside + attached + answers
 }
+
+#[cfg(test)]
+mod tests;

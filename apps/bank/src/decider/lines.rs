@@ -201,6 +201,20 @@ mod tests {
         assert!(lines.by_place.is_empty());
     }
 
+    #[test]
+    fn what_is_busy_stays_so_when_nobody_waits_for_it_any_more() {
+        let mut lines = Lines::default();
+        let request = transfer("a", "b", "gone");
+        let [a, b] = [0, 1].map(|i| request.streams[i].clone());
+        lines.occupy(Place::Stream(b.clone()));
+        lines.push_back(request);
+        assert_eq!(lines.take_all(&a).len(), 1);
+        lines.push_back(transfer("b", "c", "next"));
+        assert_eq!(next(&mut lines), None);
+        lines.free(&Place::Stream(b));
+        assert_eq!(next(&mut lines).as_deref(), Some("next"));
+    }
+
     /// A request that needs a stream twice, as a transfer to oneself does, stands in line once.
     #[test]
     fn one_that_needs_a_stream_twice_is_not_in_its_own_way() {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join_all;
 use steadfast_bank::{Bank, BankConfig, CONTACTS_MAX, Customer, Key, Limits, demo, op::OpenAccount, verify};
 use steadfast_core::{Failure, Principal, Role, TenantId};
-use steadfast_log::{ClaimKey, Commit, Expect, Log, NewEvent, StreamId};
+use steadfast_log::{ClaimKey, Commit, Expect, Log, NewEvent, Snapshot, StreamId};
 
 use crate::support::*;
 
@@ -95,6 +95,10 @@ async fn a_long_stream_is_read_from_its_snapshot() {
     assert_eq!(snapshot.version, 8);
     let other = start(desk.log.clone(), &desk.world, BankConfig::default());
     assert_eq!(known(&other, "ana").await, pairs(&[("Luis", "luis")]));
+    assert!(steadfast_bank::verify::snapshot(&*desk.log, &stream("ana")).await.expect("readable"));
+    let early = Snapshot { version: 7, ..snapshot };
+    desk.log.put_snapshot(stream("ana"), early).await.expect("kept");
+    assert!(!steadfast_bank::verify::snapshot(&*desk.log, &stream("ana")).await.expect("readable"));
 }
 
 #[tokio::test(start_paused = true)]

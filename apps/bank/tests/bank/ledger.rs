@@ -4,7 +4,7 @@ use steadfast_bank::{
     op::{Capture, HoldAt, PlaceHold},
 };
 use steadfast_core::{Currency, Money, TenantId, Time};
-use steadfast_log::Log;
+use steadfast_log::{Log, Snapshot};
 
 use crate::support::*;
 
@@ -184,6 +184,8 @@ async fn limits_count_what_is_held_and_a_new_day_starts_anew() {
     assert_eq!(code(&over), "over_transfer_limit");
     let hold = Op::Hold(PlaceHold { from: ana.clone(), to: luis.clone(), amount: mxn(400), ttl: None });
     assert_eq!(desk.answer("ana", "2", hold).await.status, Status::Settled);
+    let over = desk.answer("ana", "held", pay(&ana, &luis, 401)).await;
+    assert_eq!(code(&over), "over_daily_limit");
     let fits = desk.answer("ana", "3", pay(&ana, &luis, 400)).await;
     assert_eq!(fits.status, Status::Settled);
     let over = desk.answer("ana", "4", pay(&ana, &luis, 1)).await;
@@ -193,21 +195,27 @@ async fn limits_count_what_is_held_and_a_new_day_starts_anew() {
     desk.bank.expire_due(desk.world.now()).await.expect("timers");
     let fits = desk.answer("ana", "5", pay(&ana, &luis, 500)).await;
     assert_eq!(fits.status, Status::Settled);
+    let over = desk.answer("ana", "6", pay(&ana, &luis, 301)).await;
+    assert_eq!(code(&over), "over_daily_limit");
     desk.verified().await;
 }
 
 #[tokio::test]
 async fn a_long_account_is_read_from_its_snapshot() {
-    let desk = desk_with(BankConfig { snapshot_every: 10, ..BankConfig::default() });
+    let desk = desk_with(BankConfig { snapshot_every: 8, ..BankConfig::default() });
     let ana = open(&desk.bank, "ana", "checking", 10_000).await;
     let luis = open(&desk.bank, "luis", "checking", 0).await;
     for n in 0..25 {
         desk.answer("ana", &n.to_string(), pay(&ana, &luis, 1)).await;
     }
     let stream = ana.stream(&TenantId::default());
-    let snapshot = desk.log.snapshot(&stream).await.expect("readable");
-    assert!(snapshot.expect("kept").version >= 20);
+    let snapshot = desk.log.snapshot(&stream).await.expect("readable").expect("kept");
+    assert_eq!(snapshot.version, 24);
+    assert!(steadfast_bank::verify::snapshot(&*desk.log, &stream).await.expect("readable"));
     let fresh = start(desk.log.clone(), &desk.world, BankConfig::default());
     let view = fresh.account(&user("ana"), &ana).await.expect("there");
     assert_eq!(view.balance, mxn(9_975));
+    let early = Snapshot { version: snapshot.version - 1, ..snapshot };
+    desk.log.put_snapshot(stream.clone(), early).await.expect("kept");
+    assert!(!steadfast_bank::verify::snapshot(&*desk.log, &stream).await.expect("readable"));
 }

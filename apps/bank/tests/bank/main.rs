@@ -1,5 +1,6 @@
 //! The bank on the in-memory log: rules, promises, contention.
 
+mod bounds;
 mod contention;
 mod customers;
 mod files;

@@ -377,3 +377,6 @@ pub(crate) fn final_status(outcome: &Outcome) -> Status {
         Outcome::Continued(_) => Status::Running,
     }
 }
+
+#[cfg(test)]
+mod tests;

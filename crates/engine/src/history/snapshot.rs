@@ -74,6 +74,12 @@ impl History {
         Snapshot { version: self.head, schema: SCHEMA, body: Bytes::from(body(&kept)) }
     }
 
+    /// Is it the same, but for what the snapshot that it was restored from has forgotten?
+    pub(crate) fn stands_for(&self, mut fold: Self) -> bool {
+        fold.heard.retain(|id, _| self.heard.contains_key(id));
+        self.snapshot() == fold.snapshot()
+    }
+
     /// From the first event of a run's stream, a snapshot, and the event that the snapshot
     /// ends with. `None`: it does not read, or is not of this stream.
     pub(crate) fn restore(

@@ -212,6 +212,21 @@ async fn g5_a_signal_counts_once_whatever_generation_took_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_that_says_something_else_than_the_events_is_found() {
+    let house = House::new();
+    let (_, run, _) = heard_long_ago(&house, &mut house.registry()).await;
+    let stream = house.stream(run);
+    let kept = house.log.snapshot(&stream).await.expect("reads").expect("kept");
+    let stands = || steadfast_engine::verify_snapshot(&*house.log, &stream);
+    assert!(stands().await.expect("reads"));
+    let mut body: serde_json::Value = serde_json::from_slice(&kept.body).expect("json");
+    body["generation"] = 9.into();
+    let wrong = Snapshot { body: body.to_string().into(), ..kept };
+    house.log.put_snapshot(stream.clone(), wrong).await.expect("kept");
+    assert!(!stands().await.expect("reads"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_snapshot_that_does_not_fit_its_stream_is_as_good_as_none() {
     let house = House::new();
     let mut registry = house.registry();

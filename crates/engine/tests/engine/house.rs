@@ -202,6 +202,8 @@ impl House {
             let told = |view: RunView| serde_json::to_value(view).expect("json");
             let with = told(reader.describe(&first.stream.tenant(), run).await.expect("there"));
             let snapshot = kept.snapshot(&first.stream).await.expect("reads");
+            let stands = steadfast_engine::verify_snapshot(&*kept, &first.stream).await.expect("reads");
+            assert!(stands, "{snapshot:?}");
             kept.put_snapshot(first.stream.clone(), worthless()).await.expect("kept");
             let without = told(reader.describe(&first.stream.tenant(), run).await.expect("there"));
             assert_eq!(with, without, "{snapshot:?}");

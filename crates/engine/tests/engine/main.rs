@@ -11,6 +11,7 @@ mod house;
 mod large;
 mod limits;
 mod messages;
+mod overtaken;
 mod poison;
 mod react;
 mod recovery;

@@ -78,20 +78,34 @@ async fn g8_an_event_of_a_newer_binary_parks_the_run_and_the_newer_binary_goes_o
 
 #[tokio::test(start_paused = true)]
 async fn g8_a_run_whose_first_event_is_of_a_newer_binary_is_parked_too() {
-    let house = House::new();
-    let mut registry = house.registry();
-    waiting(&mut registry);
-    let run = RunId::next(&house.world);
-    append(&house, run, "run.imported", 1, "{}").await;
-    let node = house.engine(registry);
-    node.signal(&tenant(), run, None, "ana", "go", Data::null()).await.expect("sent");
-    house.world.clock().sleep(Duration::from_secs(300)).await;
-    assert_eq!(view(&node, run).await.parked.expect("parked").code, "run.unknown_event");
-    assert_eq!(dead_letters(&node).await, 0);
-    // An operator may still end it.
-    node.kill(&tenant(), run, "olga", "not wanted").await.expect("killed");
-    assert_eq!(view(&node, run).await.status, Status::Killed);
-    assert!(house.log.derived().wake_ups.is_empty());
+    for (kind, schema, body) in [("run.imported", 1, "{}"), ("run.started", 2, "\u{1}")] {
+        let house = House::new();
+        let mut registry = house.registry();
+        waiting(&mut registry);
+        let run = RunId::next(&house.world);
+        append(&house, run, kind, schema, body).await;
+        let node = house.engine(registry);
+        node.signal(&tenant(), run, None, "ana", "go", Data::null()).await.expect("sent");
+        house.world.clock().sleep(Duration::from_secs(300)).await;
+        assert_eq!(view(&node, run).await.parked.expect(kind).code, "run.unknown_event");
+        assert_eq!(dead_letters(&node).await, 0);
+        // An operator may still end it.
+        node.kill(&tenant(), run, "olga", "not wanted").await.expect("killed");
+        assert_eq!(view(&node, run).await.status, Status::Killed);
+        assert!(house.log.derived().wake_ups.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_begins_with_another_event_of_a_run_is_damaged_and_not_newer() {
+    for kind in ["run.turn", "run.message", "run.claimed", "run.ended"] {
+        let house = House::new();
+        let run = RunId::next(&house.world);
+        append(&house, run, kind, 1, "{}").await;
+        let node = house.engine(house.registry());
+        let failure = node.describe(&tenant(), run).await.expect_err(kind);
+        assert_eq!(failure.code, "run.unreadable", "{kind}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

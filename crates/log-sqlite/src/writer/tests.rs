@@ -1,8 +1,12 @@
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use steadfast_core::{TenantId, World, canonical::Hash};
+use steadfast_core::{
+    TenantId, World,
+    canonical::Hash,
+    observe::{Observer, Signal},
+};
 use steadfast_log::{
     Checkpoint, Claim, ClaimChange, ClaimKey, Commit, CommitError, Expect, Log, NewEvent, Position,
     ReadError, Snapshot, StreamId,
@@ -23,9 +27,12 @@ impl Store {
         Self::with(StoreConfig::default())
     }
     fn with(config: StoreConfig) -> Self {
+        Self::told_to(config, steadfast_core::observe::silent())
+    }
+    fn told_to(config: StoreConfig, observer: Arc<dyn Observer>) -> Self {
         let dir = TempDir::new().expect("a directory");
         let world = World::manual(1).0;
-        let options = Options { config, ..Options::new(world.clone()) };
+        let options = Options { config, observer, ..Options::new(world.clone()) };
         let log = SqliteLog::open(dir.path().join("log"), options).expect("opens");
         Self { log, world, dir }
     }
@@ -77,6 +84,23 @@ async fn what_waits_for_a_sync_shares_the_next_one() {
     assert!(join_all(sent).await.iter().all(Result::is_ok));
     let stats = store.log.stats();
     assert_eq!((stats.syncs - before, stats.commits), (1, 40));
+}
+
+#[tokio::test]
+async fn a_group_is_bounded_and_snapshots_count() {
+    let max_group = 10.try_into().expect("not zero");
+    let store = Store::with(StoreConfig { max_group, ..StoreConfig::default() });
+    for (snapshots, groups) in [(0, 1), (1, 2), (10, 2)] {
+        let stopped = store.stop().await;
+        let commits: Vec<_> = (0..10).map(|_| store.log.commit(store.one("a", Expect::Any))).collect();
+        let snapshot = || Snapshot { version: 1, schema: 1, body: Bytes::new() };
+        let kept: Vec<_> = (0..snapshots).map(|_| store.log.put_snapshot(stream("a"), snapshot())).collect();
+        let before = store.log.stats().syncs;
+        drop(stopped);
+        let (commits, kept) = futures::join!(join_all(commits), join_all(kept));
+        assert!(commits.iter().all(Result::is_ok) && kept.iter().all(Result::is_ok));
+        assert_eq!(store.log.stats().syncs - before, groups, "{snapshots} snapshots");
+    }
 }
 
 #[tokio::test]
@@ -219,6 +243,29 @@ async fn a_full_queue_holds_callers_back_and_loses_none() {
     drop(stopped);
     assert!(sent.await.iter().all(Result::is_ok));
     assert_eq!(store.log.stats().commits, 20);
+}
+
+#[derive(Default)]
+struct Errors(Mutex<Vec<&'static str>>);
+
+impl Observer for Errors {
+    fn observe(&self, signal: Signal<'_>) {
+        if let Signal::StoreError { code } = signal {
+            self.0.lock().expect("a lock").push(code);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_was_not_written_is_counted_by_its_cause() {
+    let errors = Arc::new(Errors::default());
+    let store = Store::told_to(StoreConfig::default(), errors.clone());
+    store.log.commit(store.one("a", Expect::New)).await.expect("free");
+    for fault in [NextCommit::Fails, NextCommit::Full] {
+        store.log.faults.next_commit(fault);
+        store.log.commit(store.one("a", Expect::Exact(1))).await.expect_err("a fault");
+    }
+    assert_eq!(*errors.0.lock().expect("a lock"), ["store.unavailable", "store.full"]);
 }
 
 #[tokio::test]

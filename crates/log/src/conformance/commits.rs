@@ -43,7 +43,7 @@ pub(super) async fn a_commit_is_bounded_in_every_dimension(f: &Fixture) {
         stream: stream("e"),
         bytes: Some(bytes.clone()),
     }];
-    let limit = limits::PAYLOAD_BYTES;
+    let limit = 4 * 1024 * 1024;
     too_large(f.commit(large.clone()).await, "payload bytes", limit);
     let most = bytes.slice(..limit);
     large.payloads[0].bytes = Some(most.clone());
