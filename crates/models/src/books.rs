@@ -301,7 +301,7 @@ impl Entry {
             }
             Err(mut rejected) => {
                 rejected.about.queued = queued;
-                self.about = rejected.about.clone();
+                self.about = (*rejected.about).clone();
                 self.close(rejected.status.as_u16(), &rejected.failure.code);
                 Err(rejected)
             }

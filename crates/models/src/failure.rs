@@ -187,7 +187,7 @@ pub struct Tried {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rejected {
     /// What is wrong.
-    pub failure: Failure,
+    pub failure: Box<Failure>,
     /// The status it is told with.
     pub status: StatusCode,
     /// The member of the request that is wrong.
@@ -195,7 +195,7 @@ pub struct Rejected {
     /// The provider's own words, for what is the client's own fault.
     pub words: Option<Bytes>,
     /// Where it was tried.
-    pub about: About,
+    pub about: Box<About>,
     /// When another try is worth it, though none before that is.
     pub again: Option<Duration>,
 }
@@ -203,7 +203,14 @@ pub struct Rejected {
 impl Rejected {
     /// Under this status, without anybody having been asked.
     pub fn new(failure: Failure, status: StatusCode) -> Self {
-        Self { failure, status, param: None, words: None, about: About::default(), again: None }
+        Self {
+            failure: Box::new(failure),
+            status,
+            param: None,
+            words: None,
+            about: Box::default(),
+            again: None,
+        }
     }
     /// After the last attempt. What the client did wrong is told as the provider told it.
     pub(crate) fn of(failed: Failed, about: About) -> Self {
@@ -219,7 +226,7 @@ impl Rejected {
         let told = failed.status.filter(|_| own_fault && failed.class != Class::Unsupported);
         let words = if own_fault { failed.body } else { None };
         let status = told.unwrap_or(failed.class.status());
-        Self { failure, status, param: None, words, about, again: None }
+        Self { failure: Box::new(failure), status, param: None, words, about: Box::new(about), again: None }
     }
     /// Without a place.
     pub(crate) fn queued_out(refused: &admission::Refused) -> Self {
@@ -253,7 +260,7 @@ impl Rejected {
             Some(words) => words,
             None => error_body(api, self.status, &self.failure, self.param.as_deref(), id),
         };
-        Answer { status: self.status, body: Body::Whole(body), about: self.about }
+        Answer { status: self.status, body: Body::Whole(body), about: *self.about }
     }
     /// Seconds after which the client may try again.
     pub fn retry_after(&self) -> Option<u64> {

@@ -68,6 +68,7 @@ pub(crate) struct Booking {
 
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "what is booked is its figure")]
 pub(crate) struct Booked {
     pub(crate) id: AccountId,
     /// What counts as spent: for accounts that were not known before.

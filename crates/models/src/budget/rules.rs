@@ -111,7 +111,7 @@ impl Rule {
                 continue;
             }
             let marks: Vec<_> = (0..list.len()).map(|i| format!("?{}", values.len() + i + 2)).collect();
-            sql.push_str(&format!(" AND {column} IN ({})", marks.join(", ")));
+            sql += &[" AND ", column, " IN (", &marks.join(", "), ")"].concat();
             values.extend(list.iter().cloned());
         }
         (sql, values)

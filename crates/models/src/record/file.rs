@@ -245,22 +245,17 @@ fn micros(of: std::time::Duration) -> i64 {
 /// Books for one account. What it had booked when a process died counts as spent.
 fn book(tx: &Transaction<'_>, rules: &[Rule], booking: &Booking) -> rusqlite::Result<Booked> {
     let id = &booking.id;
-    let (spent, booked) = match booking.spent {
-        Some(spent) => (spent, booking.booked),
-        None => {
-            let mut known = tx.prepare_cached(
-                "SELECT max(spent, booked) FROM accounts WHERE rule = ?1 AND value = ?2 AND window = ?3",
-            )?;
-            let known = known
-                .query_row(params![&*id.rule, &*id.value, id.window], |row| row.get::<_, i64>(0))
-                .optional()?;
-            let spent = match known {
-                Some(spent) => uint(spent),
-                None => recount(tx, rules, booking)?,
-            };
-            let spent = Usd::from_nanos(spent);
-            (spent, spent.plus(booking.booked).min(booking.limit.max(spent)))
-        }
+    let (spent, booked) = if let Some(spent) = booking.spent {
+        (spent, booking.booked)
+    } else {
+        let mut known = tx.prepare_cached(
+            "SELECT max(spent, booked) FROM accounts WHERE rule = ?1 AND value = ?2 AND window = ?3",
+        )?;
+        let values = params![&*id.rule, &*id.value, id.window];
+        let known = known.query_row(values, |row| row.get::<_, i64>(0)).optional()?;
+        let spent = known.map_or_else(|| recount(tx, rules, booking), |spent| Ok(uint(spent)))?;
+        let spent = Usd::from_nanos(spent);
+        (spent, spent.plus(booking.booked).min(booking.limit.max(spent)))
     };
     tx.prepare_cached("INSERT OR REPLACE INTO accounts VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
         &*id.rule,

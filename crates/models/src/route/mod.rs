@@ -142,7 +142,7 @@ impl Routes {
                 Body::Whole(bytes)
             }
             Asked::Stream(begun) => {
-                let relay = Relay::new(call.clone(), route.clone(), order, target, begun, deadline);
+                let relay = Relay::new(call.clone(), route.clone(), order, target, *begun, deadline);
                 Body::Stream(relay.frames())
             }
         };
@@ -241,7 +241,7 @@ impl Route {
             if let Some(seat) = &call.seat
                 && let Err(refused) = seat.come_back(deadline).await
             {
-                return Err(Rejected { about, ..Rejected::queued_out(&refused) });
+                return Err(Rejected { about: Box::new(about), ..Rejected::queued_out(&refused) });
             }
         }
     }

@@ -175,7 +175,7 @@ pub(super) enum Asked {
     /// A whole answer.
     Whole(Bytes, Option<Usage>),
     /// A stream with its first content.
-    Stream(Begun),
+    Stream(Box<Begun>),
 }
 
 /// A stream that has begun: its events up to the first content, and the rest.
@@ -222,7 +222,7 @@ impl Admitted<'_> {
         let mut asked = opened.map(|opened| match opened {
             Opened::Whole(bytes, usage) => Asked::Whole(bytes, usage),
             Opened::Stream(opening, rest, patience) => {
-                Asked::Stream(Begun { opening, rest, patience, hold: self.hold })
+                Asked::Stream(Box::new(Begun { opening, rest, patience, hold: self.hold }))
             }
         });
         let unwell = match &mut asked {

@@ -20,7 +20,6 @@ pub(crate) const STOP: Bytes =
     Bytes::from_static(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
 
 #[derive(Deserialize, Default, Clone, Copy)]
-#[expect(clippy::struct_field_names, reason = "the API's own names")]
 pub(crate) struct WireUsage {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,

@@ -87,7 +87,7 @@ async fn over_its_limit_a_call_is_refused_with_the_figures_and_nobody_is_asked()
     // 100 tokens out and some 90 bytes in: about 290 dollars at most, and 13 tokens in fact.
     let mut spent = 0_u32;
     let refused = loop {
-        let answer = gateway.chat(spent % 2 == 0).await;
+        let answer = gateway.chat(spent.is_multiple_of(2)).await;
         if answer.status != 200 {
             break answer;
         }
