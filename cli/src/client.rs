@@ -170,6 +170,12 @@ impl Client {
         })
     }
 
+    /// Sends lines of text.
+    pub(crate) async fn post_text(&self, path: &str, text: String) -> anyhow::Result<Value> {
+        let request = self.request(Method::POST, path).header(header::CONTENT_TYPE, "application/jsonl");
+        Ok(self.send(request.body(text), false).await?.body)
+    }
+
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}/api/v1{path}", self.url)).bearer_auth(&self.token)
     }

@@ -53,7 +53,8 @@ pub(crate) struct Config {
     pub(crate) bank: BankConfig,
     /// The bank's assistant.
     pub(crate) assistant: AssistantConfig,
-    /// The model gateway.
+    /// Models, served under `/v1`. The only section that is read again while the node runs:
+    /// on SIGHUP, and by `steadfast config reload`.
     pub(crate) models: ModelsConfig,
     /// How calls to the outside are protected, by name.
     pub(crate) resilience: Policies,
@@ -100,6 +101,10 @@ impl StoreUrl {
     pub(crate) fn key_path(&self) -> PathBuf {
         self.0.with_file_name("node.key")
     }
+    /// What the model gateway keeps, beside the file.
+    pub(crate) fn models_folder(&self) -> PathBuf {
+        self.0.with_extension("models")
+    }
 }
 
 impl std::str::FromStr for StoreUrl {
@@ -136,7 +141,7 @@ fn check(config: &Config) -> Vec<Problem> {
     if let Err(error) = config.store.url.parse::<StoreUrl>() {
         problems.push(Problem::about("store.url", error.message));
     }
-    problems.extend(config.models.check("models"));
+    problems.extend(config.models.clone().or_from_environment(&environment()).check("models"));
     problems
 }
 

@@ -14,6 +14,7 @@ use steadfast_core::{
 };
 use steadfast_log::{CommitError, ReadError};
 use steadfast_log_sqlite::StoreError;
+use steadfast_models::SetupError;
 use steadfast_server::{KeyFileError, WebhookError};
 
 /// The command line itself is wrong; the exit code is then 2.
@@ -92,6 +93,11 @@ impl Failed {
         Self { message: said.join(": "), idempotency_key, ..failed }
     }
 
+    /// As a refusal of whoever asked.
+    pub(crate) fn refusal(self) -> Failure {
+        Failure::refused(self.code, self.message)
+    }
+
     /// From what is wrong with the command line.
     pub(crate) fn usage(error: &clap::Error) -> Self {
         let text = error.to_string();
@@ -138,7 +144,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<Failed> {
             })*
         };
     }
-    coded!(StoreError ReadError CommitError ConfigError SecretError LogError MoneyError KeyFileError WebhookError);
+    coded!(StoreError ReadError CommitError ConfigError SecretError LogError MoneyError KeyFileError WebhookError SetupError);
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return Some(failure.clone().into());
     }

@@ -19,6 +19,8 @@ use steadfast_core::{
 use steadfast_engine::Engine;
 use steadfast_log::Log;
 use steadfast_log_sqlite::SqliteLog;
+use steadfast_models::Home;
+use steadfast_models_api::ModelsApp;
 use steadfast_resilience::Registry as Policies;
 use steadfast_server::{Metrics, NodeKey, Server, ServerParts};
 use tokio::{
@@ -29,7 +31,7 @@ use tokio::{
 
 use crate::{
     config::{self, Config, StoreUrl},
-    effects, keys, node, output, retention,
+    effects, keys, models, node, output, retention,
     store::StoreArgs,
 };
 
@@ -37,13 +39,14 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
-    store: StoreArgs,
+    pub(crate) store: StoreArgs,
     /// Where to listen; else the configuration's server.listen.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Seed a bank, once: users ana, luis and marta, and things to buy.
+    /// Seed a bank, once: users ana, luis and marta, and things to buy. Without a provider of
+    /// models, one answers that needs no network.
     #[arg(long)]
-    demo: bool,
+    pub(crate) demo: bool,
     /// Register the workflow bench.steps: steps that do nothing.
     #[arg(long)]
     bench: bool,
@@ -75,6 +78,7 @@ struct Node {
     engine: Engine,
     conversations: Conversations,
     metrics: Arc<Metrics>,
+    models: ModelsApp,
     breakers: Arc<Policies>,
     key: NodeKey,
     world: World,
@@ -101,9 +105,14 @@ impl Node {
         node::add_sinks(&mut registry, &config.sinks, log.identity(), world)?;
         let breakers = Arc::new(Policies::new(&config.resilience, world, &observer));
         registry.guarded_by(breakers.clone());
+        let keyring = Some(keys::words_ring(&config.store, &key, world)?);
+        let home = Home { folder: Some(url.models_folder()), keyring, production: false };
+        let models = models::app(args, config, &home, shared, world, &observer).await?;
+        breakers.also(models.breakers());
         let engine = Engine::new(log.clone(), world.clone(), registry, config.engine.clone(), observer);
         let conversations = Conversations::new(assistant, engine.clone());
-        Ok(Self { log, bank, decider, engine, conversations, metrics, breakers, key, world: world.clone() })
+        let world = world.clone();
+        Ok(Self { log, bank, decider, engine, conversations, metrics, models, breakers, key, world })
     }
 
     async fn serve(self, args: &ServeArgs, config: &Config, url: &StoreUrl) -> anyhow::Result<()> {
@@ -122,8 +131,12 @@ impl Node {
             config: config.server.clone(),
             metrics: self.metrics,
             breakers: self.breakers,
-            apps: vec![Box::new(BankApp::new(self.bank.clone()).conversing(self.conversations.clone()))],
+            apps: vec![
+                Box::new(BankApp::new(self.bank.clone()).conversing(self.conversations.clone())),
+                Box::new(self.models.clone()),
+            ],
         });
+        let reloading = tokio::spawn(models::reload_on_hangup(self.models)?);
         let stop = stop_signal()?;
         let engine = self.engine.clone();
         let running = tokio::spawn(async move { engine.run().await });
@@ -144,6 +157,7 @@ impl Node {
         timers.abort();
         news.abort();
         keeping.abort();
+        reloading.abort();
         self.engine.stop(config.server.grace.get()).await;
         // A task that panicked has logged where; there is nothing left to save.
         let _ = running.await;

@@ -15,7 +15,9 @@ use steadfast_sim::{Plan, simulate};
 /// was left that fitted the run.
 /// 534: a purchase that had died was replayed after the conversation that asked for it had told
 /// so and ended; and the books took the stock of its second try for that of its first.
-const FOUND: [u64; 4] = [221, 534, 1171, 5167];
+/// 8450: the place of a child that no code knows was taken before anybody had said so, which the
+/// check took for a run.
+const FOUND: [u64; 5] = [221, 534, 1171, 5167, 8450];
 
 /// On two threads: each seed is a world of its own.
 fn play(seeds: &[u64]) {

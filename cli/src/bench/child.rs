@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use steadfast_core::{RunId, World};
 use tempfile::TempDir;
@@ -26,6 +27,17 @@ const ASK_AGAIN: Duration = Duration::from_millis(1);
 /// Where a server lives.
 pub(super) struct Place {
     folder: TempDir,
+    processor: Option<usize>,
+}
+
+/// The file that a server here is configured by, if it is.
+const CONFIG: &str = "steadfast.toml";
+
+/// This thread, and those that it starts, stay on that processor.
+pub(super) fn stay_on(processor: usize) -> anyhow::Result<()> {
+    let mut only = CpuSet::new();
+    only.set(processor);
+    sched_setaffinity(None, &only).with_context(|| format!("there is no processor {processor}"))
 }
 
 impl Place {
@@ -34,7 +46,19 @@ impl Place {
             .prefix(".steadfast-bench-")
             .tempdir_in(folder)
             .with_context(|| format!("--folder {}: cannot be written", folder.display()))?;
-        Ok(Self { folder })
+        Ok(Self { folder, processor: None })
+    }
+
+    /// With this configuration.
+    pub(super) fn configured(self, config: &str) -> anyhow::Result<Self> {
+        std::fs::write(self.folder.path().join(CONFIG), config)?;
+        Ok(self)
+    }
+
+    /// Servers here stay on that processor.
+    pub(super) fn on(mut self, processor: usize) -> Self {
+        self.processor = Some(processor);
+        self
     }
 
     pub(super) fn store(&self) -> anyhow::Result<StoreUrl> {
@@ -51,6 +75,9 @@ impl Place {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--bench", "--listen", "127.0.0.1:0", "--bench-effects", "effects.txt"]);
         command.arg("--store").arg(format!("sqlite:{}", self.store()?.path().display()));
+        if self.folder.path().join(CONFIG).exists() {
+            command.args(["--config", CONFIG]);
+        }
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::piped());
         // What is configured here is not what is measured.
         for (name, _) in std::env::vars_os() {
@@ -82,8 +109,14 @@ impl Node {
         let mut command = place.command()?;
         let store = place.store()?;
         let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+        let processor = place.processor;
         let (mut child, url) = blocking(move || {
-            let mut child = command.spawn().context("the server cannot be started")?;
+            let before = sched_getaffinity(None)?;
+            // The child inherits it.
+            processor.map_or(Ok(()), stay_on)?;
+            let spawned = command.spawn();
+            sched_setaffinity(None, &before)?;
+            let mut child = spawned.context("the server cannot be started")?;
             let url = address(&mut child);
             Ok((child, url))
         })
@@ -150,8 +183,28 @@ impl Node {
 
     /// What it holds in memory, in bytes.
     pub(super) fn memory(&self) -> anyhow::Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it held.
+    pub(super) fn memory_peak(&self) -> anyhow::Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// The processor time of all its threads.
+    pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut all = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread may end meanwhile; what it used is lost, and little.
+            let spent = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            all += spent.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(all))
+    }
+
+    fn status(&self, name: &str) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
         Ok(1_024 * kib.context("the system does not tell what a process holds in memory")?)
     }

@@ -11,6 +11,7 @@
 mod child;
 mod conversation;
 mod floor;
+pub(crate) mod gateway;
 pub(crate) mod growth;
 pub(crate) mod http;
 mod load;

@@ -36,6 +36,9 @@ pub(crate) enum BenchCommand {
     /// A store with a million runs that ended: what one more takes, and one with a long past, how
     /// soon a server starts on it, and what it holds in memory with 100 000 runs that wait.
     Growth(GrowthArgs),
+    /// The model gateway: what it carries and adds beside the upstream alone, and what clients
+    /// notice of upstreams that fail. Needs two processors.
+    Gateway(GatewayArgs),
     /// Any server over HTTP: one request, sent by many callers at once.
     Load(LoadArgs),
 }
@@ -70,6 +73,20 @@ pub(crate) struct GrowthArgs {
     thousands: u64,
     /// Make the stores in this folder; what is written there is removed again. A million runs
     /// take about two gigabytes.
+    #[arg(long, default_value = ".")]
+    folder: PathBuf,
+}
+
+/// See [`BenchCommand::Gateway`].
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    /// Rounds; figures are medians over them.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=99))]
+    rounds: u16,
+    /// How long each figure of a round is measured.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Make the store in this folder; what is written there is removed again.
     #[arg(long, default_value = ".")]
     folder: PathBuf,
 }
@@ -153,6 +170,7 @@ pub(crate) async fn run(command: BenchCommand, global: &Global) -> anyhow::Resul
         BenchCommand::Recovery(args) => return recovery(args, global).await,
         BenchCommand::Conversation(args) => return conversation(args, global).await,
         BenchCommand::Growth(args) => return growth(args, global).await,
+        BenchCommand::Gateway(args) => return gateway(args, global).await,
         BenchCommand::Load(args) => return load(args, global).await,
         BenchCommand::Log(args) => bench::log(&plan(args)).await?,
         BenchCommand::Runs(args) => bench::runs(&plan(args)).await?,
@@ -218,6 +236,18 @@ async fn growth(args: GrowthArgs, global: &Global) -> anyhow::Result<()> {
         folder: args.folder,
     };
     let report = bench::growth(&plan).await?;
+    if global.json {
+        output::json(&report)?;
+    } else {
+        report.print();
+    }
+    judged(report.counts())
+}
+
+async fn gateway(args: GatewayArgs, global: &Global) -> anyhow::Result<()> {
+    let plan =
+        bench::gateway::Plan { rounds: args.rounds.into(), seconds: args.seconds, folder: args.folder };
+    let report = bench::gateway::gateway(plan).await?;
     if global.json {
         output::json(&report)?;
     } else {

@@ -1,10 +1,13 @@
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
+use steadfast_core::Failure;
 use steadfast_core::config::{example_toml, reference_markdown};
 
 use super::Global;
 use crate::{
     config::{Config, ConfigArgs, load},
-    output,
+    litellm, output,
 };
 
 /// See [`super::Command::Config`].
@@ -18,6 +21,10 @@ pub(crate) enum ConfigCommand {
     Init,
     /// Print the reference of all keys.
     Reference,
+    /// Have the running server read [models] again. Wrong, it keeps what it has, and says why.
+    Reload,
+    /// Print a LiteLLM configuration as ours; what has no counterpart is told in comments.
+    ImportLitellm(ImportArgs),
 }
 
 /// See [`ConfigCommand::Check`].
@@ -25,6 +32,13 @@ pub(crate) enum ConfigCommand {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
+}
+
+/// See [`ConfigCommand::ImportLitellm`].
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Its config.yaml.
+    file: PathBuf,
 }
 
 const REFERENCE: &str = "\
@@ -43,7 +57,7 @@ const EXAMPLE: &str = "\
 # Written by `steadfast config init`; check changes with `steadfast config check`.
 ";
 
-pub(crate) fn run(command: ConfigCommand, global: &Global) -> anyhow::Result<()> {
+pub(crate) async fn run(command: ConfigCommand, global: &Global) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Check(args) => {
             load(&args.config)?;
@@ -62,6 +76,16 @@ pub(crate) fn run(command: ConfigCommand, global: &Global) -> anyhow::Result<()>
             output::line(toml::to_string(&config)?.trim_end());
             Ok(())
         }
+        ConfigCommand::Reload => {
+            let client = global.connection.client()?;
+            client.post("/models/reload", None, None, &serde_json::json!({})).await?;
+            if global.json {
+                return output::json(&serde_json::json!({ "ok": true }));
+            }
+            output::line("The server uses [models] as it is configured now; other sections need a restart.");
+            Ok(())
+        }
+        ConfigCommand::ImportLitellm(args) => import_litellm(&args, global),
         ConfigCommand::Init => {
             output::line(format!("{EXAMPLE}{}", example_toml::<Config>()).trim_end());
             Ok(())
@@ -72,4 +96,18 @@ pub(crate) fn run(command: ConfigCommand, global: &Global) -> anyhow::Result<()>
             Ok(())
         }
     }
+}
+
+fn import_litellm(args: &ImportArgs, global: &Global) -> anyhow::Result<()> {
+    let name = args.file.display();
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|error| Failure::refused("import.unreadable", format!("{name} cannot be read: {error}")))?;
+    let imported = litellm::import(&text).map_err(|why| {
+        Failure::refused("import.invalid", format!("{name} is no LiteLLM configuration: {why}"))
+    })?;
+    if global.json {
+        return output::json(&imported);
+    }
+    output::line(imported.print().trim_end());
+    Ok(())
 }

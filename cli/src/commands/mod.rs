@@ -4,14 +4,17 @@ pub(crate) mod backup;
 pub(crate) mod bank;
 pub(crate) mod bench;
 pub(crate) mod breakers;
+pub(crate) mod cache;
 pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod costs;
 pub(crate) mod dead_letters;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod models;
+pub(crate) mod price;
 pub(crate) mod resume;
 pub(crate) mod runs;
 pub(crate) mod token;
@@ -64,9 +67,15 @@ enum Command {
     /// Circuit breakers: list, reset.
     #[command(subcommand)]
     Breakers(breakers::BreakersCommand),
-    /// Models: what they cost.
+    /// Kept answers of models: stats, invalidate, warm.
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
+    /// Models: list, test, price.
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Virtual keys of the model gateway: create, list, revoke.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// What calls of models cost in a month, by team, key, user, model and so on.
     Costs(costs::CostsArgs),
     /// The bank: accounts, transfer, buy, products, import, contacts, customers, understand.
@@ -84,10 +93,11 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Let a restored store run.
     Resume(resume::ResumeArgs),
-    /// The configuration: check, show, init, reference.
+    /// The configuration: check, show, init, reference, reload, import-litellm.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Measure the log, runs and transfers beside what the disk can do.
+    /// Measure the log, runs and transfers beside what the disk can do, and the gateway beside
+    /// what its upstream can do.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
 }
@@ -109,7 +119,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::DeadLetters(command) => dead_letters::run(command, global).await,
         Command::Events(command) => events::run(command, global).await,
         Command::Breakers(command) => breakers::run(command, global).await,
-        Command::Models(command) => models::run(command, global),
+        Command::Cache(command) => cache::run(command, global).await,
+        Command::Models(command) => models::run(command, global).await,
+        Command::Keys(command) => keys::run(command, global).await,
         Command::Costs(args) => costs::run(args, global).await,
         Command::Bank(command) => bank::run(command, global).await,
         Command::Chat(args) => chat::run(args, global).await,
@@ -118,7 +130,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => backup::backup(args, global).await,
         Command::Restore(args) => backup::restore(args, global).await,
         Command::Resume(args) => resume::run(args, global).await,
-        Command::Config(command) => config::run(command, global),
+        Command::Config(command) => config::run(command, global).await,
         Command::Bench(command) => bench::run(command, global).await,
     }
 }

@@ -1,76 +1,106 @@
 use clap::Subcommand;
-use serde_json::json;
-use steadfast_core::{Failure, config::nearest};
-use steadfast_models::{
-    answer::Usage,
-    budget::prices::{self, Price},
-};
+use serde_json::{Value, json};
+use steadfast_core::Failure;
 
-use super::Global;
-use crate::{
-    config::{self, ConfigArgs},
-    output,
+use super::{
+    Global,
+    price::{self, PriceArgs},
 };
+use crate::output;
 
 /// See [`super::Command::Models`].
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
-    /// What a model costs, and where that is known from.
-    Price {
-        /// Its name, as providers know it.
-        model: String,
-        /// Tokens in, to see what a call costs.
-        #[arg(long, value_name = "TOKENS", default_value_t = 0)]
-        input: u64,
-        /// Tokens out.
-        #[arg(long, value_name = "TOKENS", default_value_t = 0)]
-        output: u64,
-        #[command(flatten)]
-        config: ConfigArgs,
+    /// Which models can be asked for, who answers them, and how the providers are.
+    List,
+    /// Ask every provider for something small. Exit code 1 if one does not answer.
+    Test {
+        /// Only those who answer this model; needed where a route takes any.
+        model: Option<String>,
     },
+    /// What a model costs, and where that is known from.
+    Price(PriceArgs),
 }
 
-pub(crate) fn run(command: ModelsCommand, global: &Global) -> anyhow::Result<()> {
-    let ModelsCommand::Price { model, input, output, config } = command;
-    let known = config::load(&config)?.models.prices;
-    let (price, source) = prices::listed(&known, &model).ok_or_else(|| {
-        let names = prices::known();
-        let meant = nearest(&model, names.iter().chain(known.keys()).map(String::as_str));
-        let meant = meant.map(|it| format!("; did you mean {it:?}?")).unwrap_or_default();
-        let message = format!(
-            "no price is known for {model:?}{meant}: add [models.prices.{model:?}] to the configuration"
-        );
-        Failure::refused("model.unpriced", message)
-    })?;
-    let cost = (input > 0 || output > 0).then(|| {
-        let usage = Usage { input, output, ..Usage::default() };
-        Price::from(&price).cost(usage)
-    });
-    if global.json {
-        let source = source.map(|it| json!({ "provider": it.provider, "page": it.page, "as_of": it.as_of }));
-        return output::json(
-            &json!({ "model": model, "per_million_tokens": price, "source": source, "cost_usd": cost }),
-        );
+pub(crate) async fn run(command: ModelsCommand, global: &Global) -> anyhow::Result<()> {
+    match command {
+        ModelsCommand::Price(args) => price::run(args, global),
+        ModelsCommand::List => {
+            let client = global.connection.client()?;
+            let answer = client.get("/models", &[]).await?;
+            if global.json { output::json(&answer) } else { list(&answer) }
+        }
+        ModelsCommand::Test { model } => {
+            let client = global.connection.client()?;
+            let answer = client.post("/models/test", None, None, &json!({ "model": model })).await?.body;
+            if global.json {
+                output::json(&answer)?;
+            } else {
+                tested(&answer);
+            }
+            judged(&answer)
+        }
     }
-    let mut rows = vec![("input", Some(price.input)), ("cached input", price.cached_input)];
-    rows.extend([("cache write", price.cache_write), ("cache write, an hour", price.cache_write_hour)]);
-    rows.push(("output", Some(price.output)));
-    if let Some(long) = &price.long {
-        output::note(format!("an input of more than {} tokens makes the whole call dearer", long.over));
-        rows.extend([("long input", Some(long.input)), ("long output", Some(long.output))]);
+}
+
+fn list(answer: &Value) -> anyhow::Result<()> {
+    if answer["enabled"] == false {
+        output::line("Models are not served: see models.enabled.");
     }
-    rows.push(("a minute of sound", price.audio_minute));
-    let rows: Vec<_> = rows
-        .into_iter()
-        .filter_map(|(what, price)| Some(vec![what.to_owned(), price?.to_string()]))
-        .collect();
-    output::table(&["USD FOR A MILLION TOKENS", "PRICE"], &rows);
-    match source {
-        Some(it) => output::line(format!("{}, as of {}: {}", it.provider, it.as_of, it.page)),
-        None => output::line("from the configuration"),
+    let routes = answer["routes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if routes.is_empty() {
+        output::line("No models are configured: set OPENAI_API_KEY or ANTHROPIC_API_KEY where the server");
+        output::line("runs, or add [models.providers.NAME] to its configuration and reload it.");
+        return Ok(());
     }
-    if let Some(cost) = cost {
-        output::line(format!("{input} tokens in and {output} out cost ${cost}"));
-    }
+    let rows: Vec<_> = routes.iter().map(route).collect();
+    output::table(&["ROUTE", "MODELS", "ANSWERED BY"], &rows);
+    output::line("");
+    let columns = [("PROVIDER", "name"), ("KIND", "kind"), ("URL", "url"), ("BREAKER", "breaker")];
+    output::list(&answer["providers"], false, &columns)?;
+    output::line("");
+    output::line(format!("Models are {}.", output::cell(answer, "health")));
     Ok(())
+}
+
+fn route(route: &Value) -> Vec<String> {
+    let names = route["models"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+    let targets = route["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let target = |target: &Value| {
+        let provider = output::cell(target, "provider");
+        target["model"].as_str().map_or_else(|| provider.clone(), |model| format!("{provider}: {model}"))
+    };
+    let targets: Vec<_> = targets.iter().map(target).collect();
+    let names = if names.is_empty() { "-".into() } else { names.join(", ") };
+    vec![output::cell(route, "name"), names, targets.join(", then ")]
+}
+
+fn tested(answer: &Value) {
+    let row = |probe: &Value| {
+        let said = probe["message"].as_str().map_or_else(
+            || "answers".to_owned(),
+            |message| format!("{message} ({})", output::cell(probe, "code")),
+        );
+        let took = format!("{} ms", output::cell(probe, "took_ms"));
+        vec![output::cell(probe, "provider"), output::cell(probe, "model"), took, said]
+    };
+    let rows: Vec<_> = output::items(answer).iter().map(row).collect();
+    output::table(&["PROVIDER", "MODEL", "TOOK", ""], &rows);
+}
+
+fn judged(answer: &Value) -> anyhow::Result<()> {
+    let probes = output::items(answer);
+    let failed = probes.iter().filter(|probe| probe["ok"] != true).count();
+    match (failed, probes.len()) {
+        (_, 0) => {
+            let message = "no models are configured: see `steadfast models list`";
+            Err(Failure::refused("models.none", message).into())
+        }
+        (0, _) => Ok(()),
+        (failed, all) => {
+            let message = format!("{failed} of {all} did not answer");
+            Err(Failure::upstream("models.unwell", message).into())
+        }
+    }
 }

@@ -33,6 +33,8 @@ fn every_verb_explains_itself() {
         "dead-letters",
         "events",
         "breakers",
+        "cache",
+        "models",
         "bank",
         "chat",
         "verify",

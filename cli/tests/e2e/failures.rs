@@ -49,6 +49,7 @@ fn every_error_under_json_is_one_object_with_code_message_and_what_is_known() {
         (&["verify", "--store", "sqlite:none.db"], "store.missing"),
         (&["explain", nobody, "--store", "sqlite:none.db"], "store.missing"),
         (&["bank", "accounts", "--store", "sqlite:none.db"], "store.missing"),
+        (&["config", "import-litellm", "none.yaml"], "import.unreadable"),
         (&["runs", "check", "--store", "sqlite:none.db"], "store.missing"),
         (&["events", "export", "--store", "sqlite:none.db"], "store.missing"),
         (&["backup", "copy.db", "--store", "sqlite:none.db"], "store.missing"),
@@ -67,6 +68,9 @@ fn every_error_under_json_is_one_object_with_code_message_and_what_is_known() {
         &["runs", "cancel", nobody],
         &["dead-letters", "replay", nobody],
         &["breakers", "list"],
+        &["models", "list"],
+        &["models", "test"],
+        &["config", "reload"],
         &["events", "tail"],
         &["explain", nobody],
     ] {

@@ -14,6 +14,7 @@ mod formats;
 mod http;
 mod keys;
 mod kill;
+mod models;
 mod money;
 mod node;
 mod recovery;

@@ -135,6 +135,9 @@ impl Node {
         let status = self.child.wait().expect("it ends");
         assert!(status.success(), "stopping ended with {status}");
     }
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
     pub(crate) fn alive(&mut self) -> bool {
         self.child.try_wait().expect("known").is_none()
     }

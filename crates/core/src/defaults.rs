@@ -70,6 +70,10 @@ pub const MODEL_QUEUE_WARNING: usize = 50;
 pub const MODEL_QUEUE_CRITICAL: usize = 100;
 /// The part of lookups in the response cache that should hit, in percent.
 pub const CACHE_HITS_WARNING_PERCENT: u64 = 30;
+/// How long a model's answer is given again.
+pub const CACHE_TTL: Duration = secs(24 * 3_600);
+/// How many of them are kept.
+pub const CACHE_ENTRIES: u32 = 10_000;
 
 /// How long after the end of the work its idempotency key is remembered.
 pub const IDEMPOTENCY_WINDOW: Duration = secs(24 * 3_600);

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use futures::Stream;
 use http::StatusCode;
 
-use crate::{budget::Usd, failure::Tried};
+use crate::{budget::Usd, call::CacheResult, degrade::Degraded, failure::Tried};
 
 /// Tokens, as the provider counted them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
     /// All that went in, with what came from the provider's own cache.
     pub input: u64,
@@ -18,6 +18,7 @@ pub struct Usage {
     /// Of these, written to the provider's cache.
     pub cache_written: u64,
     /// Of what was written, to be kept for an hour.
+    #[serde(default)]
     pub cache_written_hour: u64,
     /// What came out.
     pub output: u64,
@@ -129,6 +130,10 @@ pub struct About {
     pub cost: Option<Usd>,
     /// How long it waited for a place.
     pub queued: Duration,
+    /// What the cache did.
+    pub cache: Option<CacheResult>,
+    /// What it is instead of an answer of the route's.
+    pub degraded: Option<Degraded>,
 }
 
 /// An answer.

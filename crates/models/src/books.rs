@@ -29,8 +29,9 @@ use crate::{
         prices::{Price, Prices},
         rules::{self, Rule},
     },
-    call::{Call, Operation},
+    call::{CacheResult, Call, Operation},
     config::{ModelsConfig, RecordMode},
+    degrade::Degraded,
     failure::{Rejected, Tried},
     keys::Taken,
     record::{Bill, End, Opening, RecordError, Recorder},
@@ -52,28 +53,23 @@ pub(crate) struct Books {
     prices: Arc<Prices>,
     rules: Arc<[Rule]>,
     ledger: Arc<Ledger>,
-    recorder: Option<Recorder>,
+    recorder: Option<Arc<Recorder>>,
     config: ModelsConfig,
-    pub(crate) vitals: Vitals,
+    pub(crate) vitals: Arc<Vitals>,
     world: World,
     observer: Arc<dyn Observer>,
 }
 
 impl Books {
     /// Books that nothing is written down of.
-    pub(crate) fn new(
-        config: &ModelsConfig,
-        prices: Arc<Prices>,
-        world: &World,
-        observer: &Arc<dyn Observer>,
-    ) -> Self {
+    pub(crate) fn new(config: &ModelsConfig, world: &World, observer: &Arc<dyn Observer>) -> Self {
         Self {
-            prices,
+            prices: Arc::new(Prices::new(config)),
             rules: rules::rules(&config.budget),
             ledger: Arc::new(Ledger::in_memory()),
             recorder: None,
             config: config.clone(),
-            vitals: Vitals::new(world),
+            vitals: Arc::new(Vitals::new(world)),
             world: world.clone(),
             observer: observer.clone(),
         }
@@ -84,8 +80,26 @@ impl Books {
         let (rules, records) = (self.rules.clone(), &self.config.records);
         let ledger = |wake: Box<dyn Fn() + Send + Sync>| Arc::new(Ledger::kept(ahead, wake));
         let (recorder, ledger) = Recorder::start(file, records, rules, &self.world, ledger)?;
-        (self.ledger, self.recorder) = (ledger, Some(recorder));
+        (self.ledger, self.recorder) = (ledger, Some(Arc::new(recorder)));
         Ok(self)
+    }
+    /// The same books under another configuration. How much is booked ahead, and when records
+    /// are forgotten, stays as it is until the next start.
+    pub(crate) fn reloaded(&self, config: &ModelsConfig) -> Self {
+        let rules = rules::rules(&config.budget);
+        if let Some(recorder) = &self.recorder {
+            recorder.ruled_by(rules.clone());
+        }
+        Self {
+            prices: Arc::new(Prices::new(config)),
+            rules,
+            ledger: self.ledger.clone(),
+            recorder: self.recorder.clone(),
+            config: config.clone(),
+            vitals: self.vitals.clone(),
+            world: self.world.clone(),
+            observer: self.observer.clone(),
+        }
     }
     /// What `provider` takes for `model`.
     pub(crate) fn price(&self, of: &Prospect<'_>) -> Option<Price> {
@@ -94,26 +108,18 @@ impl Books {
     /// A call comes in.
     pub(crate) fn open(self: &Arc<Self>, call: &mut Call, route: Option<&Arc<str>>) -> Entry {
         let opening = Opening {
-            n: self.recorder.as_ref().map_or(0, Recorder::number),
+            n: self.recorder.as_ref().map_or(0, |recorder| recorder.number()),
             begun: self.world.now(),
             labels: call.options.labels.clone().unwrap_or_default(),
             route: route.cloned().unwrap_or_default(),
         };
-        let bill = Arc::new(Bill::new(call, opening, &self.world));
+        let bill = Arc::new(Bill::new(call, opening, &self.prices, &self.world));
         call.bill = Some(bill.clone());
         if let Some(recorder) = &self.recorder {
             recorder.opened(&bill);
         }
         let operation = call.operation.name();
-        Entry {
-            books: self.clone(),
-            bill,
-            operation,
-            seat: None,
-            taken: None,
-            about: About::default(),
-            open: true,
-        }
+        Entry { books: self.clone(), bill, operation, taken: None, about: About::default(), open: true }
     }
     /// Estimates what a call may cost at most, and reserves it with all limits that hold for
     /// it: those of the configuration, and `more`. Returns how long an answer may be, where the
@@ -190,7 +196,7 @@ impl Books {
     }
     /// Calls whose records the disk did not take.
     pub(crate) fn lost(&self) -> u64 {
-        self.recorder.as_ref().map_or(0, Recorder::lost)
+        self.recorder.as_ref().map_or(0, |recorder| recorder.lost())
     }
 }
 
@@ -265,7 +271,6 @@ pub(crate) struct Entry {
     books: Arc<Books>,
     bill: Arc<Bill>,
     operation: &'static str,
-    seat: Option<Arc<Seat>>,
     taken: Option<Taken>,
     about: About,
     open: bool,
@@ -275,7 +280,7 @@ impl Entry {
     /// It has a place, until it is closed.
     pub(crate) fn seated(&mut self, seat: Arc<Seat>, queued: std::time::Duration) {
         self.about.queued = queued;
-        self.seat = Some(seat);
+        self.bill.seated(seat);
     }
     /// It took some of what its key may.
     pub(crate) fn took(&mut self, taken: Taken) {
@@ -311,9 +316,6 @@ impl Entry {
         if !std::mem::replace(&mut self.open, false) {
             return None;
         }
-        if let Some(seat) = self.seat.take() {
-            seat.leave();
-        }
         let about = std::mem::take(&mut self.about);
         let tried: Vec<Tried> = about.tried;
         for it in &tried {
@@ -321,7 +323,15 @@ impl Entry {
             self.books.observer.observe(signal);
         }
         let (attempts, queued) = (about.attempts, about.queued);
-        let ended = self.bill.end(End { status, code: code.into(), attempts, tried, queued });
+        let cache = about.cache.map_or("", CacheResult::name);
+        let degraded = about.degraded.map_or("", Degraded::name);
+        match about.cache {
+            Some(CacheResult::Hit | CacheResult::Similar) => self.books.vitals.looked_up(true),
+            Some(CacheResult::Miss) => self.books.vitals.looked_up(false),
+            Some(CacheResult::Bypass) | None => {}
+        }
+        let end = End { status, code: code.into(), attempts, tried, queued, cache, degraded };
+        let ended = self.bill.end(end);
         if let Some(taken) = self.taken.take() {
             taken.settle(ended.usage);
         }

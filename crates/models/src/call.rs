@@ -14,9 +14,9 @@ use http::HeaderMap;
 use steadfast_core::{Coded, Fault, TenantId};
 
 pub use asked::Asked;
-pub use options::{CacheUse, CallOptions, Priority};
+pub use options::{CacheResult, CacheUse, CallOptions, Priority};
 
-use crate::{admission::Seat, record::Bill};
+use crate::record::Bill;
 
 /// Whose conventions a client follows: how errors look and how streams end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub enum Api {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// OpenAI's chat completions.
     Chat,
@@ -145,8 +146,6 @@ pub struct Call {
     pub(crate) output_forced: Option<u64>,
     /// What it costs.
     pub(crate) bill: Option<Arc<Bill>>,
-    /// Its place among those under way.
-    pub(crate) seat: Option<Arc<Seat>>,
 }
 
 impl Call {
@@ -167,18 +166,7 @@ impl Call {
                 forwarded.append(name, value.clone());
             }
         }
-        Ok(Self {
-            id,
-            operation,
-            body,
-            asked,
-            caller,
-            options,
-            forwarded,
-            output_forced: None,
-            bill: None,
-            seat: None,
-        })
+        Ok(Self { id, operation, body, asked, caller, options, forwarded, output_forced: None, bill: None })
     }
     /// May another provider go on where this one's stream broke off? Only where the answer
     /// is one plain text.

@@ -1,5 +1,7 @@
 //! `[models]`: who is called, and by which way.
 
+mod cache;
+
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use schemars::JsonSchema;
@@ -12,6 +14,7 @@ use steadfast_resilience::{BreakerConfig, RateLimitConfig, RetryConfig};
 
 mod money;
 
+pub use cache::{CacheConfig, DegradeConfig, KeepConfig, ShareWith, SimilarConfig, TemplateConfig};
 pub use money::{
     AdmissionConfig, BudgetConfig, LimitConfig, LongPriceConfig, Per, PriceConfig, RecordMode, RecordsConfig,
     Window,
@@ -25,6 +28,9 @@ pub struct ModelsConfig {
     pub enabled: bool,
     /// The largest body of a request. Pictures travel in it.
     pub body_max: Size,
+    /// How long the body of a request may take to arrive.
+    #[serde(deserialize_with = "positive")]
+    pub read_timeout: Period,
     /// The longest a call may take with all its waits and attempts, where the client does
     /// not say.
     #[serde(deserialize_with = "positive")]
@@ -45,6 +51,10 @@ pub struct ModelsConfig {
     pub records: RecordsConfig,
     /// How many calls run at once, and who waits.
     pub admission: AdmissionConfig,
+    /// Answers that are given again.
+    pub cache: CacheConfig,
+    /// What is answered when nobody can be asked.
+    pub degrade: DegradeConfig,
 }
 
 impl Default for ModelsConfig {
@@ -52,6 +62,7 @@ impl Default for ModelsConfig {
         Self {
             enabled: true,
             body_max: Size::bytes(32 << 20),
+            read_timeout: Duration::from_secs(60).into(),
             deadline: defaults::CALL_DEADLINE.into(),
             stream_deadline: Duration::from_secs(600).into(),
             providers: BTreeMap::new(),
@@ -60,6 +71,8 @@ impl Default for ModelsConfig {
             budget: BudgetConfig::default(),
             records: RecordsConfig::default(),
             admission: AdmissionConfig::default(),
+            cache: CacheConfig::default(),
+            degrade: DegradeConfig::default(),
         }
     }
 }
@@ -259,29 +272,50 @@ impl Default for SimpleConfig {
 
 impl ModelsConfig {
     /// If no provider is configured: those whose keys are in the environment under their
-    /// usual names, so that a key alone is enough to begin with.
+    /// usual names, so that a key alone is enough to begin with. And if no route is
+    /// configured, one to each provider.
     #[must_use]
     pub fn or_from_environment(mut self, env: &Environment) -> Self {
-        if !self.providers.is_empty() {
+        let known =
+            [("openai", Kind::OpenAi, "OPENAI_API_KEY"), ("anthropic", Kind::Anthropic, "ANTHROPIC_API_KEY")];
+        if self.providers.is_empty() {
+            for (name, kind, variable) in known {
+                if env.get(variable).is_some_and(|key| !key.is_empty()) {
+                    let key = Some(SecretSource::Env(variable.into()));
+                    let provider = ProviderConfig { kind, key, ..ProviderConfig::default() };
+                    self.providers.insert(name.into(), provider);
+                }
+            }
+        }
+        self.or_direct()
+    }
+    /// If no provider is configured: one that needs no network, for trying things out.
+    #[must_use]
+    pub fn or_local(mut self) -> Self {
+        if self.providers.is_empty() {
+            let local = ProviderConfig { kind: Kind::Local, ..ProviderConfig::default() };
+            self.providers.insert("local".into(), local);
+        }
+        self.or_direct()
+    }
+    /// If no route is configured: one to each provider, under its name. A provider that is
+    /// alone gets every model; of several, Anthropic's get its models, and the first other
+    /// one gets the rest.
+    fn or_direct(mut self) -> Self {
+        if !self.routes.is_empty() {
             return self;
         }
-        let known = [
-            ("openai", Kind::OpenAi, "OPENAI_API_KEY", &["*"][..]),
-            ("anthropic", Kind::Anthropic, "ANTHROPIC_API_KEY", &["claude-*"]),
-        ];
-        let found: Vec<_> =
-            known.into_iter().filter(|it| env.get(it.2).is_some_and(|key| !key.is_empty())).collect();
-        let alone = found.len() == 1;
-        for (name, kind, variable, models) in found {
-            let key = Some(SecretSource::Env(variable.into()));
-            self.providers.insert(name.into(), ProviderConfig { kind, key, ..ProviderConfig::default() });
-            let models = if alone { &["*"] } else { models };
-            let target = TargetConfig { provider: name.into(), ..TargetConfig::default() };
-            self.routes.entry(name.into()).or_insert_with(|| RouteConfig {
-                models: models.iter().map(|it| (*it).into()).collect(),
-                targets: vec![target],
-                ..RouteConfig::default()
-            });
+        let alone = self.providers.len() == 1;
+        let rest = self.providers.iter().find(|(_, it)| it.kind != Kind::Anthropic).map(|(name, _)| name);
+        for (name, provider) in &self.providers {
+            let mut models = Vec::new();
+            if alone || rest == Some(name) {
+                models.push("*".into());
+            } else if provider.kind == Kind::Anthropic {
+                models.push("claude-*".into());
+            }
+            let targets = vec![TargetConfig { provider: name.clone(), ..TargetConfig::default() }];
+            self.routes.insert(name.clone(), RouteConfig { models, targets, ..RouteConfig::default() });
         }
         self
     }
@@ -289,6 +323,12 @@ impl ModelsConfig {
     /// in the configuration.
     pub fn check(&self, section: &str) -> Vec<Problem> {
         let mut problems = self.budget.check(section, self.routes.keys().map(String::as_str));
+        for (i, template) in self.degrade.templates.iter().enumerate() {
+            if !["", "chat", "messages"].contains(&template.operation.as_str()) {
+                let at = format!("{section}.degrade.templates.{i}.operation");
+                problems.push(Problem::about(at, "expected `chat`, `messages` or nothing"));
+            }
+        }
         for (name, route) in &self.routes {
             let at = format!("{section}.routes.{name}");
             let mut named = Vec::new();
@@ -366,5 +406,12 @@ mod tests {
         assert_eq!(both.routes["openai"].models, ["*"]);
         assert!(both.check("models").is_empty());
         assert!(found(&[]).providers.is_empty());
+        let both = both.or_local();
+        assert_eq!(both.providers.len(), 2);
+        assert_eq!(found(&[]).or_local().routes["local"].models, ["*"]);
+        let own = read("[models.providers.azure]\nurl = 'https://x'\n").expect("reads");
+        let own = own.or_from_environment(&env(&["OPENAI_API_KEY"]));
+        assert_eq!(own.routes["azure"].models, ["*"]);
+        assert!(!own.providers.contains_key("openai"));
     }
 }

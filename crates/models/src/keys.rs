@@ -288,10 +288,14 @@ impl Keys {
         Self { state: RwLock::default(), log: None, world: world.clone(), observer: observer.clone() }
     }
     /// Those on the log.
-    pub(crate) async fn on(mut self, log: Arc<dyn Log>) -> Result<Self, KeyError> {
-        self.log = Some(log);
-        self.catch_up().await?;
-        Ok(self)
+    pub(crate) async fn on(
+        log: Arc<dyn Log>,
+        world: &World,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, KeyError> {
+        let keys = Self { log: Some(log), ..Self::none(world, observer) };
+        keys.catch_up().await?;
+        Ok(keys)
     }
     fn log(&self) -> Result<&Arc<dyn Log>, KeyError> {
         self.log.as_ref().ok_or(KeyError::NoLog)
@@ -465,7 +469,7 @@ mod tests {
     async fn a_key_is_shown_once_kept_as_a_hash_and_found_again_after_a_restart() {
         let (world, clock) = World::manual(1);
         let log: Arc<dyn Log> = Arc::new(MemoryLog::new(world.clone()));
-        let start = async || Keys::none(&world, &silent()).on(log.clone()).await.expect("read");
+        let start = async || Keys::on(log.clone(), &world, &silent()).await.expect("read");
         let keys = start().await;
         let request = KeyRequest {
             name: "ana's".into(),

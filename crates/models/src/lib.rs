@@ -11,8 +11,11 @@ mod admission;
 pub mod answer;
 mod books;
 pub mod budget;
+mod cache;
 pub mod call;
 mod config;
+mod current;
+mod degrade;
 pub mod failure;
 pub mod keys;
 mod pipeline;
@@ -26,13 +29,17 @@ pub mod wire;
 pub use admission::{QueueState, Waiting};
 pub use answer::Answer;
 pub use books::Spending;
+pub use cache::{CacheError, CacheStats, FileError, Home, Unfit, WarmLine, Which};
 pub use call::{Call, CallOptions, Caller, Operation};
 pub use config::{
-    AdmissionConfig, BudgetConfig, CanaryConfig, Kind, LimitConfig, LongPriceConfig, ModelsConfig, OrderBy,
-    Per, PriceConfig, ProviderConfig, RecordMode, RecordsConfig, RouteConfig, SimpleConfig, TargetConfig,
-    TimeoutConfig, Window,
+    AdmissionConfig, BudgetConfig, CacheConfig, CanaryConfig, DegradeConfig, KeepConfig, Kind, LimitConfig,
+    LongPriceConfig, ModelsConfig, OrderBy, Per, PriceConfig, ProviderConfig, RecordMode, RecordsConfig,
+    RouteConfig, ShareWith, SimilarConfig, SimpleConfig, TargetConfig, TemplateConfig, TimeoutConfig, Window,
 };
+pub use current::Current;
+pub use degrade::{Degradation, Degraded};
 pub use failure::Rejected;
 pub use pipeline::{Health, Models};
 pub use providers::SetupError;
+pub use route::{Found, Probe, ProviderView, RouteView, TargetView};
 pub use vitals::{Alarm, Reason};

@@ -7,13 +7,11 @@
 //! A stage that is not listed in [`Models::process`] is not there. Whatever a stage takes
 //! (a reservation, a place, a permit) is given back when what it returned is dropped.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use http::HeaderMap;
-use steadfast_core::{World, config::Environment, observe::Observer};
+use serde::Serialize;
+use steadfast_core::{Failure, World, config::Environment, observe::Observer};
 use steadfast_log::Log;
 use steadfast_resilience::{BreakerState, Deadline};
 
@@ -23,24 +21,30 @@ use crate::{
     admission::{Admission, QueueState, Seat, Visitor},
     answer::Answer,
     books::{Books, Entry, Spending},
-    budget::{prices::Prices, rules::About},
+    budget::rules::About,
+    cache::{Asking, Cache, CacheStats, Counting, Embedder, Home, Looked, Unfit, WarmLine, Which},
     call::{Call, Caller, Operation},
     config::ModelsConfig,
+    degrade::{Degradation, Degrade},
     failure::Rejected,
     keys::{Key, KeyError, Keys},
     providers::SetupError,
     record::{self, By, Cost, RecordError},
-    route::{Route, Routes},
+    route::{Found, Probe, Route, Routes},
     vitals::Reason,
 };
 
 /// The gateway.
 pub struct Models {
-    routes: Routes,
+    routes: Arc<Routes>,
+    cache: Arc<Cache>,
+    degrade: Degrade,
     books: Arc<Books>,
-    keys: Keys,
+    keys: Arc<Keys>,
     admission: Option<Admission>,
+    /// Where records are kept.
     file: Option<PathBuf>,
+    observer: Arc<dyn Observer>,
     config: ModelsConfig,
     world: World,
 }
@@ -52,18 +56,19 @@ impl std::fmt::Debug for Models {
 }
 
 /// How well models can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// All providers are called, and nothing rings.
+    /// All providers are called, calls are answered, and nothing rings.
     Healthy,
-    /// Some are left alone, or [`Models::reasons`] says what is wrong.
+    /// Some are left alone, some calls found nobody, or [`Models::reasons`] says what is wrong.
     Degraded,
-    /// All are left alone.
+    /// All are left alone, or all calls found nobody.
     Unhealthy,
 }
 
 impl Health {
-    /// What it is called.
+    /// As a word.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -73,35 +78,77 @@ impl Health {
     }
 }
 
+/// Who turns questions into points.
+fn embedder(model: &str, routes: &Arc<Routes>) -> Arc<dyn Embedder> {
+    if model.is_empty() { Arc::new(Counting) } else { Arc::new(Asking::new(model, routes)) }
+}
+
 impl Models {
     /// Sets up all providers; none is called yet. Keys are found in `env` or in files.
+    /// Nothing survives: see [`Models::at`].
     pub fn new(
         config: ModelsConfig,
         env: &Environment,
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
-        let prices = Arc::new(Prices::new(&config));
-        let routes = Routes::new(&config, &prices, env, world, observer)?;
-        let books = Arc::new(Books::new(&config, prices, world, observer));
-        let admission = config.admission.enabled.then(|| Admission::new(&config.admission, world));
-        let keys = Keys::none(world, observer);
-        Ok(Self { routes, books, keys, admission, file: None, config, world: world.clone() })
+        Self::at(&Home::default(), config, env, world, observer)
+    }
+    /// The same, at a place where what must survive is kept.
+    pub fn at(
+        home: &Home,
+        config: ModelsConfig,
+        env: &Environment,
+        world: &World,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, SetupError> {
+        let routes = Arc::new(Routes::new(&config, None, env, world, observer)?);
+        let embedder = embedder(&config.cache.similar.model, &routes);
+        let cache = Arc::new(Cache::new(&config.cache, home, embedder, world)?);
+        let degrade = Degrade::new(&config.degrade, world);
+        let file = home.folder.as_ref().map(|folder| folder.join(record::FILE));
+        let books = Books::new(&config, world, observer);
+        let books = Arc::new(match &file {
+            Some(file) => books.kept(file)?,
+            None => books,
+        });
+        Ok(Self {
+            routes,
+            cache,
+            degrade,
+            books,
+            keys: Arc::new(Keys::none(world, observer)),
+            admission: config.admission.enabled.then(|| Admission::new(&config.admission, world)),
+            file,
+            observer: observer.clone(),
+            config,
+            world: world.clone(),
+        })
     }
     /// The same, with virtual keys that are kept on `log`.
     pub async fn with_keys_on(mut self, log: Arc<dyn Log>) -> Result<Self, KeyError> {
-        self.keys = self.keys.on(log).await?;
+        self.keys = Arc::new(Keys::on(log, &self.world, &self.observer).await?);
         Ok(self)
     }
-    /// The same, with what calls cost kept in a file of its own in `folder`. Without it nothing
-    /// is recorded, and limits begin anew with every start.
-    pub fn recorded_in(mut self, folder: &Path, observer: &Arc<dyn Observer>) -> Result<Self, RecordError> {
-        let prices = Arc::new(Prices::new(&self.config));
-        let books = Books::new(&self.config, prices, &self.world, observer);
-        let file = folder.join(record::FILE);
-        self.books = Arc::new(books.kept(&file)?);
-        self.file = Some(file);
-        Ok(self)
+    /// Another one for another configuration. Providers that did not change go on as they are:
+    /// their connections, breakers and limits. Keys are read again. The cache and the queue stay
+    /// as they are until the next start, with what is in them and their settings.
+    pub fn reloaded(&self, mut config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
+        config.cache = self.config.cache.clone();
+        config.admission = self.config.admission.clone();
+        let routes = Arc::new(Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?);
+        Ok(Self {
+            routes,
+            cache: self.cache.clone(),
+            degrade: Degrade::new(&config.degrade, &self.world),
+            books: Arc::new(self.books.reloaded(&config)),
+            keys: self.keys.clone(),
+            admission: self.admission.clone(),
+            file: self.file.clone(),
+            observer: self.observer.clone(),
+            config,
+            world: self.world.clone(),
+        })
     }
     /// Reads a call and answers it: all there is, in one.
     pub async fn process(
@@ -117,16 +164,15 @@ impl Models {
     }
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
     pub async fn answer(&self, mut call: Call) -> Result<Answer, Rejected> {
-        let deadline = self.routes.deadline(&call);
-        let route = self.routes.way(&call);
+        let route = self.routes.find(&call);
         let key = call.caller.key.as_ref().and_then(|id| self.keys.find(id));
         if let Some(key) = &key {
             call.options.labels = Some(key.labels(call.options.labels.as_ref()));
         }
-        let mut entry = self.books.open(&mut call, route.as_ref().ok().map(|route| route.name()));
+        let mut entry = self.books.open(&mut call, route.map(|route| route.name()));
         let result = match route {
-            Ok(route) => self.stages(call, &route, key, deadline, &mut entry).await,
-            Err(rejected) => Err(rejected),
+            Some(route) => self.stages(call, route, key, &mut entry).await,
+            None => Err(self.routes.not_found(&call)),
         };
         entry.finish(result)
     }
@@ -136,26 +182,45 @@ impl Models {
         mut call: Call,
         route: &Arc<Route>,
         key: Option<Arc<Key>>,
-        deadline: Deadline,
         entry: &mut Entry,
     ) -> Result<Answer, Rejected> {
+        let deadline = self.routes.deadline(&call);
         let mut more = Vec::new();
         if let Some(key) = key {
             entry.took(key.admit(&call, route.name())?);
             let about = About { call: &call, route: route.name(), now: self.world.now() };
             more.extend(key.claim(&about));
         }
-        let forced = self.books.reserve(&call, route.name(), route.prospects(&call), more).await?;
-        call.output_forced = forced;
+        call.output_forced = self.books.reserve(&call, route.name(), route.prospects(&call), more).await?;
+        let call = Arc::new(call);
+        let miss = match self.cache.look(&call, route.mark(), &deadline).await {
+            Looked::Found(answer) => return Ok(answer),
+            Looked::Miss(miss) => miss,
+        };
+        match self.ask(&call, route, deadline, entry).await {
+            Ok(answer) => {
+                self.degrade.note(true);
+                Ok(miss.keep(&call, answer))
+            }
+            Err(rejected) => self.degrade.answer(&call, rejected, miss, &self.cache).await,
+        }
+    }
+    /// Those that take a place.
+    async fn ask(
+        &self,
+        call: &Arc<Call>,
+        route: &Arc<Route>,
+        deadline: Deadline,
+        entry: &mut Entry,
+    ) -> Result<Answer, Rejected> {
         if let Some(admission) = &self.admission {
-            let visitor = Visitor::of(&call, route.name());
+            let visitor = Visitor::of(call, route.name());
             let seated = Seat::take(admission, visitor, &deadline).await;
             let (seat, queued) = seated.map_err(|refused| Rejected::queued_out(&refused))?;
-            entry.seated(seat.clone(), queued);
-            call.seat = Some(seat);
+            entry.seated(seat, queued);
         }
-        self.books.intend(&call).await?;
-        self.routes.answer(&Arc::new(call), route, deadline).await
+        self.books.intend(call).await?;
+        self.routes.answer(route, call, deadline).await
     }
     /// Who is under way and who waits.
     pub fn queue(&self) -> Option<QueueState> {
@@ -170,8 +235,7 @@ impl Models {
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
-    /// What was spent in a month such as `2026-11`, as far as it is written down. `None` if it
-    /// is no month.
+    /// What was spent in a month such as `2026-11`. `None` if it is no month.
     pub async fn costs(&self, month: &str, by: By) -> Result<Option<Vec<Cost>>, RecordError> {
         let Some(file) = self.file.clone() else { return Err(RecordError::Missing(record::FILE.into())) };
         self.flush().await;
@@ -187,6 +251,29 @@ impl Models {
     pub async fn flush(&self) -> bool {
         self.books.flush().await
     }
+    /// How the cache does.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+    /// Forgets kept answers, in memory and on disk, and says how many.
+    pub async fn invalidate(&self, which: &Which) -> Result<usize, Failure> {
+        self.cache.invalidate(which).await.ok_or_else(|| {
+            let message = "they are forgotten, but the file of kept answers cannot be written: after a \
+                restart they would be back; free its disk and repeat this";
+            Failure::internal("cache.not_written", message).retryable()
+        })
+    }
+    /// Keeps an answer that nobody has asked for yet. `caller` says for which tenant.
+    pub async fn warm(&self, line: &WarmLine, caller: &Caller) -> Result<(), Unfit> {
+        let call = Arc::new(line.call(self.world.uuid().to_string().into(), caller)?);
+        let not_found = || Unfit::Request(self.routes.not_found(&call).failure.message);
+        let route = self.routes.find(&call).ok_or_else(not_found)?;
+        self.cache.warm(line, &call, route).await
+    }
+    /// How many calls find nobody.
+    pub fn degradation(&self) -> Degradation {
+        self.degrade.level()
+    }
     /// Models that can be asked for by name.
     pub fn models(&self) -> Vec<&str> {
         self.routes.models()
@@ -195,13 +282,27 @@ impl Models {
     pub fn breakers(&self) -> Vec<BreakerState> {
         self.routes.breakers()
     }
+    /// Closes the breaker of that name. False if there is none.
+    pub fn reset(&self, breaker: &str) -> bool {
+        self.routes.reset(breaker)
+    }
+    /// All routes and providers.
+    pub fn found(&self) -> Found {
+        self.routes.found()
+    }
+    /// Asks everybody on the route of `model`, or on all routes, for something small, past
+    /// breakers and limits.
+    pub async fn probe(&self, model: Option<&str>, limit: Duration) -> Result<Vec<Probe>, Rejected> {
+        self.routes.probe(model, limit).await
+    }
     /// How well models can be reached.
     pub fn health(&self) -> Health {
         let breakers = self.routes.breakers();
-        match breakers.iter().filter(|breaker| breaker.state != "closed").count() {
-            0 if self.reasons().is_empty() => Health::Healthy,
-            0 => Health::Degraded,
-            bad if bad == breakers.len() => Health::Unhealthy,
+        let open = breakers.iter().filter(|breaker| breaker.state != "closed").count();
+        match (open, self.degrade.level()) {
+            (0, Degradation::None) if self.reasons().is_empty() => Health::Healthy,
+            (_, Degradation::Full) => Health::Unhealthy,
+            (open, _) if open > 0 && open == breakers.len() => Health::Unhealthy,
             _ => Health::Degraded,
         }
     }

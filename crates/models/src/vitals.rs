@@ -87,7 +87,6 @@ impl Vitals {
         });
     }
     /// The cache was looked into.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the cache calls it"))]
     pub(crate) fn looked_up(&self, found: bool) {
         self.count(|slice| {
             slice.looked += 1;

@@ -28,6 +28,6 @@ pub use error::{Error, retry_after, retryable_status, with_retry_after};
 pub use fallback::{Answer, Fallback, Level, Unanswered};
 pub use policy::{Policy, PolicyConfig};
 pub use rate_limit::{RateLimit, RateLimitConfig};
-pub use registry::{Policies, Registry, UnknownPolicy};
+pub use registry::{Breakers, Policies, Registry, UnknownPolicy};
 pub use retry::{Retry, RetryConfig, Tries};
 pub use site::Site;

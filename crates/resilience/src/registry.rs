@@ -29,9 +29,18 @@ impl Coded for UnknownPolicy {
     }
 }
 
+/// Breakers that somebody else looks after.
+pub trait Breakers: Send + Sync {
+    /// How they stand.
+    fn breakers(&self) -> Vec<BreakerState>;
+    /// Closes the one of that name by hand. False if there is none.
+    fn reset(&self, name: &str) -> bool;
+}
+
 /// All policies of a node. Whoever asks for a name shares its state.
 pub struct Registry {
     policies: Mutex<BTreeMap<String, Arc<Policy>>>,
+    others: Mutex<Vec<Arc<dyn Breakers>>>,
     world: World,
     observer: Arc<dyn Observer>,
 }
@@ -39,7 +48,12 @@ pub struct Registry {
 impl Registry {
     /// The configured policies.
     pub fn new(configured: &Policies, world: &World, observer: &Arc<dyn Observer>) -> Self {
-        let made = Self { policies: Mutex::default(), world: world.clone(), observer: observer.clone() };
+        let made = Self {
+            policies: Mutex::default(),
+            others: Mutex::default(),
+            world: world.clone(),
+            observer: observer.clone(),
+        };
         for (name, config) in configured {
             made.get_or(name, config);
         }
@@ -58,12 +72,26 @@ impl Registry {
         let make = || Arc::new(Policy::new(preset, Site::new(name, &self.world, &self.observer)));
         self.lock().entry(name.into()).or_insert_with(make).clone()
     }
+    /// Lists and resets these breakers as well.
+    pub fn also(&self, others: Arc<dyn Breakers>) {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).push(others);
+    }
+    fn others(&self) -> Vec<Arc<dyn Breakers>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
     /// How every breaker stands, by name.
     pub fn breakers(&self) -> Vec<BreakerState> {
-        self.lock().values().filter_map(|policy| policy.breaker()).map(Breaker::state).collect()
+        let mut all: Vec<_> =
+            self.lock().values().filter_map(|policy| policy.breaker()).map(Breaker::state).collect();
+        all.extend(self.others().iter().flat_map(|others| others.breakers()));
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     }
-    /// Closes the breaker of that policy by hand.
+    /// Closes the breaker of that name by hand.
     pub fn reset(&self, name: &str) -> Result<(), UnknownPolicy> {
+        if self.others().iter().any(|others| others.reset(name)) {
+            return Ok(());
+        }
         let policy = self.get(name)?;
         if let Some(breaker) = policy.breaker() {
             breaker.reset();

@@ -28,6 +28,18 @@ pub trait App: Send + Sync {
     /// are seen to by the server; who may do what is seen to by the handlers, which ask
     /// for a [`crate::Caller`] or a [`crate::Operator`].
     fn routes(&self, edge: Edge) -> Router;
+    /// Routes at the root that follow somebody else's conventions, such as `/v1`. Ids,
+    /// deadlines and errors are theirs to see to; a client that leaves cancels what it asked
+    /// for. Panics and metrics are seen to by the server.
+    fn foreign(&self, edge: Edge) -> Router {
+        let _ = edge;
+        Router::new()
+    }
+    /// How well it can do its work, in a word, for `/readyz`. A node that is ready may have
+    /// applications that are not well.
+    fn health(&self) -> Option<&'static str> {
+        None
+    }
     /// Who converses on `/ws`. The first application that has somebody gets it; without
     /// any, the path is not there.
     fn conversation(&self, edge: Edge) -> Option<Arc<dyn Conversation>> {

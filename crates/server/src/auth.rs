@@ -4,7 +4,7 @@ use axum::{
 };
 use steadfast_core::{Coded, CorrelationId, Failure, Principal, Time};
 
-use crate::{Edge, Problem, RequestContext};
+use crate::{Edge, Problem, RequestContext, TokenError};
 
 /// Who asks: a request with a good token.
 #[derive(Debug, Clone)]
@@ -47,6 +47,15 @@ where
         } else {
             Err(forbidden("this needs an operator's token").into())
         }
+    }
+}
+
+impl Edge {
+    /// Whom a token speaks for.
+    pub fn principal(&self, token: &str) -> Result<Principal, TokenError> {
+        let principal = self.key().verify(token, self.world())?;
+        self.metrics().tenant(&principal.tenant);
+        Ok(principal)
     }
 }
 

@@ -55,6 +55,34 @@ pub(crate) async fn front(State(edge): State<Edge>, mut request: Request, next: 
     response
 }
 
+/// Around requests that follow somebody else's conventions: panics, the metric and the access
+/// line. Whoever leaves cancels what was asked for.
+pub(crate) async fn foreign(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let began = edge.world().clock().elapsed();
+    let method = method(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answer.unwrap_or_else(|_| {
+        tracing::error!(route, "a handler panicked");
+        let said = r#"{"error":{"message":"the request met a fault in the server","type":"server_error","param":null,"code":"node.panicked"}}"#;
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        (StatusCode::INTERNAL_SERVER_ERROR, json, said).into_response()
+    });
+    no_store(response.headers_mut());
+    let status = response.status().as_u16();
+    let took = edge.world().clock().elapsed().saturating_sub(began);
+    edge.metrics().request(method, route, status, took);
+    tracing::debug!(
+        method,
+        route,
+        status_code = status,
+        duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        "request answered"
+    );
+    response
+}
+
 /// Writes the problem that the response stands for, if it does. An error of the
 /// framework's own becomes one too; an answer with a JSON body is left as it is.
 fn finish(context: &RequestContext, mut response: Response) -> Response {

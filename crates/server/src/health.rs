@@ -1,24 +1,36 @@
+use std::{collections::BTreeMap, sync::Arc};
+
 use axum::{
+    Extension,
     extract::State,
     http::{HeaderName, header},
 };
 use serde::Serialize;
 use steadfast_core::{Failure, defaults};
 
-use crate::{Edge, Json, Problem};
+use crate::{App, Edge, Json, Problem};
+
+/// What is mounted.
+pub(crate) type Apps = Arc<[Box<dyn App>]>;
 
 #[derive(Serialize)]
 pub(crate) struct Health {
     status: &'static str,
+    /// How well applications can do their work.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    apps: BTreeMap<&'static str, &'static str>,
 }
 
 /// The process answers; nothing more.
 pub(crate) async fn up() -> Json<Health> {
-    Json(Health { status: "up" })
+    Json(Health { status: "up", apps: BTreeMap::new() })
 }
 
 /// It can take work: the store answers, is not held, and the node is not stopping.
-pub(crate) async fn ready(State(edge): State<Edge>) -> Result<Json<Health>, Problem> {
+pub(crate) async fn ready(
+    State(edge): State<Edge>,
+    Extension(apps): Extension<Apps>,
+) -> Result<Json<Health>, Problem> {
     let not = |code: &str, message: &str| {
         let failure = Failure { nothing_happened: true, ..Failure::internal(code, message) };
         Err(Problem::new(failure.retryable()))
@@ -35,7 +47,10 @@ pub(crate) async fn ready(State(edge): State<Edge>) -> Result<Json<Health>, Prob
     }
     let limit = defaults::STORE_TIMEOUT;
     match edge.within(limit, log.checkpoint("ready")).await {
-        Some(Ok(_)) => Ok(Json(Health { status: "ready" })),
+        Some(Ok(_)) => {
+            let apps = apps.iter().filter_map(|app| Some((app.name(), app.health()?))).collect();
+            Ok(Json(Health { status: "ready", apps }))
+        }
         Some(Err(error)) => Err(error.into()),
         None => not("store.unavailable", "the store does not answer"),
     }

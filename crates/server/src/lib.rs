@@ -24,7 +24,6 @@ mod idempotency;
 mod key_file;
 mod listen;
 mod metrics;
-mod model_metrics;
 mod page;
 mod prefer;
 mod problem;

@@ -3,6 +3,8 @@
 //! A label's values come from code or configuration, never from a request: methods from a
 //! closed set, routes as templates. Tenants are the one exception, and have a budget.
 
+mod models;
+
 use std::{
     collections::BTreeSet,
     sync::{
@@ -26,8 +28,6 @@ use steadfast_core::{
     TenantId,
     observe::{Observer, Signal},
 };
-
-use crate::model_metrics::{ModelMetrics, Over};
 
 /// Tenants with a series of their own; the rest share `_other`.
 const TENANTS_MAX: usize = 100;
@@ -94,7 +94,7 @@ pub struct Metrics {
     connections: Gauge<i64, AtomicI64>,
     frames: Family<Frame, Counter>,
     closed: Family<Closed, Counter>,
-    models: ModelMetrics,
+    models: models::Models,
 }
 
 impl Default for Metrics {
@@ -127,7 +127,7 @@ impl Metrics {
             connections: Gauge::default(),
             frames: Family::default(),
             closed: Family::default(),
-            models: ModelMetrics::default(),
+            models: models::Models::default(),
         };
         made.register();
         made
@@ -161,9 +161,9 @@ impl Metrics {
         of.register(name("ws_frames"), "Frames of WebSocket connections", self.frames.clone());
         let help = "WebSocket connections that ended, by close code";
         of.register(name("ws_closed"), help, self.closed.clone());
-        self.models.register(of);
         let help = "From a request's head to its answer";
         of.register_with_unit("http_server_request_duration", help, seconds(), self.requests.clone());
+        self.models.register(of);
     }
 
     /// One answered request. `route` is the template.
@@ -262,33 +262,7 @@ impl Observer for Metrics {
                 let state = state.into();
                 self.breaker_changes.get_or_create(&Change { breaker, state }).inc();
             }
-            Signal::ModelCall {
-                operation,
-                route,
-                provider,
-                status,
-                input,
-                cached,
-                output,
-                cost_nanos,
-                queued,
-                first,
-                took,
-            } => self.models.over(&Over {
-                operation,
-                route,
-                provider,
-                status,
-                input,
-                cached,
-                output,
-                cost_nanos,
-                queued,
-                first,
-                took,
-            }),
-            Signal::ModelAttempt { provider, outcome } => self.models.failed(provider, outcome),
-            _ => {}
+            call => self.models.observe(call),
         }
     }
 }

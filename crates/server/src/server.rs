@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     http::{Request, StatusCode, header},
     middleware::{from_fn, from_fn_with_state},
@@ -50,17 +50,21 @@ impl Server {
         let conversation = parts.apps.iter().find_map(|app| app.conversation(edge.clone()));
         let conversation = conversation.map(|it| ws::routes(edge.clone(), it)).unwrap_or_default();
         let mut api = engine_routes().with_state(edge.clone());
+        let mut foreign = Router::new();
         for app in &parts.apps {
             api = api.nest(&format!("/{}", app.name()), app.routes(edge.clone()));
+            foreign = foreign.merge(app.foreign(edge.clone()));
         }
+        let apps: health::Apps = parts.apps.into();
         let router = Router::new()
             .route("/healthz", get(health::up))
-            .route("/readyz", get(health::ready))
+            .route("/readyz", get(health::ready).layer(Extension(apps)))
             .route("/metrics", get(health::metrics))
             .with_state(edge.clone())
             .nest("/api/v1", api.route_layer(from_fn(query::none_on_posts)))
             .merge(conversation)
-            .layer(from_fn_with_state(edge.clone(), front::front));
+            .layer(from_fn_with_state(edge.clone(), front::front))
+            .merge(foreign.layer(from_fn_with_state(edge.clone(), front::foreign)));
         Self { edge, router }
     }
 

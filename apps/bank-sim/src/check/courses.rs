@@ -37,6 +37,8 @@ pub(crate) struct Course {
     /// Compensations that were recorded, and whether they gave up.
     pub(crate) undone: Vec<(Step, bool)>,
     pub(crate) parked: Vec<Parked>,
+    /// It took a turn. A run that only took the place of a child never does.
+    pub(crate) ran: bool,
     /// The changes of the code that it began with.
     pub(crate) patches: Vec<String>,
     pub(crate) killed: bool,
@@ -92,6 +94,7 @@ impl Course {
     }
 
     fn turn(&mut self, place: u64, turn: Turn) {
+        self.ran = true;
         self.patches.extend(turn.patches);
         for delivery in turn.delivered {
             if let Delivery::Result { step, outcome, .. } = delivery {
@@ -132,6 +135,7 @@ pub(crate) fn courses(events: &[Recorded]) -> BTreeMap<RunId, Course> {
                 recorded: BTreeMap::new(),
                 undone: Vec::new(),
                 parked: Vec::new(),
+                ran: false,
                 patches: Vec::new(),
                 killed: false,
                 replayed: false,

@@ -272,7 +272,7 @@ impl Story {
         }
         let unknown = self.courses.values().filter(|course| {
             let workflow = &*course.started.workflow;
-            known(workflow).is_none() && !workflow.starts_with("bank.")
+            course.ran && known(workflow).is_none() && !workflow.starts_with("bank.")
         });
         problems.extend(unknown.map(|course| format!("{} was run", course.started.workflow)));
         problems

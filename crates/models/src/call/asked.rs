@@ -23,9 +23,11 @@ pub struct Asked {
     pub temperature: Option<f64>,
     /// Are there tools to call?
     pub tools: bool,
+    /// Must one of them be called?
+    pub must_call: bool,
     /// Must the answer be JSON?
     pub json: bool,
-    /// The user, as the client names them.
+    /// The user, as the client names them: `user`, or `metadata.user_id` of a message.
     pub user: Option<String>,
     /// Is the client told the usage at the end of a stream?
     pub usage_in_stream: bool,
@@ -63,6 +65,8 @@ struct Body<'a> {
     #[serde(borrow)]
     tools: Option<&'a RawValue>,
     #[serde(borrow)]
+    tool_choice: Option<&'a RawValue>,
+    #[serde(borrow)]
     response_format: Option<&'a RawValue>,
     #[serde(borrow)]
     user: Option<Cow<'a, str>>,
@@ -94,6 +98,23 @@ impl Raw<'_> {
 struct StreamOptions {
     #[serde(default)]
     include_usage: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct UserId<'a> {
+    #[serde(borrow)]
+    user_id: Option<Cow<'a, str>>,
+}
+
+/// The user of a message.
+fn user_id(metadata: &RawValue) -> Option<String> {
+    memchr::memmem::find(metadata.get().as_bytes(), b"user_id")?;
+    serde_json::from_str::<UserId<'_>>(metadata.get()).ok()?.user_id.map(Cow::into_owned)
+}
+
+/// Anything but leave to choose: `"auto"` and `"none"`, or objects of these types.
+fn must_call(choice: &str) -> bool {
+    !["\"auto\"", "\"none\""].iter().any(|free| choice.contains(free))
 }
 
 fn place(body: &[u8], of: &RawValue) -> Range<usize> {
@@ -139,8 +160,12 @@ impl Asked {
             choices: raw.n.unwrap_or(1),
             temperature: raw.temperature,
             tools: raw.tools.is_some_and(|it| it.get() != "[]"),
+            must_call: raw.tool_choice.is_some_and(|it| must_call(it.get())),
             json: raw.response_format.is_some_and(|it| it.get().contains("json")),
-            user: raw.user.map(Cow::into_owned),
+            user: match operation {
+                Operation::Messages => raw.metadata.and_then(user_id),
+                Operation::Chat | Operation::Embeddings => raw.user.map(Cow::into_owned),
+            },
             usage_in_stream,
             at: Places {
                 model: place(body, model),

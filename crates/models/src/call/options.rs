@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, header::CACHE_CONTROL};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use steadfast_core::{config::Period, principal::check_name};
@@ -51,15 +51,48 @@ pub enum CacheUse {
     Bypass,
 }
 
+/// What the cache did for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CacheResult {
+    /// The same question was answered before, or is being answered to somebody else.
+    Hit,
+    /// The same question in other words was.
+    Similar,
+    /// It was not.
+    Miss,
+    /// Nobody looked.
+    Bypass,
+}
+
+impl CacheResult {
+    /// As headers and records have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Similar => "similar",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// The most tags of one call, and the most letters of a tag.
+const TAGS_MAX: usize = 8;
+const TAG_MAX: usize = 64;
+
 /// What a client wants beyond the API.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallOptions {
     /// `priority`: `critical`, `high`, `normal` or `low`.
     pub priority: Priority,
-    /// `cache`: `use`, `refresh` or `bypass`.
+    /// `cache`: `use`, `refresh` or `bypass`. Without it `Cache-Control: no-store` means
+    /// `bypass`, and `no-cache` means `refresh`.
     pub cache: CacheUse,
     /// `ttl`: how long the answer may be kept, such as `1h`.
     pub ttl: Option<Duration>,
+    /// `tags`: names, with commas between, by which kept answers are found again to forget
+    /// them.
+    pub tags: Vec<String>,
     /// `budget`: the name of the budget that pays.
     pub budget: Option<String>,
     /// `run`: the run that the call belongs to.
@@ -98,6 +131,13 @@ impl CallOptions {
             }
             "ttl" => self.ttl = Some(period(value).map_err(|_| "a period such as \"1h\"")?),
             "deadline" => self.deadline = Some(period(value).map_err(|_| "a period such as \"20s\"")?),
+            "tags" => {
+                let tags = value.split(',').map(str::trim).filter(|tag| !tag.is_empty());
+                self.tags = tags.map(str::to_owned).collect();
+                if self.tags.len() > TAGS_MAX || self.tags.iter().any(|tag| tag.len() > TAG_MAX) {
+                    return Err("at most 8 names of at most 64 bytes, with commas between");
+                }
+            }
             "budget" => self.budget = Some(value.into()),
             "run" => {
                 let run = check_name("run", value).map(|()| value.into());
@@ -121,6 +161,17 @@ impl CallOptions {
     }
     /// Takes those among the headers.
     pub(super) fn take_headers(&mut self, headers: &HeaderMap) -> Result<(), Unreadable> {
+        for value in headers.get_all(CACHE_CONTROL) {
+            for part in value.to_str().unwrap_or_default().split(',') {
+                match part.trim() {
+                    it if it.eq_ignore_ascii_case("no-store") => self.cache = CacheUse::Bypass,
+                    it if it.eq_ignore_ascii_case("no-cache") && self.cache == CacheUse::Use => {
+                        self.cache = CacheUse::Refresh;
+                    }
+                    _ => {}
+                }
+            }
+        }
         for (name, value) in headers {
             if let Some(option) = name.as_str().strip_prefix(HEADER)
                 && let Ok(value) = value.to_str()

@@ -15,7 +15,7 @@ use steadfast_core::World;
 use super::{Order, Provider, Reply, edits};
 use crate::{
     answer::{Frame, Sense},
-    call::{Operation, WORDS_MAX},
+    call::{Call, Operation, WORDS_MAX},
     failure::{Class, Failed},
     wire::{
         self, Reader,
@@ -29,7 +29,8 @@ const DIMENSIONS: u64 = 256;
 /// The most that a client may ask for.
 const DIMENSIONS_MAX: u64 = 4_096;
 
-pub(super) struct Local {
+/// The provider of answers that are made here.
+pub(crate) struct Local {
     world: World,
 }
 
@@ -65,7 +66,7 @@ fn tokens(text: &str) -> u64 {
 }
 
 impl Local {
-    pub(super) fn new(world: &World) -> Self {
+    pub(crate) fn new(world: &World) -> Self {
         Self { world: world.clone() }
     }
     fn answer(&self, order: &Order<'_>) -> Result<Reply, Failed> {
@@ -83,22 +84,32 @@ impl Local {
         let body = if messages { to_chat(&body, order.model, false)? } else { body };
         let request: Value = serde_json::from_slice(&body).map_err(|error| not_read(&error))?;
         let said = said(&request, call.asked.output_max.or(call.output_forced), order.so_far);
-        let digest = hex::encode(&Sha256::digest(&body)[..8]);
+        self.reply(call, order.model, &said, &body)
+    }
+    /// `text` as the answer to a call, in the API and the mode that it asks for.
+    pub(crate) fn say(&self, call: &Call, text: String) -> Result<Reply, Failed> {
+        let said = Said { text, tool: None, input: 0 };
+        self.reply(call, &call.asked.model, &said, &call.body)
+    }
+    /// `of` is what the answer's id is made from.
+    fn reply(&self, call: &Call, model: &str, said: &Said, of: &[u8]) -> Result<Reply, Failed> {
+        let messages = call.operation == Operation::Messages;
+        let digest = hex::encode(&Sha256::digest(of)[..8]);
         let id = format!("chatcmpl-local-{digest}");
-        let head = |object: &str| json!({ "id": id, "object": object, "created": self.world.now().seconds(), "model": order.model });
+        let head = |object: &str| json!({ "id": id, "object": object, "created": self.world.now().seconds(), "model": model });
         if call.asked.stream {
             let reader: Box<dyn Reader> = if messages {
                 Box::new(StreamAsMessages::default())
             } else {
                 Box::new(wire::chat::PassThrough::new(!call.asked.usage_in_stream, 1))
             };
-            let frames = frames(reader, &head("chat.completion.chunk"), &said, &digest)?;
+            let frames = frames(reader, &head("chat.completion.chunk"), said, &digest)?;
             return Ok(Reply::Stream(Box::pin(stream::iter(frames.into_iter().map(Ok)))));
         }
         let mut whole = head("chat.completion");
         let content = if said.tool.is_some() { Value::Null } else { json!(said.text) };
         let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
-        if let Some(call) = tool_call(&said, &digest) {
+        if let Some(call) = tool_call(said, &digest) {
             message["tool_calls"] = json!([call]);
         }
         whole["choices"] = json!([{
@@ -267,7 +278,7 @@ fn embeddings(body: &[u8], model: &str) -> Result<Bytes, Failed> {
 }
 
 /// Words and three-letter parts of them, each counted at a place that its hash says.
-fn vector(text: &str, dimensions: u64) -> Vec<f32> {
+pub(crate) fn vector(text: &str, dimensions: u64) -> Vec<f32> {
     let mut vector = vec![0_f32; usize::try_from(dimensions).unwrap_or(1)];
     let mut count = |part: &str, weight: f32| {
         let hash = Sha256::digest(part.as_bytes());

@@ -16,9 +16,13 @@ use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, future::BoxFuture};
-use steadfast_core::{World, config::Environment, config::SecretError};
+use steadfast_core::{
+    Coded, Fault, World,
+    config::{Environment, SecretError},
+};
 use steadfast_resilience::Deadline;
 
+pub(crate) use local::{Local, vector as local_vector};
 pub(crate) use patience::Patience;
 
 use crate::{
@@ -74,9 +78,32 @@ pub enum SetupError {
     /// The machine's certificates cannot be used.
     #[error("the machine's root certificates cannot be used: {0}")]
     Certificates(String),
+    /// Kept answers cannot be used.
+    #[error(transparent)]
+    Cache(#[from] crate::cache::CacheError),
+    /// Records cannot be kept.
+    #[error(transparent)]
+    Records(#[from] crate::record::RecordError),
     /// A route to nobody.
     #[error("route {0}: there is no provider {1:?}")]
     Route(String, String),
+}
+
+impl Coded for SetupError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Key(..) => "provider.no_key",
+            Self::Address(..) => "provider.invalid_address",
+            Self::Header(..) => "provider.invalid_header",
+            Self::Certificates(_) => "provider.no_certificates",
+            Self::Cache(_) => "cache.unusable",
+            Self::Records(_) => "records.unusable",
+            Self::Route(..) => "route.no_such_provider",
+        }
+    }
+    fn fault(&self) -> Fault {
+        Fault::Caller
+    }
 }
 
 /// The provider of that name.

@@ -20,13 +20,14 @@ use steadfast_core::{Time, World};
 
 use super::row::{Row, Whose};
 use crate::{
+    admission::Seat,
     answer::{Frame, Sense, Usage},
     budget::{
         Usd,
         bound::Bound,
         count::said,
         ledger::{Refused, Reservation},
-        prices::Price,
+        prices::{Price, Prices},
     },
     call::{Call, Operation},
     failure::{Class, Tried, Wait},
@@ -50,6 +51,10 @@ pub(crate) struct End {
     pub(crate) attempts: u32,
     pub(crate) tried: Vec<Tried>,
     pub(crate) queued: Duration,
+    /// What the cache did, if it was asked.
+    pub(crate) cache: &'static str,
+    /// What the answer is instead of a route's.
+    pub(crate) degraded: &'static str,
 }
 
 /// One call.
@@ -58,6 +63,7 @@ pub(crate) struct Bill {
     begun: Time,
     started: Duration,
     world: World,
+    prices: Arc<Prices>,
     id: Arc<str>,
     operation: Operation,
     stream: bool,
@@ -73,7 +79,8 @@ struct State {
     whose: Whose,
     /// What may be spent, if a limit holds for the call.
     reservation: Option<Reservation>,
-    limited: bool,
+    /// Its place among those under way.
+    seat: Option<Arc<Seat>>,
     bound: Bound,
     cost: Usd,
     priced: bool,
@@ -94,7 +101,7 @@ impl std::fmt::Debug for Bill {
 }
 
 impl Bill {
-    pub(crate) fn new(call: &Call, opening: Opening, world: &World) -> Self {
+    pub(crate) fn new(call: &Call, opening: Opening, prices: &Arc<Prices>, world: &World) -> Self {
         let text = |it: &Option<Arc<str>>| it.clone().unwrap_or_default();
         let whose = Whose {
             tenant: call.caller.tenant.clone(),
@@ -110,6 +117,7 @@ impl Bill {
             begun: opening.begun,
             started: world.clock().elapsed(),
             world: world.clone(),
+            prices: prices.clone(),
             id: call.id.clone(),
             operation: call.operation,
             stream: call.asked.stream,
@@ -120,7 +128,7 @@ impl Bill {
             state: Mutex::new(State {
                 whose,
                 reservation: None,
-                limited: false,
+                seat: None,
                 bound: Bound::default(),
                 cost: Usd::ZERO,
                 priced: true,
@@ -150,17 +158,25 @@ impl Bill {
     }
     /// So much may be spent. Calls without this have no limit.
     pub(crate) fn held(&self, reservation: Reservation) {
-        let mut state = self.lock();
-        (state.reservation, state.limited) = (Some(reservation), true);
+        self.lock().reservation = Some(reservation);
+    }
+    /// It has a place, until it is over with all its attempts.
+    pub(crate) fn seated(&self, seat: Arc<Seat>) {
+        self.lock().seat = Some(seat);
+    }
+    /// Its place.
+    pub(crate) fn seat(&self) -> Option<Arc<Seat>> {
+        self.lock().seat.clone()
     }
     /// An attempt is about to be made; `more` goes in beside what the client sent.
     pub(crate) async fn attempt(
         self: &Arc<Self>,
         provider: &Arc<str>,
+        local: bool,
         model: &Arc<str>,
-        price: Option<Price>,
         more: u64,
     ) -> Result<Attempt, Refused> {
+        let price = self.prices.find(provider, local, model);
         let (bound, wanted) = {
             let state = self.lock();
             let bound = Bound { input: state.bound.input.saturating_add(more), ..state.bound };
@@ -232,6 +248,9 @@ impl Bill {
         if let Some(reservation) = state.reservation.take() {
             reservation.settle(state.cost);
         }
+        if let Some(seat) = state.seat.take() {
+            seat.leave();
+        }
     }
     /// Has it ended, with all its attempts?
     pub(crate) fn is_over(&self) -> bool {
@@ -266,8 +285,8 @@ impl Bill {
             asked: self.asked.clone(),
             attempts: end.attempts,
             tried: tried.join(" "),
-            cache: "",
-            degraded: "",
+            cache: end.cache,
+            degraded: end.degraded,
             status: end.status,
             code: end.code,
             usage,

@@ -9,7 +9,6 @@ use std::{
     collections::HashMap,
     fs::TryLockError,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
@@ -76,7 +75,6 @@ pub(super) fn uint(n: i64) -> u64 {
 /// The file, open for writing.
 pub(super) struct File {
     connection: Connection,
-    rules: Arc<[Rule]>,
     /// Held as long as this may write: what is open in the file is ours, or of nobody alive.
     _lock: std::fs::File,
 }
@@ -85,6 +83,9 @@ fn lock(path: &Path) -> Result<std::fs::File, RecordError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let io = |source| RecordError::Io { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(io)?;
+    }
     let file = std::fs::File::create(PathBuf::from(name)).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -96,7 +97,7 @@ fn lock(path: &Path) -> Result<std::fs::File, RecordError> {
 impl File {
     /// Opens or makes it. Calls that were open when the last process died are closed as lost,
     /// with what was written of them. Returns the greatest number of a call as well.
-    pub(super) fn open(path: &Path, rules: Arc<[Rule]>) -> Result<(Self, u64), RecordError> {
+    pub(super) fn open(path: &Path) -> Result<(Self, u64), RecordError> {
         let lock = lock(path)?;
         let sqlite = RecordError::sqlite(path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -127,7 +128,7 @@ impl File {
             return Err(RecordError::Newer(path.to_owned(), schema));
         }
         connection.set_prepared_statement_cache_capacity(16);
-        let mut file = Self { connection, rules, _lock: lock };
+        let mut file = Self { connection, _lock: lock };
         file.close_lost().map_err(&sqlite)?;
         let last =
             file.connection.query_row("SELECT max(n) FROM calls", [], |row| row.get::<_, Option<i64>>(0));
@@ -148,7 +149,12 @@ impl File {
         tx.commit()
     }
     /// Writes all of it or nothing.
-    pub(super) fn write(&mut self, rows: &[Row], bookings: &[Booking]) -> rusqlite::Result<Vec<Booked>> {
+    pub(super) fn write(
+        &mut self,
+        rows: &[Row],
+        bookings: &[Booking],
+        rules: &[Rule],
+    ) -> rusqlite::Result<Vec<Booked>> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut days: HashMap<(i64, &Whose), Sums> = HashMap::new();
         {
@@ -182,7 +188,7 @@ impl File {
         }
         let mut booked = Vec::with_capacity(bookings.len());
         for booking in bookings {
-            booked.push(book(&tx, &self.rules, booking)?);
+            booked.push(book(&tx, rules, booking)?);
         }
         tx.commit()?;
         Ok(booked)

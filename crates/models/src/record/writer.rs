@@ -45,6 +45,8 @@ struct Inbox {
 }
 
 struct Shared {
+    /// The limits of now, by which accounts are summed up that are new.
+    rules: Mutex<Arc<[Rule]>>,
     inbox: Mutex<Inbox>,
     wake: Condvar,
     /// Calls that have ended and are not written.
@@ -83,8 +85,9 @@ impl Recorder {
         world: &World,
         ledger: impl FnOnce(Box<dyn Fn() + Send + Sync>) -> Arc<Ledger>,
     ) -> Result<(Self, Arc<Ledger>), RecordError> {
-        let (file, last) = File::open(path, rules)?;
+        let (file, last) = File::open(path)?;
         let shared = Arc::new(Shared {
+            rules: Mutex::new(rules),
             inbox: Mutex::default(),
             wake: Condvar::new(),
             ended: AtomicU64::new(0),
@@ -110,6 +113,10 @@ impl Recorder {
     /// The number of the next call.
     pub(crate) fn number(&self) -> u64 {
         self.next.fetch_add(1, Relaxed)
+    }
+    /// From now on limits are these.
+    pub(crate) fn ruled_by(&self, rules: Arc<[Rule]>) {
+        *self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules;
     }
     /// Takes note of a call that begins.
     pub(crate) fn opened(&self, bill: &Arc<Bill>) {
@@ -233,7 +240,8 @@ impl Writer {
             self.ledger.booked(Vec::new());
             return true;
         }
-        match self.file.write(&rows, &bookings) {
+        let rules = self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.file.write(&rows, &bookings, &rules) {
             Ok(booked) => {
                 self.ledger.booked(booked);
                 let written: HashSet<u64> = rows.iter().filter(|row| row.closed).map(|row| row.n).collect();

@@ -41,7 +41,11 @@ impl Target {
     pub(super) fn model(&self, call: &Call) -> Arc<str> {
         self.model.clone().unwrap_or_else(|| call.asked.model.as_str().into())
     }
-    fn is(&self, other: &Self) -> bool {
+    /// What the provider calls every model of this target, if that is one.
+    pub(super) fn fixed_model(&self) -> Option<Arc<str>> {
+        self.model.clone()
+    }
+    pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.upstream, &other.upstream) && self.model == other.model
     }
 }

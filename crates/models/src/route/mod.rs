@@ -13,18 +13,18 @@ mod busy;
 mod choice;
 mod join;
 mod relay;
+mod survey;
 mod upstream;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use steadfast_core::{Failure, World, config::Environment, observe::Observer};
+use steadfast_core::{Failure, World, canonical::Hash, config::Environment, observe::Observer};
 use steadfast_resilience::{BreakerState, Deadline, Retry, Site};
 
 use crate::{
     answer::{About, Answer, Body},
     books::Prospect,
-    budget::prices::Prices,
     call::Call,
     config::{ModelsConfig, RouteConfig},
     failure::{Class, Failed, Rejected, Tried, Wait},
@@ -32,11 +32,14 @@ use crate::{
 };
 use choice::Target;
 use relay::Relay;
+pub use survey::{Found, Probe, ProviderView, RouteView, TargetView};
 use upstream::{Asked, Upstream};
 
 /// One route.
 pub(crate) struct Route {
     name: Arc<str>,
+    /// Its name, and a hash of whom it asks for what: answers of others are not its own.
+    mark: String,
     config: RouteConfig,
     targets: Vec<Target>,
     canary: Option<Target>,
@@ -56,16 +59,21 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
+    /// Providers that are as they were `before` are kept, with what is known of them.
     pub(crate) fn new(
         config: &ModelsConfig,
-        prices: &Arc<Prices>,
+        before: Option<&Self>,
         env: &Environment,
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
         let mut upstreams = Vec::new();
         for (name, provider) in &config.providers {
-            upstreams.push(Arc::new(Upstream::new(name, provider, prices, env, world, observer)?));
+            let kept = before.and_then(|it| it.upstreams.iter().find(|it| it.is_of(name, provider, env)));
+            upstreams.push(match kept {
+                Some(upstream) => upstream.clone(),
+                None => Arc::new(Upstream::new(name, provider, env, world, observer)?),
+            });
         }
         let mut routes = Self {
             by_name: HashMap::new(),
@@ -101,24 +109,32 @@ impl Routes {
     pub(crate) fn breakers(&self) -> Vec<BreakerState> {
         self.upstreams.iter().filter_map(|upstream| upstream.breaker()).collect()
     }
-    fn find(&self, model: &str) -> Option<&Arc<Route>> {
+    /// The route of a call.
+    pub(crate) fn find(&self, call: &Call) -> Option<&Arc<Route>> {
+        self.named(&call.asked.model)
+    }
+    fn named(&self, model: &str) -> Option<&Arc<Route>> {
         self.by_name.get(model).or_else(|| {
             self.by_prefix.iter().find(|(prefix, _)| model.starts_with(prefix.as_str())).map(|it| &it.1)
         })
     }
-    /// The way that a call takes.
-    pub(crate) fn way(&self, call: &Call) -> Result<Arc<Route>, Rejected> {
-        self.find(&call.asked.model).cloned().ok_or_else(|| {
-            let model = steadfast_core::shown(&call.asked.model, 80);
-            let failure = Failure::refused(
-                "model.not_found",
-                format!("there is no model {model:?}; see GET /v1/models"),
-            );
-            let rejected = Rejected::new(failure, StatusCode::NOT_FOUND);
-            Rejected { param: Some("model".into()), ..rejected }
-        })
+    /// There is no route for a call.
+    pub(crate) fn not_found(&self, call: &Call) -> Rejected {
+        self.no_such(&call.asked.model)
     }
-    /// When a call must be over that begins now.
+    fn no_such(&self, model: &str) -> Rejected {
+        let model = steadfast_core::shown(model, 80);
+        let message = if self.by_name.is_empty() {
+            "no models are configured: set OPENAI_API_KEY or ANTHROPIC_API_KEY where the server runs, or \
+             add [models.providers.NAME] to its configuration"
+                .into()
+        } else {
+            format!("there is no model {model:?}; see GET /v1/models")
+        };
+        let rejected = Rejected::new(Failure::refused("model.not_found", message), StatusCode::NOT_FOUND);
+        Rejected { param: Some("model".into()), ..rejected }
+    }
+    /// When a call must be over.
     pub(crate) fn deadline(&self, call: &Call) -> Deadline {
         let limit = if call.asked.stream { self.stream_deadline } else { self.deadline };
         Deadline::after(&self.world, call.options.deadline.unwrap_or(limit))
@@ -127,8 +143,8 @@ impl Routes {
     /// dropping the answer's stream.
     pub(crate) async fn answer(
         &self,
-        call: &Arc<Call>,
         route: &Arc<Route>,
+        call: &Arc<Call>,
         deadline: Deadline,
     ) -> Result<Answer, Rejected> {
         let order = route.order(call, &self.world);
@@ -157,10 +173,6 @@ fn note(about: &mut About, target: &Target, failed: &Failed, asked: bool) {
 }
 
 impl Route {
-    /// What people call it.
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
     /// All who may have to be paid for a call.
     pub(crate) fn prospects<'a>(&'a self, call: &'a Call) -> impl Iterator<Item = Prospect<'a>> {
         let targets = self.targets.iter().chain(&self.canary).chain(&self.simple);
@@ -177,7 +189,16 @@ impl Route {
         let canary = (config.canary.share.get() > 0.0).then(|| target(&config.canary.target)).transpose()?;
         let simple = config.simple.enabled.then(|| target(&config.simple.target)).transpose()?;
         let retry = Retry::new(&config.retry, site);
-        Ok(Self { name: name.into(), config: config.clone(), targets, canary, simple, retry })
+        let asks = format!("{:?} {:?} {:?}", config.targets, config.canary, config.simple);
+        let mark = format!("{name} {:?}", Hash::of_bytes(asks.as_bytes()));
+        Ok(Self { name: name.into(), mark, config: config.clone(), targets, canary, simple, retry })
+    }
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+    /// What answers of this route depend on.
+    pub(crate) fn mark(&self) -> &str {
+        &self.mark
     }
     /// The first answer that somebody in `order` gives.
     async fn first(
@@ -232,13 +253,14 @@ impl Route {
                 return Err(Rejected::new(failure, StatusCode::SERVICE_UNAVAILABLE));
             };
             // Who waits needs no place.
-            if let Some(seat) = &call.seat {
+            let seat = call.bill.as_ref().and_then(|bill| bill.seat());
+            if let Some(seat) = &seat {
                 seat.leave();
             }
             if tries.again(told.to_failure(), deadline).await.is_err() {
                 return Err(Rejected::of(told, about));
             }
-            if let Some(seat) = &call.seat
+            if let Some(seat) = &seat
                 && let Err(refused) = seat.come_back(deadline).await
             {
                 return Err(Rejected { about: Box::new(about), ..Rejected::queued_out(&refused) });

@@ -4,14 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use steadfast_core::{World, config::Environment, observe::Observer};
+use steadfast_core::{World, config::Environment, observe::Observer, secret::Secret};
 use steadfast_resilience::{Breaker, BreakerState, Deadline, Error, Permit, RateLimit, Site};
 
 use super::busy::Busy;
 use crate::{
     answer::{Frame, Sense, Usage},
     books::unaffordable,
-    budget::prices::Prices,
     call::Call,
     config::{Kind, ProviderConfig, TimeoutConfig},
     failure::{Class, Failed, Wait},
@@ -30,17 +29,28 @@ const AROUND: usize = 400;
 /// Tokens an answer is taken to have where nobody says how long it may be.
 const OUTPUT_GUESS: u64 = 512;
 
+/// What the names of providers' breakers and limits begin with, where policies of other parts
+/// of the node are listed too.
+pub(super) const SITE: &str = "models.";
+
+/// The key that it is called with.
+fn key(name: &str, config: &ProviderConfig, env: &Environment) -> Result<Option<Secret<String>>, SetupError> {
+    let read = config.key.as_ref().map(|source| source.read(env)).transpose();
+    read.map_err(|error| SetupError::Key(name.into(), error))
+}
+
 /// One provider, and what protects it.
 pub(super) struct Upstream {
     name: Arc<str>,
+    /// What it was made from, the key as it then was.
+    config: ProviderConfig,
+    key: Option<Secret<String>>,
     provider: Box<dyn Provider>,
     timeouts: TimeoutConfig,
     breaker: Option<Breaker>,
     requests: Option<RateLimit>,
     tokens: Option<RateLimit>,
     busy: Busy,
-    prices: Arc<Prices>,
-    local: bool,
     world: World,
 }
 
@@ -48,22 +58,23 @@ impl Upstream {
     pub(super) fn new(
         name: &str,
         config: &ProviderConfig,
-        prices: &Arc<Prices>,
         env: &Environment,
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
         let name: Arc<str> = name.into();
-        let site = || Site::new(&name, world, observer);
+        let site_name: Arc<str> = format!("{SITE}{name}").into();
+        let site = || Site::new(&site_name, world, observer);
         Ok(Self {
+            // Read first: should the file change meanwhile, the next reload sees that it did.
+            key: key(&name, config, env)?,
             provider: provider(&name, config, env, world)?,
+            config: config.clone(),
             timeouts: config.timeouts.clone(),
             breaker: config.breaker.enabled.then(|| Breaker::new(config.breaker.clone(), site())),
             requests: config.requests.enabled.then(|| RateLimit::new(&config.requests, site())),
             tokens: config.tokens.enabled.then(|| RateLimit::new(&config.tokens, site())),
             busy: Busy::default(),
-            prices: prices.clone(),
-            local: config.kind == Kind::Local,
             world: world.clone(),
             name,
         })
@@ -73,7 +84,27 @@ impl Upstream {
     }
     /// Does it cost nothing?
     pub(super) fn is_local(&self) -> bool {
-        self.local
+        self.config.kind == Kind::Local
+    }
+    pub(super) fn config(&self) -> &ProviderConfig {
+        &self.config
+    }
+    /// Would `config` make the very same one?
+    pub(super) fn is_of(&self, name: &str, config: &ProviderConfig, env: &Environment) -> bool {
+        *self.name == *name
+            && self.config == *config
+            && key(&self.name, config, env).is_ok_and(|key| key == self.key)
+    }
+    /// Asks it once, past everything that protects it, and counts nothing.
+    pub(super) async fn probe(&self, call: &Call, model: &str, deadline: &Deadline) -> Result<(), Failed> {
+        let limit = deadline.within(self.timeouts.total.get());
+        self.provider.ask(Order { call, model, so_far: None, deadline: &limit }).await.map(drop)
+    }
+    /// Closes its breaker.
+    pub(super) fn reset(&self) {
+        if let Some(breaker) = &self.breaker {
+            breaker.reset();
+        }
     }
     pub(super) fn breaker(&self) -> Option<BreakerState> {
         self.breaker.as_ref().map(Breaker::state)
@@ -209,8 +240,7 @@ impl Admitted<'_> {
         if let Some(bill) = &call.bill {
             // What was said so far goes in once more, with words around it.
             let more = so_far.map_or(0, |text| u64::try_from(text.len() * 2 + AROUND).unwrap_or(u64::MAX));
-            let price = upstream.prices.find(&upstream.name, upstream.local, model);
-            let attempt = bill.attempt(&upstream.name, model, price, more).await;
+            let attempt = bill.attempt(&upstream.name, upstream.is_local(), model, more).await;
             self.hold.attempt =
                 Some(attempt.map_err(|refused| Failed::new(Class::Unaffordable, unaffordable(&refused)))?);
         }

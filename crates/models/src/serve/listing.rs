@@ -1,7 +1,5 @@
 //! `GET /v1/models`, in the shape of whose client asks.
 
-use std::sync::Arc;
-
 use axum::{
     extract::{Path, State},
     response::Response,
@@ -10,9 +8,9 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use steadfast_core::Failure;
 
-use super::{api_of, request_id, write};
+use super::{Door, api_of, request_id, write};
 use crate::{
-    Answer, Models, Rejected,
+    Answer, Rejected,
     answer::{About, Body},
     call::Api,
 };
@@ -29,8 +27,12 @@ fn entry(api: Api, model: &str) -> Value {
     }
 }
 
-pub(super) async fn list(State(models): State<Arc<Models>>, headers: HeaderMap) -> Response {
-    let api = api_of(&headers);
+pub(super) async fn list(State(door): State<Door>, headers: HeaderMap) -> Response {
+    let (api, models) = (api_of(&headers), door.current.get());
+    let id = request_id(&models, &headers);
+    if let Err(rejected) = door.enter(&models, &headers) {
+        return write::rejected(rejected, api, &id);
+    }
     let names = models.models();
     let data: Vec<_> = names.iter().map(|model| entry(api, model)).collect();
     let body = match api {
@@ -39,16 +41,19 @@ pub(super) async fn list(State(models): State<Arc<Models>>, headers: HeaderMap) 
             "data": data, "has_more": false, "first_id": names.first(), "last_id": names.last(),
         }),
     };
-    whole(&body, &request_id(&models, &headers))
+    whole(&body, &id)
 }
 
 pub(super) async fn show(
-    State(models): State<Arc<Models>>,
+    State(door): State<Door>,
     Path(model): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let api = api_of(&headers);
+    let (api, models) = (api_of(&headers), door.current.get());
     let id = request_id(&models, &headers);
+    if let Err(rejected) = door.enter(&models, &headers) {
+        return write::rejected(rejected, api, &id);
+    }
     if models.models().contains(&model.as_str()) {
         return whole(&entry(api, &model), &id);
     }

@@ -1,11 +1,9 @@
 //! The HTTP face: OpenAI's API and Anthropic's under `/v1`.
 //!
-//! Who asks is found out before: whoever mounts these routes puts a [`Caller`] among the
-//! request's extensions.
+//! Who asks is found out by the [`Gate`] of whoever mounts these routes.
 
-mod guard;
+mod cache;
 mod listing;
-mod operate;
 mod write;
 
 use std::sync::Arc;
@@ -14,56 +12,95 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    middleware::from_fn_with_state,
     response::Response,
-    routing::{get, post},
+    routing::{any, get, post},
 };
-use http::{HeaderMap, Method, StatusCode, Uri};
+use futures::FutureExt as _;
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header::AUTHORIZATION};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use steadfast_core::Failure;
 
+pub use cache::operator_routes;
+
 use crate::{
-    Caller, Models, Operation, Rejected,
+    Caller, Current, Models, Operation, Rejected,
     call::{Api, Call},
+    keys,
 };
 
-pub use guard::Tokens;
+/// Where Anthropic's clients put their key.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// The routes, under `/v1`, for those alone who show a virtual key or one of `tokens`; and for
-/// operators what they need, under `/v1/steadfast`.
-pub fn guarded(models: Arc<Models>, tokens: Arc<dyn Tokens>) -> Router {
-    let operating = operate::routes().with_state(models.clone());
-    routes(models.clone()).merge(operating).layer(from_fn_with_state((models, tokens), guard::guard))
+/// Says who asks, by the token that came with the request. Virtual keys of the gateway are known
+/// without it.
+pub type Gate = Arc<dyn Fn(Option<&str>) -> Result<Caller, Rejected> + Send + Sync>;
+
+/// What every handler needs.
+#[derive(Clone)]
+struct Door {
+    current: Arc<Current>,
+    gate: Gate,
+}
+
+impl Door {
+    /// The gateway for one request, and who asks.
+    fn enter(&self, models: &Models, headers: &HeaderMap) -> Result<Caller, Rejected> {
+        if !models.config().enabled {
+            let failure =
+                Failure::refused("models.disabled", "models are not served here: see models.enabled");
+            return Err(Rejected::new(failure, StatusCode::NOT_FOUND));
+        }
+        match token(headers) {
+            Some(key) if key.starts_with(keys::PREFIX) => models.keys().identify(key),
+            token => (self.gate)(token),
+        }
+    }
 }
 
 /// The routes, under `/v1`.
-pub fn routes(models: Arc<Models>) -> Router {
+pub fn routes(current: Arc<Current>, gate: Gate) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/messages", post(messages))
         .route("/v1/embeddings", post(embeddings))
         .route("/v1/models", get(listing::list))
         .route("/v1/models/{*model}", get(listing::show))
-        .fallback(nothing_there)
+        .route("/v1/{*rest}", any(nothing_there))
         .method_not_allowed_fallback(wrong_method)
-        .with_state(models)
+        .with_state(Door { current, gate })
 }
 
-async fn chat(State(models): State<Arc<Models>>, request: Request) -> Response {
-    call(models, Operation::Chat, request).await
+/// The one key or token, as either API sends it. Two of them are none: whoever stands between
+/// may have looked at the other one.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let mut bearer = headers.get_all(AUTHORIZATION).iter();
+    let mut plain = headers.get_all(API_KEY).iter();
+    match (bearer.next(), plain.next(), bearer.next(), plain.next()) {
+        (Some(value), None, None, None) => {
+            let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some(token)
+        }
+        (None, Some(value), None, None) => value.to_str().ok(),
+        _ => None,
+    }
 }
 
-async fn messages(State(models): State<Arc<Models>>, request: Request) -> Response {
-    call(models, Operation::Messages, request).await
+async fn chat(State(door): State<Door>, request: Request) -> Response {
+    call(door, Operation::Chat, request).await
 }
 
-async fn embeddings(State(models): State<Arc<Models>>, request: Request) -> Response {
-    call(models, Operation::Embeddings, request).await
+async fn messages(State(door): State<Door>, request: Request) -> Response {
+    call(door, Operation::Messages, request).await
 }
 
-async fn call(models: Arc<Models>, operation: Operation, request: Request) -> Response {
+async fn embeddings(State(door): State<Door>, request: Request) -> Response {
+    call(door, Operation::Embeddings, request).await
+}
+
+async fn call(door: Door, operation: Operation, request: Request) -> Response {
+    let models = door.current.get();
     let id = request_id(&models, request.headers());
-    let result = match read(&models, operation, request, id.clone()).await {
+    let result = match read(&door, &models, operation, request, id.clone()).await {
         Ok(call) => models.answer(call).await,
         Err(rejected) => Err(rejected),
     };
@@ -74,26 +111,44 @@ async fn call(models: Arc<Models>, operation: Operation, request: Request) -> Re
 }
 
 async fn read(
+    door: &Door,
     models: &Models,
     operation: Operation,
     request: Request,
     id: Arc<str>,
 ) -> Result<Call, Rejected> {
-    let (mut head, body) = request.into_parts();
-    let caller = head.extensions.remove::<Caller>().unwrap_or_default();
+    let (head, body) = request.into_parts();
+    let caller = door.enter(models, &head.headers)?;
     let limit = models.config().body_max;
-    let body = match Limited::new(body, limit.as_usize()).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
+    let body = match arrive(models, Limited::new(body, limit.as_usize()).collect()).await {
+        Some(Ok(body)) => body.to_bytes(),
+        Some(Err(error)) if error.is::<LengthLimitError>() => {
             let failure = Failure::refused("request.too_large", format!("the body is larger than {limit}"));
             return Err(Rejected::new(failure, StatusCode::PAYLOAD_TOO_LARGE));
         }
-        Err(_) => {
+        Some(Err(_)) => {
             let failure = Failure::refused("request.incomplete", "the body did not arrive whole");
             return Err(Rejected::new(failure, StatusCode::BAD_REQUEST));
         }
+        None => {
+            let failure = Failure::refused("request.timeout", "the body did not arrive in time");
+            return Err(Rejected::new(failure, StatusCode::REQUEST_TIMEOUT));
+        }
     };
     Ok(Call::read(id, operation, &head.headers, body, caller)?)
+}
+
+/// What arrives within its time. Most bodies are there at once, and need no timer.
+async fn arrive<T>(models: &Models, arriving: impl Future<Output = T>) -> Option<T> {
+    let mut arriving = std::pin::pin!(arriving);
+    if let Some(there) = arriving.as_mut().now_or_never() {
+        return Some(there);
+    }
+    tokio::select! {
+        biased;
+        there = arriving => Some(there),
+        () = models.world().clock().sleep(models.config().read_timeout.get()) => None,
+    }
 }
 
 /// The client's own id if it has the form of one, else ours.
@@ -114,18 +169,16 @@ fn api_of(headers: &HeaderMap) -> Api {
     if headers.contains_key("anthropic-version") { Api::Anthropic } else { Api::OpenAi }
 }
 
-async fn nothing_there(State(models): State<Arc<Models>>, to: Uri, headers: HeaderMap) -> Response<Body> {
+async fn nothing_there(State(door): State<Door>, to: Uri, headers: HeaderMap) -> Response<Body> {
+    let models = door.current.get();
     let path = steadfast_core::shown(to.path(), 80);
     let failure = Failure::refused("request.no_such_path", format!("there is nothing under {path}"));
     let id = request_id(&models, &headers);
     write::rejected(Rejected::new(failure, StatusCode::NOT_FOUND), api_of(&headers), &id)
 }
 
-async fn wrong_method(
-    State(models): State<Arc<Models>>,
-    method: Method,
-    headers: HeaderMap,
-) -> Response<Body> {
+async fn wrong_method(State(door): State<Door>, method: Method, headers: HeaderMap) -> Response<Body> {
+    let models = door.current.get();
     let method = steadfast_core::shown(method.as_str(), 20);
     let failure = Failure::refused("request.method_not_allowed", format!("this path does not take {method}"));
     let id = request_id(&models, &headers);

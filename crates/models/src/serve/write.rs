@@ -29,6 +29,8 @@ const PROVIDER: HeaderName = HeaderName::from_static("x-steadfast-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-steadfast-attempts");
 const COST: HeaderName = HeaderName::from_static("x-steadfast-cost-usd");
 const QUEUED: HeaderName = HeaderName::from_static("x-steadfast-queue-ms");
+const CACHE: HeaderName = HeaderName::from_static("x-steadfast-cache");
+const DEGRADED: HeaderName = HeaderName::from_static("x-steadfast-degraded");
 /// What OpenAI's own clients ask before they ask again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -83,6 +85,12 @@ fn tell(headers: &mut HeaderMap, about: &About, id: &str) {
         let queued = u64::try_from(about.queued.as_millis()).unwrap_or(u64::MAX);
         headers.insert(QUEUED, HeaderValue::from(queued));
         headers.insert(ATTEMPTS, HeaderValue::from(about.attempts));
+    }
+    if let Some(cache) = about.cache {
+        headers.insert(CACHE, HeaderValue::from_static(cache.name()));
+    }
+    if let Some(degraded) = about.degraded {
+        headers.insert(DEGRADED, HeaderValue::from_static(degraded.name()));
     }
     if !about.provider.is_empty()
         && let Ok(value) = HeaderValue::from_str(&about.provider)

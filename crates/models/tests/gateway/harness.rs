@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::serve::ListenerExt as _;
+use axum::{middleware, serve::ListenerExt as _};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -12,9 +12,9 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::{Value, json};
-use steadfast_core::{Failure, Principal, TenantId, World, config, observe::silent};
+use steadfast_core::{World, config, observe::silent};
 use steadfast_log::MemoryLog;
-use steadfast_models::{Models, ModelsConfig, record::RecordError, serve};
+use steadfast_models::{Caller, Current, Home, Models, ModelsConfig, SetupError, serve};
 use steadfast_models_mock::Mock;
 
 /// A gateway that runs until it is dropped.
@@ -72,68 +72,39 @@ impl Answer {
     }
 }
 
-/// Two tokens that are their own users and roles.
-struct Known;
-
-impl serve::Tokens for Known {
-    fn principal(&self, token: &str) -> Result<Principal, Failure> {
-        let role = token.parse().map_err(|_| Failure::refused("token.invalid", "no such token"))?;
-        Ok(Principal { tenant: TenantId::default(), user: token.into(), role })
-    }
-}
-
 impl Gateway {
-    /// One with this configuration; `KEY` is the providers' key.
+    /// One with this configuration, without a cache unless it says so; `KEY` is the providers'
+    /// key.
     pub(crate) async fn start(config: &str) -> Self {
-        Self::serve(config, None, false).await
+        Self::at(&Home::default(), config).await
     }
-    /// One that lets only those in who show a virtual key, or `user` or `operator` as a token.
-    pub(crate) async fn guarded(config: &str) -> Self {
-        Self::serve(config, None, true).await
+    /// The same, with a place for its files.
+    pub(crate) async fn at(home: &Home, config: &str) -> Self {
+        Self::serve(models(home, config).unwrap_or_else(|error| panic!("{error}"))).await
     }
-    /// The same, with records in `folder`.
-    pub(crate) async fn recorded(config: &str, folder: &std::path::Path) -> Self {
-        Self::serve(config, Some(folder), false).await
-    }
-    async fn serve(config: &str, folder: Option<&std::path::Path>, guarded: bool) -> Self {
-        #[derive(serde::Deserialize)]
-        struct Config {
-            models: ModelsConfig,
-        }
-        let env: config::Environment = BTreeMap::from([("KEY".into(), "secret-key".into())]);
-        let check = |config: &Config| config.models.check("models");
-        let config: Config =
-            config::load_checked(Some(("t.toml", config)), &config::Environment::new(), check)
-                .unwrap_or_else(|error| panic!("{error}"));
-        let models = loop {
-            let models =
-                Models::new(config.models.clone(), &env, &World::system(), &silent()).expect("set up");
-            let Some(folder) = folder else { break models };
-            match models.recorded_in(folder, &silent()) {
-                Ok(models) => break models,
-                // The last one's connections are still being closed.
-                Err(RecordError::Locked(_)) => tokio::task::yield_now().await,
-                Err(error) => panic!("{error}"),
-            }
-        };
-        let models = if guarded {
-            let log = Arc::new(MemoryLog::new(World::system()));
-            models.with_keys_on(log).await.expect("keys")
-        } else {
-            models
-        };
-        let models = Arc::new(models);
+    async fn serve(models: Models) -> Self {
+        let current = Arc::new(Current::new(models));
+        let models = current.get();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("nodelay"));
-        let router = if guarded {
-            serve::guarded(models.clone(), Arc::new(Known))
-        } else {
-            serve::routes(models.clone())
-        };
+        let router = serve::routes(current.clone(), gate())
+            .nest("/operator", serve::operator_routes(current.clone()))
+            .layer(middleware::map_request(identified));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
         let client = HyperClient::builder(TokioExecutor::new()).build_http();
         Self { models, address, client, serving }
+    }
+    /// One with records in `folder`.
+    pub(crate) async fn recorded(config: &str, folder: &std::path::Path) -> Self {
+        let home = Home { folder: Some(folder.into()), ..Home::default() };
+        Self::at(&home, config).await
+    }
+    /// One with virtual keys, on a log of its own.
+    pub(crate) async fn with_keys(config: &str) -> Self {
+        let log = Arc::new(MemoryLog::new(World::system()));
+        let models = models(&Home::default(), config).unwrap_or_else(|error| panic!("{error}"));
+        Self::serve(models.with_keys_on(log).await.expect("keys")).await
     }
     /// One whose only route, `m`, asks these upstreams in order, all of OpenAI's API.
     pub(crate) async fn before(mocks: &[&Mock]) -> Self {
@@ -159,8 +130,16 @@ impl Gateway {
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         whole(self.open(Method::GET, path, headers, Bytes::new()).await).await
     }
-    pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
-        whole(self.open(method, path, headers, Bytes::new()).await).await
+    /// Stops it, and waits until it has let go of its files.
+    pub(crate) async fn stopped(mut self) {
+        self.serving.abort();
+        // It was aborted: that is what it says.
+        let _ = (&mut self.serving).await;
+        let models = Arc::downgrade(&self.models);
+        drop(self);
+        while models.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
     /// A chat with model `m`.
     pub(crate) async fn chat(&self, stream: bool) -> Answer {
@@ -170,6 +149,38 @@ impl Gateway {
     pub(crate) async fn message(&self, stream: bool) -> Answer {
         self.send("/v1/messages", &[], ask(stream)).await
     }
+}
+
+/// A gateway without a socket.
+pub(crate) fn models(home: &Home, config: &str) -> Result<Models, SetupError> {
+    Models::at(home, read(config), &env(), &World::system(), &silent())
+}
+
+/// Who asks is told by headers, which become the token that the gate reads.
+async fn identified(mut request: axum::extract::Request) -> axum::extract::Request {
+    let told = |name: &str| request.headers().get(name).map_or("", |it| it.to_str().expect("text"));
+    let token = ["test-tenant", "test-user", "test-key"].map(told).join("/");
+    let caller = who(&token);
+    let token = format!("Bearer {token}").parse().expect("a value");
+    if !["authorization", "x-api-key"].iter().any(|name| request.headers().contains_key(*name)) {
+        request.headers_mut().insert(http::header::AUTHORIZATION, token);
+    }
+    request.extensions_mut().insert(caller);
+    request
+}
+
+fn who(token: &str) -> Caller {
+    let mut parts = token.split('/').map(|part| Some(part).filter(|part| !part.is_empty()));
+    let [tenant, user, key] = [(); 3].map(|()| parts.next().flatten());
+    Caller {
+        tenant: tenant.map(|it| it.parse().expect("a name")).unwrap_or_default(),
+        user: user.map(Into::into),
+        key: key.map(Into::into),
+    }
+}
+
+fn gate() -> serve::Gate {
+    Arc::new(|token| Ok(token.map(who).unwrap_or_default()))
 }
 
 async fn whole(response: http::Response<Incoming>) -> Answer {
@@ -195,4 +206,23 @@ pub(crate) fn route(mocks: &[&Mock], more: &str) -> String {
     let text: Vec<_> = mocks.iter().enumerate().map(provider).collect();
     let targets: Vec<_> = (0..mocks.len()).map(|i| format!("{{ provider = 'p{i}' }}")).collect();
     text.concat() + &format!("[models.routes.m]\ntargets = [{}]\nretry.waits = ['1h']\n", targets.join(", "))
+}
+
+/// What a configuration says.
+pub(crate) fn read(config: &str) -> ModelsConfig {
+    #[derive(serde::Deserialize)]
+    struct Config {
+        models: ModelsConfig,
+    }
+    let check = |config: &Config| config.models.check("models");
+    let cache = if config.contains("models.cache") { "" } else { "\n[models.cache]\nenabled = false\n" };
+    let config = config.to_owned() + cache;
+    let config: Config = config::load_checked(Some(("t.toml", &config)), &config::Environment::new(), check)
+        .unwrap_or_else(|error| panic!("{error}"));
+    config.models
+}
+
+/// Where keys are found.
+pub(crate) fn env() -> config::Environment {
+    BTreeMap::from([("KEY".into(), "secret-key".into())])
 }

@@ -5,9 +5,12 @@
 #![allow(missing_docs)]
 
 mod api;
+mod cache;
+mod cache_kept;
+mod degrade;
 mod fallback;
-mod guarded;
 mod harness;
+mod keys;
 mod limits;
 mod money;
 mod streams;

@@ -293,7 +293,7 @@ async fn limits_survive_restarts_and_new_ones_count_what_was_spent_before() {
     }
     assert!(gateway.models.flush().await);
     let spent = cost(folder.path());
-    drop(gateway);
+    gateway.stopped().await;
     for _ in 0..2 {
         let config = plain.clone() + &limit("100000", "");
         let gateway = Gateway::recorded(&config, folder.path()).await;
@@ -301,6 +301,7 @@ async fn limits_survive_restarts_and_new_ones_count_what_was_spent_before() {
         assert_eq!(gateway.chat(false).await.status, 200);
         gateway.models.flush().await;
         assert_eq!(gateway.models.spending()[0].spent, cost(folder.path()));
+        gateway.stopped().await;
         assert!(before >= spent && cost(folder.path()) > before);
     }
 }
@@ -382,6 +383,7 @@ async fn killed_during_a_stream_the_record_shows_what_was_sent_and_nothing_count
         gateway.models.flush().await;
         // What was booked when it died counts as spent, for the limit.
         assert!(gateway.models.spending()[0].spent >= cost(folder.path()));
+        gateway.stopped().await;
     }
     assert!(sums.iter().all(|it| *it == sums[0]), "{sums:?}");
 }

@@ -469,6 +469,8 @@ fn mangled(text: &[u8], edits: &[(usize, usize, u8)]) -> Vec<u8> {
 }
 
 proptest::proptest! {
+    // By JSON's grammar: what nobody here acts on passes as it came, a number that is too large for
+    // us or half a surrogate too.
     #[test]
     fn whatever_comes_is_translated_into_json_or_refused(
         edits in proptest::collection::vec((0..2_000_usize, 0..2_000_usize, 0..8_u8), 0..4),
@@ -477,13 +479,13 @@ proptest::proptest! {
         for name in requests {
             let body = mangled(&wire(&format!("{name}.json")), &edits);
             for result in [to_messages(&body, "m", 1), to_chat(&body, "m", false)].into_iter().flatten() {
-                proptest::prop_assert!(serde_json::from_slice::<Value>(&result).is_ok());
+                proptest::prop_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&result).is_ok());
             }
         }
         for name in ["chat_answer", "chat_tools_answer", "messages_answer", "messages_tools_answer"] {
             let body = mangled(&wire(&format!("{name}.json")), &edits);
             for result in [whole_as_chat(&body, 0), whole_as_messages(&body)].into_iter().flatten() {
-                proptest::prop_assert!(serde_json::from_slice::<Value>(&result.0).is_ok());
+                proptest::prop_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&result.0).is_ok());
             }
         }
         for name in ["chat_stream.txt", "messages_stream.txt"] {

@@ -1,0 +1,74 @@
+use super::*;
+
+const EXAMPLE: &str = include_str!("example.yaml");
+
+#[test]
+fn a_configuration_of_litellms_becomes_one_of_ours() {
+    let imported = import(EXAMPLE).expect("read");
+    let models = &imported.config["models"];
+    let (providers, routes) = (&models["providers"], &models["routes"]);
+    let azure = &providers["azure"];
+    assert_eq!(azure["url"].as_str(), Some("https://eu.example.com/openai/deployments/gpt-4o-eu"));
+    assert_eq!(azure["query"].as_str(), Some("api-version=2024-08-01-preview"));
+    assert_eq!(azure["key_header"].as_str(), Some("api-key"));
+    assert_eq!(azure["key"]["env"].as_str(), Some("AZURE_EU_KEY"));
+    assert_eq!(
+        (azure["requests"]["permits"].as_integer(), azure["tokens"]["permits"].as_integer()),
+        (Some(300), Some(90_000))
+    );
+    assert_eq!(azure["timeouts"]["total"].as_str(), Some("12500ms"));
+    assert_eq!(providers["azure-2"]["timeouts"]["total"].as_str(), Some("30s"));
+    assert_eq!(providers["ollama"]["url"].as_str(), Some("http://10.0.0.7:11434/v1"));
+    assert!(providers.get("openai-2").is_none(), "equal settings are one provider");
+    let route = &routes["gpt-4o"];
+    assert_eq!(route["order"].as_str(), Some("weight"));
+    assert_eq!(route["models"][0].as_str(), Some("gpt-4"));
+    let targets: Vec<_> = route["targets"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| (it["provider"].as_str().unwrap_or(""), it.get("weight").and_then(toml::Value::as_integer)))
+        .collect();
+    assert_eq!(targets, [("azure", Some(3)), ("azure-2", None), ("anthropic", Some(0)), ("ollama", Some(0))]);
+    assert_eq!(route["retry"]["waits"].as_array().map(Vec::len), Some(2));
+    assert_eq!(routes["any-openai"]["models"][0].as_str(), Some("*"));
+    assert!(routes["any-openai"]["targets"][0].get("model").is_none());
+    assert_eq!(imported.prices["gpt-4o-mini"]["input"].as_str(), Some("0.15"));
+}
+
+#[test]
+fn what_has_no_counterpart_is_told_and_no_key_is_repeated() {
+    let imported = import(EXAMPLE).expect("read");
+    let text = imported.print();
+    for said in [
+        "model_list[1]: the key stood in the file; put it into the variable AZURE_API_KEY",
+        "model_list[2].model_info has no counterpart",
+        "a provider of kind \"bedrock\" has no counterpart",
+        "routing_strategy \"usage-based-routing-v2\" has no counterpart",
+        "router_settings.redis_host has no counterpart",
+        "litellm_settings.drop_params has no counterpart",
+        "keys of clients are `steadfast token` here",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(!text.contains("sk-in-the-file") && !text.contains("sk-1234"), "{text}");
+}
+
+#[test]
+fn what_is_no_such_configuration_is_refused_with_a_reason() {
+    for (text, why) in [
+        ("", "it is empty"),
+        ("model_list: [", "while parsing"),
+        ("- a", "expected a mapping"),
+        ("router_settings: {}", "there is no model_list"),
+        ("model_list: [{ model_name: a }]", "model_list[0].litellm_params is missing"),
+        ("model_list: [{ litellm_params: {} }]", "model_list[0].model_name is missing"),
+        (
+            "model_list: [{ model_name: a, litellm_params: {} }]",
+            "model_list[0].litellm_params.model is missing",
+        ),
+    ] {
+        let said = import(text).expect_err(why);
+        assert!(said.contains(why), "{said}");
+    }
+}

@@ -1,0 +1,69 @@
+//! The model gateway of a node, and its configuration read again.
+
+use std::sync::Arc;
+
+use steadfast_core::{Failure, World, config::environment, observe::Observer};
+use steadfast_log::Log;
+use steadfast_models::{Current, Home, Models, ModelsConfig};
+use steadfast_models_api::ModelsApp;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    config::{self, Config},
+    failed::Failed,
+    serve::ServeArgs,
+};
+
+/// The gateway as it is configured.
+pub(crate) async fn app(
+    args: &ServeArgs,
+    config: &Config,
+    home: &Home,
+    log: Arc<dyn Log>,
+    world: &World,
+    observer: &Arc<dyn Observer>,
+) -> anyhow::Result<ModelsApp> {
+    let demo = args.demo;
+    let models = completed(config.models.clone(), demo);
+    let models = Models::at(home, models, &environment(), world, observer)?;
+    let models = models.with_keys_on(log).await?;
+    let current = Arc::new(Current::new(models));
+    let (source, again) = (args.store.config.clone(), current.clone());
+    let reload = move || {
+        let read = || -> anyhow::Result<()> {
+            let next = config::load(&source)?.models;
+            Ok(again.reload(completed(next, demo), &environment())?)
+        };
+        let failed = |error: anyhow::Error| Failed::of(&error).refusal();
+        let reloaded = read().map_err(failed);
+        match &reloaded {
+            Ok(()) => tracing::info!("the configuration of models was read again"),
+            Err(failure) => {
+                let code = failure.code.as_str();
+                tracing::error!(
+                    code,
+                    "the configuration of models was not read again: the earlier one stays"
+                );
+            }
+        }
+        reloaded
+    };
+    Ok(ModelsApp::new(current, Arc::new(reload)))
+}
+
+/// With the providers that need no configuration.
+fn completed(config: ModelsConfig, demo: bool) -> ModelsConfig {
+    let config = config.or_from_environment(&environment());
+    if demo { config.or_local() } else { config }
+}
+
+/// Reads the configuration again whenever the process is told to.
+pub(crate) fn reload_on_hangup(app: ModelsApp) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            // Whoever asked by a signal reads the log, or finds the old one in use.
+            let _: Result<(), Failure> = app.reload().await;
+        }
+    })
+}

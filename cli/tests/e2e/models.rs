@@ -1,0 +1,270 @@
+//! The model gateway in the binary, before upstreams in another process: this one.
+
+use std::{process::Command, time::Duration};
+
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use steadfast_models_mock::{Fault, Mock, Plan};
+
+use crate::{
+    http::{Client, send},
+    node::{Node, Place, SERVE},
+};
+
+/// A server whose route `m` asks these upstreams in order.
+fn serve(place: &Place, mocks: &[&Mock]) -> Node {
+    configure(place, mocks);
+    Node::start(place.command(&[SERVE, &["--config", "steadfast.toml"]].concat()))
+}
+
+fn configure(place: &Place, mocks: &[&Mock]) {
+    let mut text = String::new();
+    for (i, mock) in mocks.iter().enumerate() {
+        text += &format!("[models.providers.p{i}]\nurl = '{}'\n", mock.url());
+    }
+    let targets: Vec<_> = (0..mocks.len()).map(|i| format!("{{ provider = 'p{i}' }}")).collect();
+    text += &format!("[models.routes.m]\nretry.enabled = false\ntargets = [{}]\n", targets.join(", "));
+    std::fs::write(place.path("steadfast.toml"), text).expect("written");
+}
+
+fn ask(stream: bool) -> Value {
+    json!({ "model": "m", "stream": stream, "max_tokens": 50, "messages": [{ "role": "user", "content": "go" }] })
+}
+
+async fn chat(client: &Client, token: &str, stream: bool) -> Response {
+    let request = client.raw(Method::POST, "/v1/chat/completions").bearer_auth(token);
+    request.json(&ask(stream)).send().await.expect("an answer")
+}
+
+/// All that a stream says, if it ends as a whole one.
+async fn said(response: Response) -> String {
+    let text = response.text().await.expect("a whole body");
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let content = |event: &str| {
+        let event: Value = serde_json::from_str(event).ok()?;
+        Some(event["choices"][0]["delta"]["content"].as_str()?.to_owned())
+    };
+    events.filter_map(content).collect()
+}
+
+async fn mock(plan: impl Into<Plan>) -> Mock {
+    Mock::start(plan).await.expect("runs")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_both_apis_are_answered_whole_and_in_streams_and_strangers_are_not() {
+    let place = Place::new();
+    let upstream = mock(Plan::default()).await;
+    let node = serve(&place, &[&upstream]);
+    let client = Client::new(&node.url);
+    let token = place.token("ana", "user");
+    let whole = chat(&client, &token, false).await;
+    assert_eq!(whole.headers()["x-steadfast-provider"], "p0");
+    let whole: Value = whole.json().await.expect("JSON");
+    assert_eq!(whole["choices"][0]["message"]["content"], Plan::default().text());
+    assert_eq!(said(chat(&client, &token, true).await).await, Plan::default().text());
+    let message = client.raw(Method::POST, "/v1/messages").header("x-api-key", &token).json(&ask(false));
+    let message = send(message).await.expect("an answer");
+    assert_eq!(message.body["content"][0]["text"], Plan::default().text(), "{message:?}");
+
+    let stranger = client.raw(Method::POST, "/v1/chat/completions").json(&ask(false));
+    let refused = send(stranger).await.expect("an answer");
+    assert_eq!(
+        (refused.status, &refused.body["error"]["code"]),
+        (401, &json!("auth.missing")),
+        "{refused:?}"
+    );
+    let stranger = client.raw(Method::POST, "/v1/messages").header("x-api-key", "sk-1").json(&ask(false));
+    let refused = send(stranger).await.expect("an answer");
+    assert_eq!((refused.status, &refused.body["type"]), (401, &json!("error")), "{refused:?}");
+    let nowhere = send(client.raw(Method::GET, "/v1/nowhere")).await.expect("an answer");
+    assert_eq!((nowhere.status, &nowhere.body["error"]["code"]), (404, &json!("request.no_such_path")));
+    // Bodies here may be larger than the node's own.
+    let mut large = ask(false);
+    large["messages"][0]["content"] = "x".repeat(3 << 20).into();
+    let large = client.raw(Method::POST, "/v1/chat/completions").bearer_auth(&token).json(&large);
+    assert_eq!(send(large).await.expect("an answer").status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_alone_makes_it_work() {
+    let place = Place::new();
+    let mut command = place.command(SERVE);
+    command.env("OPENAI_API_KEY", "sk-test").env_remove("ANTHROPIC_API_KEY");
+    let node = Node::start(command);
+    let list = place.ok(&["models", "list", "--json", "--url", &node.url]);
+    let list: Value = serde_json::from_str(&list).expect("JSON");
+    assert_eq!(list["providers"][0]["name"], "openai", "{list}");
+    assert_eq!(list["routes"][0]["models"], json!(["*"]), "{list}");
+    drop(node);
+
+    // The same with the provider here: the key is sent, and no route is needed.
+    let place = Place::new();
+    let upstream = mock(Plan::default()).await;
+    let config = format!(
+        "[models.providers.openai]\nurl = '{}'\nkey = {{ env = 'OPENAI_API_KEY' }}\n",
+        upstream.url()
+    );
+    std::fs::write(place.path("steadfast.toml"), config).expect("written");
+    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--config", "steadfast.toml"]);
+    command.env("OPENAI_API_KEY", "sk-test");
+    let node = Node::start(command);
+    let client = Client::new(&node.url);
+    let answer = chat(&client, &place.token("ana", "user"), false).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(upstream.seen()[0].headers["authorization"], "Bearer sk-test");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_key_the_demo_answers_offline() {
+    let place = Place::new();
+    let mut command = place.command(SERVE);
+    command.env_remove("OPENAI_API_KEY").env_remove("ANTHROPIC_API_KEY");
+    let node = Node::start(command);
+    let client = Client::new(&node.url);
+    let token = place.token("ana", "user");
+    let answer: Value = chat(&client, &token, false).await.json().await.expect("JSON");
+    assert_eq!(answer["choices"][0]["message"]["content"], "You said: go");
+    assert_eq!(said(chat(&client, &token, true).await).await, "You said: go");
+    let models = send(client.raw(Method::GET, "/v1/models").bearer_auth(&token)).await.expect("an answer");
+    assert_eq!(models.body["data"][0]["id"], "local", "{models:?}");
+    let tested = place.ok(&["models", "test", "--url", &node.url]);
+    assert!(tested.contains("answers"), "{tested}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_is_read_again_under_load_and_no_request_is_dropped() {
+    let place = Place::new();
+    let (first, second) = (mock(Plan::default()).await, mock(Plan::default()).await);
+    let node = serve(&place, &[&first]);
+    let client = Client::new(&node.url);
+    let token = place.token("ana", "user");
+    let stop = std::sync::Arc::new(tokio::sync::Notify::new());
+    let asking: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, token, stop) = (client.clone(), token.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut answered = 0;
+                let mut stopped = std::pin::pin!(stop.notified());
+                stopped.as_mut().enable();
+                while futures::poll!(stopped.as_mut()).is_pending() {
+                    let answer = chat(&client, &token, answered % 2 == 0).await;
+                    assert_eq!(answer.status(), StatusCode::OK);
+                    answer.bytes().await.expect("a whole body");
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+    first.until(|it| it.calls() > 10).await;
+    let reload = || place.ok(&["config", "reload", "--url", &node.url]);
+    for to in [&second, &first, &second, &first, &second] {
+        configure(&place, &[to]);
+        reload();
+        let calls = to.calls();
+        to.until(|it| it.calls() > calls + 10).await;
+    }
+    // A wrong file is told, and nothing changes.
+    std::fs::write(place.path("steadfast.toml"), "[models.routes.m]\ntargets = [{ provider = 'nobody' }]\n")
+        .expect("written");
+    let said = place.refused(&["config", "reload", "--url", &node.url]);
+    assert!(said.contains("there is no provider \"nobody\"") && said.contains("config.invalid"), "{said}");
+    let calls = second.calls();
+    second.until(|it| it.calls() > calls + 10).await;
+    // The same by a signal.
+    configure(&place, &[&first]);
+    let calls = first.calls();
+    assert!(Command::new("kill").args(["-HUP", &node.pid().to_string()]).status().expect("runs").success());
+    first.until(|it| it.calls() > calls + 10).await;
+    stop.notify_waiters();
+    for asking in asking {
+        assert!(asking.await.expect("no request was dropped") > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_frees_the_upstream() {
+    let place = Place::new();
+    let upstream = mock(Fault::Stall(3)).await;
+    let node = serve(&place, &[&upstream]);
+    let client = Client::new(&node.url);
+    let mut stream = chat(&client, &place.token("ana", "user"), true).await;
+    assert!(stream.chunk().await.expect("a piece").is_some());
+    assert_eq!(upstream.open(), 1);
+    drop(stream);
+    upstream.until(|it| it.open() == 0 && it.cancelled() == 1).await;
+
+    // Also one that has seen nothing yet.
+    upstream.plan(Fault::Hang);
+    let token = place.token("ana", "user");
+    let waiting = tokio::spawn(async move { chat(&client, &token, false).await });
+    upstream.until(|it| it.calls() == 2).await;
+    waiting.abort();
+    upstream.until(|it| it.open() == 0 && it.cancelled() == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_lets_streams_end() {
+    let place = Place::new();
+    let plan = Plan { every: Duration::from_millis(50), ..Plan::default() };
+    let upstream = mock(plan.clone()).await;
+    let node = serve(&place, &[&upstream]);
+    let client = Client::new(&node.url);
+    let mut stream = chat(&client, &place.token("ana", "user"), true).await;
+    let first = stream.chunk().await.expect("a piece").expect("more");
+    let stopped = tokio::task::spawn_blocking(move || node.stop());
+    let rest = stream.bytes().await.expect("the rest");
+    let text = String::from_utf8_lossy(&[first, rest].concat()).into_owned();
+    assert!(text.ends_with("data: [DONE]\n\n") && text.contains("word19"), "{text}");
+    stopped.await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_who_does_not_answer_and_close_breakers_by_hand() {
+    let place = Place::new();
+    let (dead, well) = (mock(Fault::Status(503, None)).await, mock(Plan::default()).await);
+    let node = serve(&place, &[&dead, &well]);
+    let client = Client::new(&node.url);
+    let token = place.token("ana", "user");
+    for _ in 0..8 {
+        assert_eq!(chat(&client, &token, false).await.status(), StatusCode::OK);
+    }
+    assert_eq!(dead.calls(), 5, "then its breaker is open");
+    let ready = send(client.raw(Method::GET, "/readyz")).await.expect("an answer");
+    assert_eq!(ready.body, json!({ "status": "ready", "apps": { "models": "degraded" } }));
+    let verb = |args: &[&str]| place.ok(&[args, &["--url", &node.url]].concat());
+    let list = verb(&["models", "list"]);
+    assert!(list.contains("p0, then p1") && list.contains("Models are degraded."), "{list}");
+    assert!(verb(&["breakers", "list"]).contains("models.p0"));
+    let tested = place.run(&["models", "test", "m", "--json", "--url", &node.url]);
+    let probes: Value = serde_json::from_slice(&tested.stdout).expect("JSON");
+    assert_eq!(tested.status.code(), Some(1));
+    assert_eq!(
+        (&probes["items"][0]["code"], &probes["items"][1]["ok"]),
+        (&json!("provider.error"), &json!(true))
+    );
+    verb(&["breakers", "reset", "models.p0"]);
+    dead.plan(Plan::default());
+    assert_eq!(chat(&client, &token, false).await.headers()["x-steadfast-provider"], "p0");
+    let users = place.run(&["models", "list", "--as", "ana", "--url", &node.url]);
+    assert!(String::from_utf8_lossy(&users.stderr).contains("auth.forbidden"), "{users:?}");
+}
+
+#[test]
+fn a_litellm_configuration_is_printed_as_one_that_is_accepted() {
+    let place = Place::new();
+    let yaml =
+        "model_list: [{ model_name: gpt-4o, litellm_params: { model: openai/gpt-4o, rpm: 10 } }]\nx: 1\n";
+    std::fs::write(place.path("config.yaml"), yaml).expect("written");
+    let ours = place.ok(&["config", "import-litellm", "config.yaml"]);
+    assert!(ours.contains("x has no counterpart"), "{ours}");
+    std::fs::write(place.path("ours.toml"), &ours).expect("written");
+    place.ok(&["config", "check", "--config", "ours.toml"]);
+    let shown = place.ok(&["config", "show", "--json", "--config", "ours.toml"]);
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!(shown["models"]["routes"]["gpt-4o"]["targets"][0]["model"], "gpt-4o");
+    let refused = place.refused(&["config", "import-litellm", "ours.toml"]);
+    assert!(refused.contains("import.invalid"), "{refused}");
+}

@@ -1,0 +1,11 @@
+//! The model gateway on a node.
+//!
+//! Clients of models find it under `/v1`, where it keeps to the conventions of their APIs;
+//! operators under `/api/v1/models`, like everything else of the node.
+
+mod app;
+mod gate;
+mod money;
+mod operate;
+
+pub use app::{ModelsApp, Reload};

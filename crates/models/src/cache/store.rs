@@ -1,0 +1,215 @@
+//! Answers in memory: found by their key, forgotten by age, use and size.
+//!
+//! One mutex guards entries, flights and the index of similar questions together, so that
+//! between a miss and the start of a flight nothing can happen. It is held for a look into a
+//! map and never over an await, a compression or a file.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use lru::LruCache;
+use steadfast_core::Time;
+
+use super::{
+    Key,
+    entry::Entry,
+    invalidate::Which,
+    similar::{Index, Near},
+    single_flight::{Flight, Lead},
+};
+
+/// What is in memory.
+pub(super) struct Store {
+    state: Mutex<State>,
+    entries_max: usize,
+    memory_max: usize,
+    stale: Duration,
+    pub(super) counts: Counts,
+}
+
+/// What happened since the start.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) hits: AtomicU64,
+    pub(super) similar: AtomicU64,
+    pub(super) shared: AtomicU64,
+    pub(super) misses: AtomicU64,
+    pub(super) bypassed: AtomicU64,
+    pub(super) kept: AtomicU64,
+    pub(super) evicted: AtomicU64,
+    pub(super) stale: AtomicU64,
+}
+
+struct State {
+    entries: LruCache<Key, Slot>,
+    flights: HashMap<Key, Arc<Flight>>,
+    similar: Index,
+    bytes: usize,
+}
+
+/// An entry's place.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) entry: Arc<Entry>,
+    /// How often it was given again.
+    pub(super) hits: u64,
+    /// When it was last.
+    pub(super) used: Time,
+}
+
+/// What a look found.
+pub(super) enum Seen {
+    Hit(Arc<Entry>),
+    Follow(Arc<Flight>),
+    Lead(Lead),
+}
+
+impl State {
+    fn remove(&mut self, key: Key) -> Option<Slot> {
+        let slot = self.entries.pop(&key)?;
+        self.forget(key, &slot);
+        Some(slot)
+    }
+    fn forget(&mut self, key: Key, slot: &Slot) {
+        self.bytes = self.bytes.saturating_sub(slot.entry.size());
+        if let Some(near) = &slot.entry.kept.near {
+            self.similar.remove(key, near);
+        }
+    }
+    fn hit(&mut self, key: &Key, now: Time) -> Option<Arc<Entry>> {
+        let slot = self.entries.get_mut(key)?;
+        slot.hits += 1;
+        slot.used = now;
+        Some(slot.entry.clone())
+    }
+    /// Is there one that may still be given?
+    fn fresh(&self, key: &Key, now: Time) -> bool {
+        self.entries.peek(key).is_some_and(|slot| now < slot.entry.kept.expires)
+    }
+}
+
+impl Store {
+    pub(super) fn new(entries_max: usize, memory_max: usize, stale: Duration) -> Arc<Self> {
+        let state = State {
+            entries: LruCache::unbounded(),
+            flights: HashMap::new(),
+            similar: Index::default(),
+            bytes: 0,
+        };
+        let state = Mutex::new(state);
+        Arc::new(Self { state, entries_max, memory_max, stale, counts: Counts::default() })
+    }
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// The answer, or the flight that brings it, or the right to ask for it.
+    pub(super) fn look(self: &Arc<Self>, key: Key, now: Time) -> Seen {
+        let mut state = self.lock();
+        if state.fresh(&key, now)
+            && let Some(entry) = state.hit(&key, now)
+        {
+            return Seen::Hit(entry);
+        }
+        if let Some(flight) = state.flights.get(&key) {
+            return Seen::Follow(flight.clone());
+        }
+        let flight = Flight::new();
+        state.flights.insert(key, flight.clone());
+        Seen::Lead(Lead::new(key, flight, self.clone()))
+    }
+    /// The answer, if it may still be given; nobody follows and nobody leads.
+    pub(super) fn peek(&self, key: Key, now: Time) -> Option<Arc<Entry>> {
+        let mut state = self.lock();
+        if state.fresh(&key, now) { state.hit(&key, now) } else { None }
+    }
+    /// The answer, also one that should not be given any more.
+    pub(super) fn stale(&self, key: Key, now: Time) -> Option<Arc<Entry>> {
+        let mut state = self.lock();
+        let kept = state.entries.peek(&key)?.entry.kept.expires.after(self.stale);
+        if now < kept { state.hit(&key, now) } else { None }
+    }
+    /// The nearest answer to the same question in other words.
+    pub(super) fn similar(&self, near: &Near, threshold: f64, now: Time, stale: bool) -> Option<Arc<Entry>> {
+        let mut state = self.lock();
+        let found = state.similar.find(near, threshold);
+        let key = found.into_iter().find(|key| stale || state.fresh(key, now))?;
+        state.hit(&key, now)
+    }
+    /// A flight has ended.
+    pub(super) fn land(&self, key: &Key, flight: &Arc<Flight>) {
+        let mut state = self.lock();
+        if state.flights.get(key).is_some_and(|other| Arc::ptr_eq(other, flight)) {
+            state.flights.remove(key);
+        }
+    }
+    /// Keeps an entry, and forgets others that there is no room for any more. False if it has
+    /// no room itself.
+    pub(super) fn put(&self, key: Key, slot: Slot) -> bool {
+        let size = slot.entry.size();
+        if size > self.memory_max {
+            return false;
+        }
+        let mut state = self.lock();
+        state.remove(key);
+        if let Some(near) = &slot.entry.kept.near {
+            state.similar.add(key, near);
+        }
+        state.bytes += size;
+        state.entries.put(key, slot);
+        self.fit(&mut state);
+        true
+    }
+    fn fit(&self, state: &mut State) {
+        while state.entries.len() > self.entries_max || state.bytes > self.memory_max {
+            let Some((key, slot)) = state.entries.pop_lru() else { break };
+            state.forget(key, &slot);
+            self.counts.evicted.fetch_add(1, Relaxed);
+        }
+    }
+    /// Puts the same answer in less space, if it is still there.
+    pub(super) fn pack(&self, key: Key, packed: Entry) {
+        let mut state = self.lock();
+        let Some(slot) = state.entries.peek_mut(&key) else { return };
+        if Arc::ptr_eq(&slot.entry.kept, &packed.kept) {
+            let (before, after) = (slot.entry.size(), packed.size());
+            slot.entry = Arc::new(packed);
+            state.bytes = state.bytes.saturating_sub(before) + after;
+        }
+    }
+    /// Is this very answer there?
+    pub(super) fn holds(&self, key: Key, entry: &Entry) -> bool {
+        let state = self.lock();
+        state.entries.peek(&key).is_some_and(|slot| Arc::ptr_eq(&slot.entry.kept, &entry.kept))
+    }
+    /// Forgets what is too old even for hard times.
+    pub(super) fn purge(&self, now: Time) {
+        self.forget_where(|slot| slot.entry.kept.expires.after(self.stale) <= now);
+    }
+    /// Forgets answers, and says how many.
+    pub(super) fn invalidate(&self, which: &Which) -> usize {
+        self.forget_where(|slot| which.fits(&slot.entry.kept))
+    }
+    fn forget_where(&self, gone: impl Fn(&Slot) -> bool) -> usize {
+        let mut state = self.lock();
+        let keys: Vec<_> = state.entries.iter().filter(|(_, slot)| gone(slot)).map(|(key, _)| *key).collect();
+        for key in &keys {
+            state.remove(*key);
+        }
+        keys.len()
+    }
+    /// All entries, the one that was not used for the longest time first.
+    pub(super) fn all(&self) -> Vec<(Key, Slot)> {
+        self.lock().entries.iter().rev().map(|(key, slot)| (*key, slot.clone())).collect()
+    }
+    /// How many entries there are, and how much memory they take.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.entries.len(), state.bytes)
+    }
+}
