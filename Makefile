@@ -37,7 +37,23 @@ lint: tools
 	@if $(CARGO) tree --locked --edges normal,build --format '{lib}: {f}' --package steadfast-cli | grep ': .*mutants'; \
 	  then echo "faults can be planted in the binary" >&2; exit 1; fi
 
-services: ## what tests run of their own: the programs of PostgreSQL 15 or newer
+CLIENTS := target/clients
+
+$(CLIENTS)/installed: cli/tests/clients/requirements.txt cli/tests/clients/package-lock.json
+	@rm -rf $(CLIENTS); mkdir -p $(CLIENTS)
+	@if ! { python3 -c 'import ensurepip' && command -v node npm; } >/dev/null 2>&1; then \
+	  echo "Python with venv, Node.js or npm is missing: tests run the official clients of model APIs."; \
+	  if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	    echo "Installing python3-venv, nodejs and npm."; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv nodejs npm; \
+	  else echo "Install them, on Debian with: sudo apt-get install python3-venv nodejs npm" >&2; exit 1; fi; fi
+	python3 -m venv $(CLIENTS)/venv
+	$(CLIENTS)/venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r cli/tests/clients/requirements.txt
+	cp cli/tests/clients/package.json cli/tests/clients/package-lock.json $(CLIENTS)
+	cd $(CLIENTS) && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+services: $(CLIENTS)/installed ## what tests run of their own: PostgreSQL 15 or newer, the official clients of model APIs
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || { \
 	  echo "initdb is missing: tests start a private PostgreSQL server."; \
 	  if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
@@ -88,7 +104,7 @@ mutation: tools ## change commit, turn and ledger in one place at a time, which 
 	$(CARGO) mutants --output target $(if $(FILE),--file $(FILE))
 
 bench: build ## how fast everything is beside what the disk can do, what kill -9 costs, what a conversation takes to store
-	@for what in log runs transfers ws recovery conversation growth; do ./$(STEADFAST) bench $$what || exit 1; done
+	@for what in log runs transfers ws recovery conversation growth gateway; do ./$(STEADFAST) bench $$what || exit 1; done
 
 bench-peers: build ## the same runs on Restate, DBOS and LangGraph, in one table; see bench/README.md
 	python3 bench/peers.py --binary $(STEADFAST)

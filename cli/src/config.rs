@@ -101,10 +101,6 @@ impl StoreUrl {
     pub(crate) fn key_path(&self) -> PathBuf {
         self.0.with_file_name("node.key")
     }
-    /// What the model gateway keeps, beside the file.
-    pub(crate) fn models_folder(&self) -> PathBuf {
-        self.0.with_extension("models")
-    }
 }
 
 impl std::str::FromStr for StoreUrl {

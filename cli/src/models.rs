@@ -18,14 +18,13 @@ use crate::{
 pub(crate) async fn app(
     args: &ServeArgs,
     config: &Config,
-    home: &Home,
     log: Arc<dyn Log>,
     world: &World,
     observer: &Arc<dyn Observer>,
+    home: &Home,
 ) -> anyhow::Result<ModelsApp> {
     let demo = args.demo;
-    let models = completed(config.models.clone(), demo);
-    let models = Models::at(home, models, &environment(), world, observer)?;
+    let models = Models::at(home, completed(config.models.clone(), demo), &environment(), world, observer)?;
     let models = models.with_keys_on(log).await?;
     let current = Arc::new(Current::new(models));
     let (source, again) = (args.store.config.clone(), current.clone());

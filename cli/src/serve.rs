@@ -105,9 +105,12 @@ impl Node {
         node::add_sinks(&mut registry, &config.sinks, log.identity(), world)?;
         let breakers = Arc::new(Policies::new(&config.resilience, world, &observer));
         registry.guarded_by(breakers.clone());
-        let keyring = Some(keys::words_ring(&config.store, &key, world)?);
-        let home = Home { folder: Some(url.models_folder()), keyring, production: false };
-        let models = models::app(args, config, &home, shared, world, &observer).await?;
+        let home = Home {
+            folder: url.path().parent().map(Path::to_owned),
+            keyring: keys::ring(&config.store, world)?,
+            production: false,
+        };
+        let models = models::app(args, config, shared, world, &observer, &home).await?;
         breakers.also(models.breakers());
         let engine = Engine::new(log.clone(), world.clone(), registry, config.engine.clone(), observer);
         let conversations = Conversations::new(assistant, engine.clone());

@@ -67,12 +67,12 @@ enum Command {
     /// Circuit breakers: list, reset.
     #[command(subcommand)]
     Breakers(breakers::BreakersCommand),
-    /// Kept answers of models: stats, invalidate, warm.
-    #[command(subcommand)]
-    Cache(cache::CacheCommand),
     /// Models: list, test, price.
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Kept answers of models: stats, invalidate, warm.
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
     /// Virtual keys of the model gateway: create, list, revoke.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -119,8 +119,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::DeadLetters(command) => dead_letters::run(command, global).await,
         Command::Events(command) => events::run(command, global).await,
         Command::Breakers(command) => breakers::run(command, global).await,
-        Command::Cache(command) => cache::run(command, global).await,
         Command::Models(command) => models::run(command, global).await,
+        Command::Cache(command) => cache::run(command, global).await,
         Command::Keys(command) => keys::run(command, global).await,
         Command::Costs(args) => costs::run(args, global).await,
         Command::Bank(command) => bank::run(command, global).await,

@@ -36,7 +36,7 @@ impl Imported {
         let mut text =
             String::from("# Made from a LiteLLM configuration by `steadfast config import-litellm`.\n");
         for note in &self.notes {
-            text.push_str(&format!("# NOTE {note}\n"));
+            text.extend([format!("# NOTE {note}\n")]);
         }
         text.push('\n');
         // A table of tables and values: nothing in it cannot be written.
@@ -44,9 +44,9 @@ impl Imported {
         for (model, price) in &self.prices {
             let money = |name| price.get(name).and_then(toml::Value::as_str).unwrap_or("0");
             let (input, output) = (money("input"), money("output"));
-            text.push_str(&format!(
+            text.extend([format!(
                 "\n# dollars for a million tokens of {model:?}: input {input}, output {output}\n"
-            ));
+            )]);
         }
         text
     }
@@ -154,9 +154,8 @@ impl Import {
     fn deployment(&mut self, i: usize, entry: Value) -> Result<(), String> {
         let at = format!("model_list[{i}]");
         let Value::Object(mut entry) = entry else { return Err(format!("{at} is not a mapping")) };
-        let name = match entry.remove("model_name") {
-            Some(Value::String(name)) => name,
-            _ => return Err(format!("{at}.model_name is missing")),
+        let Some(Value::String(name)) = entry.remove("model_name") else {
+            return Err(format!("{at}.model_name is missing"));
         };
         let Some(Value::Object(params)) = entry.remove("litellm_params") else {
             return Err(format!("{at}.litellm_params is missing"));
@@ -262,7 +261,7 @@ impl Import {
 
 /// A route's name is a model too, so it is one that nobody means by accident.
 fn route_name(pattern: &str, provider: &str) -> String {
-    let start: String = pattern.chars().filter(|letter| letter.is_ascii_alphanumeric()).collect();
+    let start: String = pattern.chars().filter(char::is_ascii_alphanumeric).collect();
     if start.is_empty() { format!("any-{provider}") } else { format!("any-{start}") }
 }
 

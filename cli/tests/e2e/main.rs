@@ -6,6 +6,7 @@ mod bench;
 mod books;
 mod canary;
 mod chat;
+mod clients;
 mod crashes;
 mod docs;
 mod failures;

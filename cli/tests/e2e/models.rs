@@ -18,12 +18,13 @@ fn serve(place: &Place, mocks: &[&Mock]) -> Node {
 }
 
 fn configure(place: &Place, mocks: &[&Mock]) {
-    let mut text = String::new();
+    // Every call is to reach the upstream.
+    let mut text = String::from("[models.cache]\nenabled = false\n");
     for (i, mock) in mocks.iter().enumerate() {
-        text += &format!("[models.providers.p{i}]\nurl = '{}'\n", mock.url());
+        text.extend([format!("[models.providers.p{i}]\nurl = '{}'\n", mock.url())]);
     }
     let targets: Vec<_> = (0..mocks.len()).map(|i| format!("{{ provider = 'p{i}' }}")).collect();
-    text += &format!("[models.routes.m]\nretry.enabled = false\ntargets = [{}]\n", targets.join(", "));
+    text.extend([format!("[models.routes.m]\nretry.enabled = false\ntargets = [{}]\n", targets.join(", "))]);
     std::fs::write(place.path("steadfast.toml"), text).expect("written");
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::FromRef,
-    middleware,
+    middleware::from_fn_with_state,
     routing::{delete, get, post},
 };
 use steadfast_core::Failure;
@@ -60,7 +60,7 @@ impl App for ModelsApp {
     }
     fn routes(&self, edge: Edge) -> Router {
         let desk = Desk { edge, app: self.clone() };
-        let cache = serve::operator_routes(self.current.clone());
+        let operators = from_fn_with_state(desk.clone(), operate::only_operators);
         Router::new()
             .route("/", get(operate::list))
             .route("/test", post(operate::test))
@@ -69,8 +69,8 @@ impl App for ModelsApp {
             .route("/costs", get(money::costs))
             .route("/keys", get(money::keys).post(money::make))
             .route("/keys/{id}", delete(money::revoke))
-            .with_state(desk.clone())
-            .merge(cache.layer(middleware::from_fn_with_state(desk, operate::only_operators)))
+            .with_state(desk)
+            .merge(serve::operator_routes(self.current.clone()).layer(operators))
     }
     fn foreign(&self, edge: Edge) -> Router {
         serve::routes(self.current.clone(), gate(edge))

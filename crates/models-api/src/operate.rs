@@ -17,6 +17,14 @@ use crate::app::Desk;
 /// How long everybody has to answer a trial.
 const TRIAL: Duration = Duration::from_secs(30);
 
+/// Before the routes that the gateway itself has for operators.
+pub(crate) async fn only_operators(Operator(caller): Operator, mut request: Request, next: Next) -> Response {
+    let caller = caller.principal;
+    let caller = Caller { tenant: caller.tenant, user: Some(caller.user.into()), key: None };
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
 #[derive(Serialize)]
 pub(crate) struct Overview {
     enabled: bool,
@@ -60,15 +68,4 @@ pub(crate) async fn test(
 pub(crate) async fn reload(State(desk): State<Desk>, _: Operator) -> Result<StatusCode, Problem> {
     desk.app.reload().await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Lets operators through, and says whose things they touch.
-pub(crate) async fn only_operators(
-    Operator(operator): Operator,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let tenant = operator.principal.tenant;
-    request.extensions_mut().insert(Caller { tenant, ..Caller::default() });
-    next.run(request).await
 }

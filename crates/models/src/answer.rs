@@ -22,6 +22,9 @@ pub struct Usage {
     pub cache_written_hour: u64,
     /// What came out.
     pub output: u64,
+    /// Seconds of sound that went in, where these are counted instead.
+    #[serde(default)]
+    pub seconds: u64,
 }
 
 impl Usage {
@@ -38,6 +41,7 @@ impl Usage {
             cache_written: self.cache_written.saturating_add(other.cache_written),
             cache_written_hour: self.cache_written_hour.saturating_add(other.cache_written_hour),
             output: self.output.saturating_add(other.output),
+            seconds: self.seconds.saturating_add(other.seconds),
         }
     }
     /// The larger of each: providers report usage in parts, each part cumulative.
@@ -49,6 +53,7 @@ impl Usage {
             cache_written: self.cache_written.max(other.cache_written),
             cache_written_hour: self.cache_written_hour.max(other.cache_written_hour),
             output: self.output.max(other.output),
+            seconds: self.seconds.max(other.seconds),
         }
     }
 }

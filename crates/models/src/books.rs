@@ -149,11 +149,12 @@ impl Books {
         let mut most = Usd::ZERO;
         for prospect in prospects {
             let price = self.price(&prospect).ok_or_else(|| unpriced(&prospect))?;
-            most = most.max(price.bound(bound.input, bound.output));
+            most = most.max(price.bound(bound.input, bound.output, bound.seconds));
         }
         let reservation = self.ledger.reserve(claims, most, self.world.now()).await;
         bill.held(reservation.map_err(over_budget)?);
-        let silent = call.asked.output_max.is_none() && call.operation != Operation::Embeddings;
+        let says = !matches!(call.operation, Operation::Embeddings | Operation::Transcription);
+        let silent = says && call.asked.output_max.is_none();
         Ok(silent.then(|| self.config.budget.output_max.get().into()))
     }
     fn check_name(&self, call: &Call) -> Result<(), Rejected> {

@@ -10,7 +10,7 @@ mod options;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, header::CONTENT_TYPE};
 use steadfast_core::{Coded, Fault, TenantId};
 
 pub use asked::Asked;
@@ -35,15 +35,19 @@ pub enum Operation {
     Chat,
     /// Anthropic's messages.
     Messages,
+    /// OpenAI's responses.
+    Responses,
     /// OpenAI's embeddings.
     Embeddings,
+    /// OpenAI's transcriptions of recordings.
+    Transcription,
 }
 
 impl Operation {
     /// Whose API it is of.
     pub const fn api(self) -> Api {
         match self {
-            Self::Chat | Self::Embeddings => Api::OpenAi,
+            Self::Chat | Self::Responses | Self::Embeddings | Self::Transcription => Api::OpenAi,
             Self::Messages => Api::Anthropic,
         }
     }
@@ -52,7 +56,9 @@ impl Operation {
         match self {
             Self::Chat => "chat",
             Self::Messages => "messages",
+            Self::Responses => "responses",
             Self::Embeddings => "embeddings",
+            Self::Transcription => "transcription",
         }
     }
 }
@@ -140,6 +146,8 @@ pub struct Call {
     pub caller: Caller,
     /// What is wanted beyond the API.
     pub options: CallOptions,
+    /// Has it placeholders where personal data was?
+    pub(crate) redacted: bool,
     /// What providers of the same API get to see of the client's headers.
     pub(crate) forwarded: HeaderMap,
     /// What providers are told where the client did not say how long an answer may be.
@@ -158,25 +166,53 @@ impl Call {
         caller: Caller,
     ) -> Result<Self, Unreadable> {
         let mut options = CallOptions::default();
-        let asked = Asked::read(&body, operation, &mut options)?;
-        options.take_headers(headers)?;
         let mut forwarded = HeaderMap::new();
+        let asked = if operation == Operation::Transcription {
+            // How the parts of a form are separated stands in its type.
+            let form = headers.get(CONTENT_TYPE).ok_or(Unreadable::Missing("content-type"))?;
+            forwarded.insert(CONTENT_TYPE, form.clone());
+            Asked::read_form(&body, form)?
+        } else {
+            Asked::read(&body, operation, &mut options)?
+        };
+        options.take_headers(headers)?;
         for name in FORWARDED {
             for value in headers.get_all(name) {
                 forwarded.append(name, value.clone());
             }
         }
-        Ok(Self { id, operation, body, asked, caller, options, forwarded, output_forced: None, bill: None })
+        Ok(Self {
+            id,
+            operation,
+            body,
+            asked,
+            caller,
+            options,
+            redacted: false,
+            forwarded,
+            output_forced: None,
+            bill: None,
+        })
+    }
+    /// Puts a body in the place of the client's that says the same in other words.
+    pub(crate) fn replace_body(&mut self, body: Bytes) -> Result<(), Unreadable> {
+        // Options were taken from the first one.
+        self.asked = Asked::read(&body, self.operation, &mut CallOptions::default())?;
+        self.body = body;
+        self.redacted = true;
+        Ok(())
     }
     /// May another provider go on where this one's stream broke off? Only where the answer
     /// is one plain text.
     pub(crate) fn continuable(&self) -> bool {
         let asked = &self.asked;
-        self.operation != Operation::Embeddings && asked.choices == 1 && !asked.json
+        matches!(self.operation, Operation::Chat | Operation::Messages) && asked.choices == 1 && !asked.json
     }
-    /// A rough count of the tokens that go in: four bytes of JSON each.
+    /// A rough count of the tokens that go in: four bytes of JSON each, or 64 of a recording,
+    /// which has about ten a second.
     pub fn input_estimate(&self) -> u64 {
-        u64::try_from(self.body.len() / 4).unwrap_or(u64::MAX)
+        let bytes = if self.operation == Operation::Transcription { 64 } else { 4 };
+        u64::try_from(self.body.len() / bytes).unwrap_or(u64::MAX)
     }
 }
 

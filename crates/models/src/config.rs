@@ -1,6 +1,7 @@
 //! `[models]`: who is called, and by which way.
 
 mod cache;
+mod screen;
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -19,6 +20,7 @@ pub use money::{
     AdmissionConfig, BudgetConfig, LimitConfig, LongPriceConfig, Per, PriceConfig, RecordMode, RecordsConfig,
     Window,
 };
+pub use screen::{Action, KindsConfig, ScreenConfig};
 
 /// `[models]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +40,8 @@ pub struct ModelsConfig {
     /// The same for a stream: long answers are welcome as long as something comes.
     #[serde(deserialize_with = "positive")]
     pub stream_deadline: Period,
+    /// What providers don't get to see.
+    pub screen: ScreenConfig,
     /// Who can be called, by name.
     pub providers: BTreeMap<String, ProviderConfig>,
     /// By which ways, by name. The name is a model that clients can ask for.
@@ -65,6 +69,7 @@ impl Default for ModelsConfig {
             read_timeout: Duration::from_secs(60).into(),
             deadline: defaults::CALL_DEADLINE.into(),
             stream_deadline: Duration::from_secs(600).into(),
+            screen: ScreenConfig::default(),
             providers: BTreeMap::new(),
             routes: BTreeMap::new(),
             prices: BTreeMap::new(),
@@ -113,6 +118,8 @@ pub struct ProviderConfig {
     /// Whether the most tokens are said as `max_tokens`, which is all that older servers
     /// know, when a call is translated.
     pub legacy_max_tokens: bool,
+    /// Whether it has OpenAI's responses. Where it has not, they are asked for as chat.
+    pub responses: bool,
     /// Whether streams are asked for their usage. Some servers refuse the question.
     pub stream_usage: bool,
     /// How long is waited.
@@ -137,6 +144,7 @@ impl Default for ProviderConfig {
             headers: BTreeMap::new(),
             output_max: NonZeroU32::MIN.saturating_add(4_095),
             legacy_max_tokens: false,
+            responses: true,
             stream_usage: true,
             timeouts: TimeoutConfig::default(),
             breaker: BreakerConfig::default(),
@@ -203,6 +211,9 @@ pub struct RouteConfig {
     /// Whether a stream that breaks after its first content is continued by the next
     /// provider, from the text so far.
     pub continue_streams: bool,
+    /// Whether calls on this route are screened for personal data. As `[models.screen]` says
+    /// where this says nothing.
+    pub screen: Option<bool>,
     /// When everybody is asked once more.
     pub retry: RetryConfig,
 }
@@ -323,6 +334,7 @@ impl ModelsConfig {
     /// in the configuration.
     pub fn check(&self, section: &str) -> Vec<Problem> {
         let mut problems = self.budget.check(section, self.routes.keys().map(String::as_str));
+        self.screen.check(section, &mut problems);
         for (i, template) in self.degrade.templates.iter().enumerate() {
             if !["", "chat", "messages"].contains(&template.operation.as_str()) {
                 let at = format!("{section}.degrade.templates.{i}.operation");
@@ -384,6 +396,8 @@ mod tests {
         assert_eq!(config.routes["smart"].targets[0].weight, 1);
         for (text, said) in [
             ("[models.providers.main]\nkind = 'antropic'\n", "anthropic"),
+            ("[models.screen]\npatterns = ['(']\n", "models.screen.patterns"),
+            ("[models.screen]\nliterals = ['']\n", "models.screen.literals"),
             ("[models.providers.main]\nurll = 'x'\n", "did you mean `url`?"),
             ("[models.routes.smart]\nmodels = ['x']\n", "expected at least one target"),
             (

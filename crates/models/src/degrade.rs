@@ -164,7 +164,7 @@ impl Degrade {
     async fn text(&self, call: &Arc<Call>) -> Option<(Body, Degraded)> {
         let asked = &call.asked;
         let plain = !asked.json && !asked.must_call && asked.choices == 1;
-        if call.operation == Operation::Embeddings || !plain {
+        if !matches!(call.operation, Operation::Chat | Operation::Messages) || !plain {
             return None;
         }
         if let Some(template) = self.template(call) {

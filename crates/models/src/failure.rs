@@ -15,7 +15,7 @@ use steadfast_resilience::{retry_after, with_retry_after};
 use crate::{
     admission,
     answer::{About, Answer, Body},
-    call::{Api, Unreadable},
+    call::{Api, Operation, Unreadable},
 };
 
 /// Which wait was too long.
@@ -326,15 +326,20 @@ pub(crate) fn error_body(
 }
 
 /// The event that ends a broken stream.
-pub(crate) fn error_event(api: Api, failed: &Failed, id: &str) -> Bytes {
+pub(crate) fn error_event(operation: Operation, failed: &Failed, id: &str) -> Bytes {
     let mut failure = failed.to_failure();
     failed.class.code().clone_into(&mut failure.code);
-    let body = error_body(api, failed.class.status(), &failure, None, id);
+    let api = operation.api();
     let mut event = match api {
+        Api::OpenAi if operation == Operation::Responses => {
+            let message = format!("{} (support id {id})", failure.message);
+            let data = json!({ "type": "error", "code": failure.code, "message": message, "param": null });
+            return crate::wire::sse::write(Some("error"), &data.to_string());
+        }
         Api::OpenAi => b"data: ".to_vec(),
         Api::Anthropic => b"event: error\ndata: ".to_vec(),
     };
-    event.extend_from_slice(&body);
+    event.extend_from_slice(&error_body(api, failed.class.status(), &failure, None, id));
     event.extend_from_slice(b"\n\n");
     event.into()
 }

@@ -22,6 +22,7 @@ mod pipeline;
 mod providers;
 pub mod record;
 mod route;
+mod screen;
 pub mod serve;
 mod vitals;
 pub mod wire;
@@ -32,9 +33,10 @@ pub use books::Spending;
 pub use cache::{CacheError, CacheStats, FileError, Home, Unfit, WarmLine, Which};
 pub use call::{Call, CallOptions, Caller, Operation};
 pub use config::{
-    AdmissionConfig, BudgetConfig, CacheConfig, CanaryConfig, DegradeConfig, KeepConfig, Kind, LimitConfig,
-    LongPriceConfig, ModelsConfig, OrderBy, Per, PriceConfig, ProviderConfig, RecordMode, RecordsConfig,
-    RouteConfig, ShareWith, SimilarConfig, SimpleConfig, TargetConfig, TemplateConfig, TimeoutConfig, Window,
+    Action, AdmissionConfig, BudgetConfig, CacheConfig, CanaryConfig, DegradeConfig, KeepConfig, Kind,
+    KindsConfig, LimitConfig, LongPriceConfig, ModelsConfig, OrderBy, Per, PriceConfig, ProviderConfig,
+    RecordMode, RecordsConfig, RouteConfig, ScreenConfig, ShareWith, SimilarConfig, SimpleConfig,
+    TargetConfig, TemplateConfig, TimeoutConfig, Window,
 };
 pub use current::Current;
 pub use degrade::{Degradation, Degraded};

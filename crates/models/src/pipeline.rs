@@ -31,13 +31,15 @@ use crate::{
     providers::SetupError,
     record::{self, By, Cost, RecordError},
     route::{Found, Probe, Route, Routes},
+    screen::Screen,
     vitals::Reason,
 };
 
 /// The gateway.
 pub struct Models {
+    screen: Screen,
     routes: Arc<Routes>,
-    cache: Arc<Cache>,
+    cache: Cache,
     degrade: Degrade,
     books: Arc<Books>,
     keys: Arc<Keys>,
@@ -102,9 +104,10 @@ impl Models {
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
+        let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
         let routes = Arc::new(Routes::new(&config, None, env, world, observer)?);
         let embedder = embedder(&config.cache.similar.model, &routes);
-        let cache = Arc::new(Cache::new(&config.cache, home, embedder, world)?);
+        let cache = Cache::new(&config.cache, home, embedder, world)?;
         let degrade = Degrade::new(&config.degrade, world);
         let file = home.folder.as_ref().map(|folder| folder.join(record::FILE));
         let books = Books::new(&config, world, observer);
@@ -113,6 +116,7 @@ impl Models {
             None => books,
         });
         Ok(Self {
+            screen,
             routes,
             cache,
             degrade,
@@ -131,15 +135,18 @@ impl Models {
         Ok(self)
     }
     /// Another one for another configuration. Providers that did not change go on as they are:
-    /// their connections, breakers and limits. Keys are read again. The cache and the queue stay
-    /// as they are until the next start, with what is in them and their settings.
+    /// their connections, breakers and limits. Keys are read again. Kept answers stay, in the
+    /// room that they were given at first; so do the queue and its bounds, and what was spent.
     pub fn reloaded(&self, mut config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
-        config.cache = self.config.cache.clone();
         config.admission = self.config.admission.clone();
-        let routes = Arc::new(Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?);
+        let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
+        let routes = Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?;
+        let routes = Arc::new(routes);
+        let cache = self.cache.reloaded(&config.cache, embedder(&config.cache.similar.model, &routes));
         Ok(Self {
+            screen,
             routes,
-            cache: self.cache.clone(),
+            cache,
             degrade: Degrade::new(&config.degrade, &self.world),
             books: Arc::new(self.books.reloaded(&config)),
             keys: self.keys.clone(),
@@ -171,20 +178,19 @@ impl Models {
         }
         let mut entry = self.books.open(&mut call, route.map(|route| route.name()));
         let result = match route {
-            Some(route) => self.stages(call, route, key, &mut entry).await,
+            Some(route) => self.answer_on(route, call, key, &mut entry).await,
             None => Err(self.routes.not_found(&call)),
         };
         entry.finish(result)
     }
-    /// One after another.
-    async fn stages(
+    async fn answer_on(
         &self,
-        mut call: Call,
         route: &Arc<Route>,
+        mut call: Call,
         key: Option<Arc<Key>>,
         entry: &mut Entry,
     ) -> Result<Answer, Rejected> {
-        let deadline = self.routes.deadline(&call);
+        let redacted = self.screen.redact(&mut call, route.screened())?;
         let mut more = Vec::new();
         if let Some(key) = key {
             entry.took(key.admit(&call, route.name())?);
@@ -193,16 +199,29 @@ impl Models {
         }
         call.output_forced = self.books.reserve(&call, route.name(), route.prospects(&call), more).await?;
         let call = Arc::new(call);
-        let miss = match self.cache.look(&call, route.mark(), &deadline).await {
+        match (redacted, self.answer_screened(&call, route, entry).await) {
+            (Some(redacted), Ok(answer)) => Ok(redacted.restore(&call, answer)),
+            (Some(redacted), Err(rejected)) => Err(redacted.restore_words(rejected)),
+            (None, result) => result,
+        }
+    }
+    async fn answer_screened(
+        &self,
+        call: &Arc<Call>,
+        route: &Arc<Route>,
+        entry: &mut Entry,
+    ) -> Result<Answer, Rejected> {
+        let deadline = self.routes.deadline(call);
+        let miss = match self.cache.look(call, route.mark(), &deadline).await {
             Looked::Found(answer) => return Ok(answer),
             Looked::Miss(miss) => miss,
         };
-        match self.ask(&call, route, deadline, entry).await {
+        match self.ask(call, route, deadline, entry).await {
             Ok(answer) => {
                 self.degrade.note(true);
-                Ok(miss.keep(&call, answer))
+                Ok(miss.keep(call, answer))
             }
-            Err(rejected) => self.degrade.answer(&call, rejected, miss, &self.cache).await,
+            Err(rejected) => self.degrade.answer(call, rejected, miss, &self.cache).await,
         }
     }
     /// Those that take a place.
@@ -265,9 +284,16 @@ impl Models {
     }
     /// Keeps an answer that nobody has asked for yet. `caller` says for which tenant.
     pub async fn warm(&self, line: &WarmLine, caller: &Caller) -> Result<(), Unfit> {
-        let call = Arc::new(line.call(self.world.uuid().to_string().into(), caller)?);
+        let mut call = line.call(self.world.uuid().to_string().into(), caller)?;
         let not_found = || Unfit::Request(self.routes.not_found(&call).failure.message);
         let route = self.routes.find(&call).ok_or_else(not_found)?;
+        // Its answer would have somebody's values, and be given to others who ask with theirs.
+        match self.screen.redact(&mut call, route.screened()) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(Unfit::Request("it has personal data".into())),
+            Err(refused) => return Err(Unfit::Request(refused.to_string())),
+        }
+        let call = Arc::new(call);
         self.cache.warm(line, &call, route).await
     }
     /// How many calls find nobody.

@@ -75,6 +75,8 @@ impl Answers {
 /// Asks at a pace; `good` says which answers count. On this thread alone.
 pub(super) async fn send(ask: &Ask, pace: Pace, good: fn(&Got) -> bool) -> anyhow::Result<Answers> {
     let all = Rc::new(RefCell::new(Answers::default()));
+    // Other prompts than in any earlier load.
+    let start = if ask.prompts == 0 { ask.world.chance().bits() >> 16 } else { 0 };
     let numbers = Rc::new(RefCell::new(0_u64));
     let began = ask.world.clock().elapsed();
     let local = LocalSet::new();
@@ -100,7 +102,7 @@ pub(super) async fn send(ask: &Ask, pace: Pace, good: fn(&Got) -> bool) -> anyho
                 if enough(number, ask.world.clock().elapsed()) {
                     return anyhow::Ok(());
                 }
-                let got = caller.exchange(&ask, number).await?;
+                let got = caller.exchange(&ask, start.wrapping_add(number)).await?;
                 all.borrow_mut().note(&got, good);
             }
         }
@@ -108,7 +110,7 @@ pub(super) async fn send(ask: &Ask, pace: Pace, good: fn(&Got) -> bool) -> anyho
     let called = local.run_until(async { try_join_all(callers.map(spawn_local)).await }).await?;
     called.into_iter().collect::<anyhow::Result<()>>()?;
     if let Pace::Even(rate, time) = pace {
-        local.run_until(evenly(ask, rate, time, &all, good)).await?;
+        local.run_until(evenly(ask, (rate, time), start, &all, good)).await?;
     }
     drop(local);
     let mut all = all.take();
@@ -119,8 +121,8 @@ pub(super) async fn send(ask: &Ask, pace: Pace, good: fn(&Got) -> bool) -> anyho
 /// Connections are kept for the next, so that none has to be made in the middle.
 async fn evenly(
     ask: &Ask,
-    rate: u64,
-    time: Duration,
+    (rate, time): (u64, Duration),
+    start: u64,
     all: &Rc<RefCell<Answers>>,
     good: fn(&Got) -> bool,
 ) -> anyhow::Result<()> {
@@ -138,7 +140,7 @@ async fn evenly(
                 Some(caller) => caller,
                 None => Caller::connect(&ask).await?,
             };
-            let got = caller.exchange(&ask, number).await?;
+            let got = caller.exchange(&ask, start.wrapping_add(number)).await?;
             all.borrow_mut().note(&got, good);
             idle.borrow_mut().push(caller);
             anyhow::Ok(())

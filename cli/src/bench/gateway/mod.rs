@@ -96,16 +96,16 @@ impl Bench {
             ("healthy", &healthy.url()),
         ] {
             let hang = format!("{}ms", HANG.as_millis());
-            config += &format!(
+            config.extend([format!(
                 "[models.providers.{name}]\nurl = '{url}'\ntimeouts = {{ first = '{hang}', total = '{hang}' }}\n"
-            );
+            )]);
         }
         config += "[models.routes.instant]\ntargets = [{ provider = 'instant' }]\n";
         for first in ["dead", "hanging", "flaky", "cutting"] {
-            config += &format!(
+            config.extend([format!(
                 "[models.routes.{first}]\ncontinue_streams = true\n\
                  targets = [{{ provider = '{first}' }}, {{ provider = 'healthy' }}]\n"
-            );
+            )]);
         }
         let place = child::Place::make(folder)?.configured(&config)?.on(GATEWAYS);
         let node = Node::start(&place, &world).await?;

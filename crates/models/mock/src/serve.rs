@@ -205,7 +205,8 @@ async fn answer(
         Some("embeddings") => Dialect::Embeddings,
         _ => Dialect::Chat,
     };
-    let asked: speak::Request = serde_json::from_slice(&body).unwrap_or_default();
+    let mut asked: speak::Request = serde_json::from_slice(&body).unwrap_or_default();
+    asked.stream |= String::from_utf8_lossy(&body).contains("name=\"stream\"\r\n\r\ntrue");
     {
         let mut seen = lock(&state.seen);
         if seen.len() < SEEN_MAX {

@@ -7,6 +7,10 @@
 //! text counts with figures of the configuration: pictures, files and sound wherever they occur
 //! in the conversation, and what is added for tools.
 //!
+//! A recording has no more seconds than its bytes allow, at the lowest rate that the
+//! configuration takes for possible. What the provider remembers of a conversation counts as a
+//! file.
+//!
 //! *Out*: what the client allows, or what the gateway then tells the provider, for each answer
 //! that is asked for.
 //!
@@ -25,20 +29,34 @@ use crate::{
     config::BudgetConfig,
 };
 
+/// The most tokens that a second of sound is, and that are said in one: three times what models
+/// make of it.
+const SOUND_TOKENS: u64 = 50;
+/// The most tokens of what a model is told beside a recording.
+const PROMPT_TOKENS: u64 = 1_000;
+
 /// The most tokens of a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Bound {
     pub(crate) input: u64,
     pub(crate) output: u64,
+    /// Of sound.
+    pub(crate) seconds: u64,
 }
 
 impl Bound {
     /// Of `call`, whose answers have `output_max` tokens each if it does not say.
     pub(crate) fn of(call: &Call, config: &BudgetConfig) -> Self {
         let mut input = u64::try_from(call.body.len()).unwrap_or(u64::MAX);
+        if call.operation == Operation::Transcription {
+            return Self::of_sound(input, config);
+        }
         if call.operation != Operation::Embeddings {
-            let said = call.body.get(call.asked.at.messages.clone()).unwrap_or_default();
-            let parts = serde_json::from_slice(said).unwrap_or_else(|_| Parts::unread(said));
+            let mut parts = Parts { images: 0, files: u64::from(call.asked.elsewhere) };
+            for at in call.asked.at.texts() {
+                let said = call.body.get(at).unwrap_or_default();
+                parts.add(&serde_json::from_slice(said).unwrap_or_else(|_| Parts::unread(said)));
+            }
             input = input
                 .saturating_add(parts.images.saturating_mul(config.image_tokens.into()))
                 .saturating_add(parts.files.saturating_mul(config.file_tokens.into()));
@@ -47,13 +65,18 @@ impl Bound {
             input = input.saturating_add(config.tools_tokens.into());
         }
         let output = match call.operation {
-            Operation::Embeddings => 0,
-            Operation::Chat | Operation::Messages => {
+            Operation::Embeddings | Operation::Transcription => 0,
+            Operation::Chat | Operation::Messages | Operation::Responses => {
                 let each = call.asked.output_max.unwrap_or(config.output_max.get().into());
                 each.saturating_mul(u64::from(call.asked.choices).max(1))
             }
         };
-        Self { input, output }
+        Self { input, output, seconds: 0 }
+    }
+    fn of_sound(bytes: u64, config: &BudgetConfig) -> Self {
+        let seconds = bytes.div_ceil(u64::from(config.sound_bytes.get()));
+        let tokens = seconds.saturating_mul(SOUND_TOKENS);
+        Self { input: tokens.saturating_add(PROMPT_TOKENS), output: tokens, seconds }
     }
 }
 
@@ -225,7 +248,7 @@ mod tests {
     fn every_byte_counts_and_every_answer_at_its_longest() {
         let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "n": 3, "max_tokens": 7 });
         let length = body.to_string().len() as u64;
-        assert_eq!(bound(Operation::Chat, &body), Bound { input: length, output: 21 });
+        assert_eq!(bound(Operation::Chat, &body), Bound { input: length, output: 21, seconds: 0 });
         let silent = json!({ "model": "m", "messages": [] });
         assert_eq!(bound(Operation::Chat, &silent).output, 4_096);
         // Which of the two a provider reads, nobody knows.
@@ -257,6 +280,15 @@ mod tests {
             let bound = Bound::of(&call.expect("reads"), &BudgetConfig::default());
             assert_eq!(bound.input, length + 2 * 50_000 + 1_000_000);
         }
+    }
+
+    #[test]
+    fn what_a_provider_remembers_counts_as_a_file_and_sound_by_its_bytes() {
+        let body =
+            json!({ "model": "m", "input": "hi", "previous_response_id": "r", "max_output_tokens": 9 });
+        let input = body.to_string().len() as u64 + 1_000_000;
+        assert_eq!(bound(Operation::Responses, &body), Bound { input, output: 9, seconds: 0 });
+        assert_eq!(Bound::of_sound(25_001, &BudgetConfig::default()).seconds, 101);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use memchr::memmem::Finder;
 use crate::call::Operation;
 
 static CONTENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"content\":\""));
+static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"delta\":\""));
 static TEXT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"text\":\""));
 static MORE: LazyLock<[Finder<'static>; 4]> = LazyLock::new(|| {
     [&b"\"tool_calls\":["[..], b"\"reasoning", b"\"refusal\":\"", b"\"audio\":{"].map(Finder::new)
@@ -20,7 +21,8 @@ pub(crate) fn said(operation: Operation, event: &[u8]) -> u64 {
     let all = u64::try_from(event.len()).unwrap_or(u64::MAX);
     let finder = match operation {
         Operation::Messages => &*TEXT,
-        _ => &*CONTENT,
+        Operation::Responses | Operation::Transcription => &*DELTA,
+        Operation::Chat | Operation::Embeddings => &*CONTENT,
     };
     let mut found = 0;
     for at in finder.find_iter(event) {

@@ -91,6 +91,8 @@ impl Rates {
 pub struct Price {
     rates: Rates,
     long: Option<(u64, Rates)>,
+    /// A minute of sound.
+    minute: u64,
 }
 
 impl From<&PriceConfig> for Price {
@@ -103,21 +105,26 @@ impl From<&PriceConfig> for Price {
         Self {
             rates: Rates::new(config.input, config.cached_input, config.cache_write, hour, config.output),
             long: config.long.as_ref().map(long),
+            minute: config.audio_minute.unwrap_or_default().nanos(),
         }
     }
 }
 
-fn sum(parts: &[(u64, u64)]) -> Usd {
-    // Two 64-bit factors fit 128 bits; their sum may not, and then it is more than anybody has.
-    let part = |(tokens, rate): &(u64, u64)| u128::from(*tokens) * u128::from(*rate);
-    let all = parts.iter().map(part).fold(0_u128, u128::saturating_add);
-    Usd::from_nanos(u64::try_from(all.div_ceil(PER)).unwrap_or(u64::MAX))
-}
-
 impl Price {
+    fn sum(&self, parts: &[(u64, u64)], seconds: u64) -> Usd {
+        // Two 64-bit factors fit 128 bits; their sum may not, and then it is more than anybody
+        // has.
+        let part = |(tokens, rate): &(u64, u64)| u128::from(*tokens) * u128::from(*rate);
+        let sound = part(&(seconds, self.minute)).saturating_mul(PER).div_ceil(60);
+        let all = parts.iter().map(part).fold(sound, u128::saturating_add);
+        Usd::from_nanos(u64::try_from(all.div_ceil(PER)).unwrap_or(u64::MAX))
+    }
     /// For nothing.
-    pub const FREE: Self =
-        Self { rates: Rates { input: 0, cached: 0, written: 0, written_hour: 0, output: 0 }, long: None };
+    pub const FREE: Self = Self {
+        rates: Rates { input: 0, cached: 0, written: 0, written_hour: 0, output: 0 },
+        long: None,
+        minute: 0,
+    };
     /// What a call cost that used so much.
     pub fn cost(&self, usage: Usage) -> Usd {
         let rates = match self.long {
@@ -126,19 +133,21 @@ impl Price {
         };
         let hour = usage.cache_written_hour.min(usage.cache_written);
         let cached = usage.cached.saturating_add(usage.cache_written);
-        sum(&[
+        let parts = [
             (usage.input.saturating_sub(cached), rates.input),
             (usage.cached, rates.cached),
             (usage.cache_written - hour, rates.written),
             (hour, rates.written_hour),
             (usage.output, rates.output),
-        ])
+        ];
+        self.sum(&parts, usage.seconds)
     }
-    /// The most that a call can cost with at most so many tokens, of whatever kind.
-    pub fn bound(&self, input: u64, output: u64) -> Usd {
+    /// The most that a call can cost with at most so many tokens, of whatever kind, and seconds
+    /// of sound.
+    pub fn bound(&self, input: u64, output: u64, seconds: u64) -> Usd {
         let long = self.long.filter(|(over, _)| input > *over).map(|(_, rates)| rates).unwrap_or_default();
         let dearest = self.rates.dearest_input().max(long.dearest_input());
-        sum(&[(input, dearest), (output, self.rates.output.max(long.output))])
+        self.sum(&[(input, dearest), (output, self.rates.output.max(long.output))], seconds)
     }
 }
 
@@ -241,13 +250,21 @@ mod tests {
         let opus = price(
             "input = '5'\ncached_input = '0.50'\ncache_write = '6.25'\ncache_write_hour = '10'\noutput = '25'",
         );
-        let usage =
-            Usage { input: 1_000, cached: 600, cache_written: 300, cache_written_hour: 100, output: 10 };
+        let usage = Usage {
+            input: 1_000,
+            cached: 600,
+            cache_written: 300,
+            cache_written_hour: 100,
+            output: 10,
+            seconds: 0,
+        };
         // 100 · 5000 + 600 · 500 + 200 · 6250 + 100 · 10000 + 10 · 25000
         assert_eq!(opus.cost(usage), Usd::from_nanos(500_000 + 300_000 + 1_250_000 + 1_000_000 + 250_000));
         let cheap = price("input = '0.000001'");
         assert_eq!(cheap.cost(Usage { input: 1, ..Usage::default() }), Usd::from_nanos(1));
         assert_eq!(cheap.cost(Usage { input: 1_001, ..Usage::default() }), Usd::from_nanos(2));
+        let whisper = price("input = '0'\naudio_minute = '0.006'");
+        assert_eq!(whisper.cost(Usage { seconds: 61, ..Usage::default() }), Usd::from_nanos(6_100_000));
         let dear = price("input = '18446744073'\noutput = '18446744073'");
         let all = Usage { input: u64::MAX, output: u64::MAX, ..Usage::default() };
         assert_eq!(dear.cost(all), Usd::MAX);
@@ -267,7 +284,7 @@ mod tests {
             [providers.azure]\n[providers.openai]\n[providers.here]\nkind = 'local'\n";
         let prices = Prices::new(&toml::from_str(config).expect("a configuration"));
         let input =
-            |provider, local, model| prices.find(provider, local, model).map(|it| it.bound(1_000_000, 0));
+            |provider, local, model| prices.find(provider, local, model).map(|it| it.bound(1_000_000, 0, 0));
         let dollars = |n: u64| Some(Usd::from_nanos(n * 1_000_000_000));
         assert_eq!(input("openai", false, "gpt-4o"), dollars(1));
         assert_eq!(input("azure", false, "gpt-4o"), dollars(2));
@@ -285,12 +302,12 @@ mod tests {
             let rates = |[input, cached, written, written_hour, output]: [u64; 5]| {
                 Rates { input, cached, written, written_hour, output }
             };
-            let price = Price { rates: rates(base), long: Some((over, rates(long))) };
-            let bound = price.bound(input, output);
+            let price = Price { rates: rates(base), long: Some((over, rates(long))), minute: over };
+            let bound = price.bound(input, output, second);
             let input = input * second / 100;
             let cached = input * part / 100;
             let cache_written = (input - cached) * second / 100;
-            let usage = Usage { input, cached, cache_written, cache_written_hour: cache_written * part / 100, output };
+            let usage = Usage { input, cached, cache_written, cache_written_hour: cache_written * part / 100, output, seconds: second * part / 100 };
             prop_assert!(price.cost(usage) <= bound);
         }
     }

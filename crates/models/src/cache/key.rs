@@ -67,7 +67,8 @@ impl Key {
             }
             part(b"");
         }
-        match share {
+        // What was personal in a request is nobody else's, though it is not in the bytes any more.
+        match if call.redacted { ShareWith::User } else { share } {
             ShareWith::Tenant => part(b"tenant"),
             ShareWith::User => {
                 part(b"user");

@@ -39,7 +39,7 @@ use steadfast_resilience::Deadline;
 use crate::{
     Answer, Call,
     answer::{About, Body, Frame, Usage},
-    call::{CacheResult, CacheUse},
+    call::{CacheResult, CacheUse, Operation},
     config::CacheConfig,
 };
 
@@ -178,6 +178,11 @@ impl Cache {
         let writer = Arc::new(writer.map_err(CacheError::Thread)?);
         Ok(Self { config: config.clone(), store, writer, embedder, world: world.clone() })
     }
+    /// The same answers under other rules. Where they are kept and how many does not change.
+    pub(crate) fn reloaded(&self, config: &CacheConfig, embedder: Arc<dyn Embedder>) -> Self {
+        let (store, writer) = (self.store.clone(), self.writer.clone());
+        Self { config: config.clone(), store, writer, embedder, world: self.world.clone() }
+    }
     /// Could the answer to this call be kept, or have been?
     fn serves(&self, call: &Call) -> bool {
         let config = &self.config;
@@ -186,6 +191,7 @@ impl Cache {
         config.enabled
             && steady
             && lasting
+            && matches!(call.operation, Operation::Chat | Operation::Messages | Operation::Embeddings)
             && call.options.cache != CacheUse::Bypass
             && call.body.len() <= config.request_max.as_usize()
     }
@@ -249,7 +255,7 @@ impl Cache {
                         News::Over | News::Asking => continue,
                         News::Alone => return None,
                         News::Stream(stream) => {
-                            let frames = stream.upgrade()?.join(call.operation.api(), &call.id)?;
+                            let frames = stream.upgrade()?.join(call.operation, &call.id)?;
                             counts.hits.fetch_add(1, Relaxed);
                             counts.shared.fetch_add(1, Relaxed);
                             let cache = Some(CacheResult::Hit);
@@ -397,7 +403,7 @@ impl Miss {
                     drop(lead);
                 };
                 let (shared, frames) =
-                    Shared::new(frames, answer_max, Box::new(done), call.operation.api(), &call.id);
+                    Shared::new(frames, answer_max, Box::new(done), call.operation, &call.id);
                 if let Some(flight) = flight {
                     flight.shares(&shared);
                 }

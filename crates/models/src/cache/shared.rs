@@ -20,7 +20,7 @@ use futures::Stream;
 
 use crate::{
     answer::{Frame, Frames, Sense},
-    call::Api,
+    call::Operation,
     failure::{Class, Failed, error_event},
 };
 
@@ -60,7 +60,7 @@ impl Shared {
         source: Frames,
         answer_max: usize,
         done: Whole,
-        api: Api,
+        operation: Operation,
         id: &Arc<str>,
     ) -> (Arc<Self>, Frames) {
         let state = State {
@@ -73,22 +73,22 @@ impl Shared {
             done: Some(done),
         };
         let stream = Arc::new(Self { state: Mutex::new(state), answer_max });
-        let first = Reading { stream: stream.clone(), number: 0, api, id: id.clone(), over: false };
+        let first = Reading { stream: stream.clone(), number: 0, operation, id: id.clone(), over: false };
         (stream, Box::pin(first))
     }
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Reads it from its first event; none if that is no longer there. `id` and `api` are for
+    /// Reads it from its first event; none if that is no longer there. `id` and `operation` are for
     /// the error event of a reader that falls behind.
-    pub(super) fn join(self: &Arc<Self>, api: Api, id: &Arc<str>) -> Option<Frames> {
+    pub(super) fn join(self: &Arc<Self>, operation: Operation, id: &Arc<str>) -> Option<Frames> {
         let mut state = self.lock();
         if !state.whole {
             return None;
         }
         let number = state.readers.len();
         state.readers.push(Some(Reader { at: 0, waker: None }));
-        Some(Box::pin(Reading { stream: self.clone(), number, api, id: id.clone(), over: false }))
+        Some(Box::pin(Reading { stream: self.clone(), number, operation, id: id.clone(), over: false }))
     }
 }
 
@@ -137,7 +137,7 @@ impl State {
 struct Reading {
     stream: Arc<Shared>,
     number: usize,
-    api: Api,
+    operation: Operation,
     id: Arc<str>,
     over: bool,
 }
@@ -158,7 +158,7 @@ impl Stream for Reading {
             let Some(place) = reader.at.checked_sub(state.first) else {
                 self.over = true;
                 let failed = Failed::new(Class::Cut, "the stream was read too slowly");
-                let bytes = error_event(self.api, &failed, &self.id);
+                let bytes = error_event(self.operation, &failed, &self.id);
                 return Poll::Ready(Some(Frame::new(bytes, Sense::Failed(failed.class.code()))));
             };
             if let Some(frame) = state.frames.get(place) {
@@ -220,7 +220,8 @@ mod tests {
         let done = Arc::new(AtomicUsize::new(0));
         let told = done.clone();
         let when_done = Box::new(move |frames: &VecDeque<Frame>| told.store(frames.len(), Relaxed));
-        let (stream, first) = Shared::new(Box::pin(source), answer_max, when_done, Api::OpenAi, &"id".into());
+        let (stream, first) =
+            Shared::new(Box::pin(source), answer_max, when_done, Operation::Chat, &"id".into());
         (sender, stream, first, done)
     }
 
@@ -235,7 +236,7 @@ mod tests {
         send("a", Sense::Content);
         assert_eq!(now(&mut first), Poll::Ready(Some(frame("a", Sense::Content))));
         assert_eq!(now(&mut first), Poll::Pending, "nothing more yet");
-        let mut second = stream.join(Api::OpenAi, &"id".into()).expect("it is all there");
+        let mut second = stream.join(Operation::Chat, &"id".into()).expect("it is all there");
         drop(stream);
         assert_eq!(now(&mut second), Poll::Ready(Some(frame("a", Sense::Content))));
         // Both wait; the second asked last. It goes away, and the first is woken to ask itself.
@@ -256,7 +257,7 @@ mod tests {
     #[test]
     fn with_the_last_reader_the_call_upstream_ends() {
         let (sender, stream, first, done) = shared(1_000);
-        let second = stream.join(Api::OpenAi, &"id".into());
+        let second = stream.join(Operation::Chat, &"id".into());
         drop((stream, first));
         assert!(!sender.is_closed());
         drop(second);
@@ -267,13 +268,13 @@ mod tests {
     #[test]
     fn what_is_too_large_is_not_collected_and_who_is_too_slow_is_cut_off() {
         let (sender, stream, mut first, done) = shared(10);
-        let mut slow = stream.join(Api::OpenAi, &"support".into()).expect("it is all there");
+        let mut slow = stream.join(Operation::Chat, &"support".into()).expect("it is all there");
         for i in 0..50 {
             sender.unbounded_send(frame(&format!("{i:04}"), Sense::Content)).expect("read");
             assert_eq!(now(&mut first), Poll::Ready(Some(frame(&format!("{i:04}"), Sense::Content))));
             assert!(stream.lock().frames.len() <= 3);
         }
-        assert!(stream.join(Api::OpenAi, &"id".into()).is_none(), "its beginning is forgotten");
+        assert!(stream.join(Operation::Chat, &"id".into()).is_none(), "its beginning is forgotten");
         let Poll::Ready(Some(cut)) = now(&mut slow) else { panic!("told") };
         assert!(matches!(cut.sense, Sense::Failed(_)) && cut.bytes.windows(7).any(|it| it == b"support"));
         assert_eq!(now(&mut slow), Poll::Ready(None));

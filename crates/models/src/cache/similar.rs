@@ -75,7 +75,9 @@ struct Part<'a> {
 
 /// The question that a call ends with, if it is plain text of a user and nothing else.
 pub(super) fn question(call: &Call, route: &str, share: ShareWith) -> Option<Question> {
-    if call.operation == Operation::Embeddings || call.asked.tools {
+    // Placeholders of another request may stand for other things.
+    let text = matches!(call.operation, Operation::Chat | Operation::Messages);
+    if !text || call.asked.tools || call.redacted {
         return None;
     }
     let messages = call.body.get(call.asked.at.messages.clone())?;

@@ -24,6 +24,7 @@ pub(super) fn whole(operation: Operation, body: &[u8]) -> bool {
             serde_json::from_slice::<Message<'_>>(body).is_ok_and(|message| message.fine())
         }
         Operation::Embeddings => true,
+        Operation::Responses | Operation::Transcription => false,
     }
 }
 
@@ -77,7 +78,7 @@ fn event(operation: Operation, frame: &Frame) -> Option<u32> {
                     let fine = !tool && reason.as_deref().is_none_or(is_end);
                     fine.then_some(u32::from(reason.is_some()))
                 }
-                Operation::Embeddings => None,
+                Operation::Embeddings | Operation::Responses | Operation::Transcription => None,
             }
         }
     }

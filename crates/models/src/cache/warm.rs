@@ -91,6 +91,8 @@ impl WarmLine {
                 Operation::Chat => chat::read_whole(text.as_bytes())?,
                 Operation::Messages => messages::read_whole(text.as_bytes())?,
                 Operation::Embeddings => wire::embeddings::read_whole(text.as_bytes())?,
+                Operation::Responses => wire::responses::read_whole(text.as_bytes())?,
+                Operation::Transcription => wire::transcription::read_whole(text.as_bytes())?,
             };
             return Ok(Read::Whole(usage));
         }
@@ -98,6 +100,8 @@ impl WarmLine {
             .map_err(|_| Failed::malformed("the request wants a stream: a text of its events is expected"))?;
         let mut reader: Box<dyn Reader> = match call.operation {
             Operation::Messages => Box::new(messages::PassThrough::default()),
+            Operation::Responses => Box::new(wire::responses::PassThrough::default()),
+            Operation::Transcription => Box::new(wire::transcription::PassThrough::default()),
             Operation::Chat | Operation::Embeddings => {
                 Box::new(chat::PassThrough::new(false, call.asked.choices))
             }

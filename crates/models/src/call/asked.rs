@@ -3,10 +3,13 @@
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{CallOptions, Operation, Unreadable, unreadable};
+use crate::wire::chat::There;
+use crate::wire::form;
 
 /// The members of a body that are acted on.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,12 +28,16 @@ pub struct Asked {
     pub tools: bool,
     /// Must one of them be called?
     pub must_call: bool,
+    /// Does the provider know more of the conversation than stands here?
+    pub elsewhere: bool,
     /// Must the answer be JSON?
     pub json: bool,
     /// The user, as the client names them: `user`, or `metadata.user_id` of a message.
     pub user: Option<String>,
     /// Is the client told the usage at the end of a stream?
     pub usage_in_stream: bool,
+    /// What the answer is, where that is not JSON.
+    pub(crate) media_type: Option<&'static str>,
     /// Where in the body what stands.
     pub(crate) at: Places,
 }
@@ -40,11 +47,20 @@ pub struct Asked {
 pub(crate) struct Places {
     pub(crate) model: Range<usize>,
     pub(crate) messages: Range<usize>,
+    /// What the model is told beside them.
+    pub(crate) system: Option<Range<usize>>,
     pub(crate) stream_options: Option<Range<usize>>,
-    /// `max_tokens` and `max_completion_tokens`, which may be `null`.
-    pub(crate) output_max: [Option<Range<usize>>; 2],
+    /// `max_tokens`, `max_completion_tokens` and `max_output_tokens`, which may be `null`.
+    pub(crate) output_max: [Option<Range<usize>>; 3],
     /// `metadata` without what is meant for us, if something is.
     pub(crate) metadata: Option<(Range<usize>, String)>,
+}
+
+impl Places {
+    /// All that is said to the model.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = Range<usize>> {
+        [Some(self.messages.clone()), self.system.clone()].into_iter().flatten()
+    }
 }
 
 #[derive(Deserialize)]
@@ -55,6 +71,21 @@ struct Body<'a> {
     messages: Option<&'a RawValue>,
     #[serde(borrow)]
     input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    system: Option<&'a RawValue>,
+    #[serde(borrow)]
+    instructions: Option<&'a RawValue>,
+    background: Option<bool>,
+    #[serde(borrow, default)]
+    max_output_tokens: Raw<'a>,
+    #[serde(default)]
+    previous_response_id: There,
+    #[serde(default)]
+    conversation: There,
+    #[serde(default)]
+    prompt: There,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
     stream: Option<bool>,
     #[serde(borrow, default)]
     max_tokens: Raw<'a>,
@@ -68,6 +99,8 @@ struct Body<'a> {
     tool_choice: Option<&'a RawValue>,
     #[serde(borrow)]
     response_format: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_config: Option<&'a RawValue>,
     #[serde(borrow)]
     user: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -136,9 +169,18 @@ impl Asked {
         let model = raw.model.ok_or(Unreadable::Missing("model"))?;
         let said = match operation {
             Operation::Chat | Operation::Messages => raw.messages.ok_or(Unreadable::Missing("messages"))?,
-            Operation::Embeddings => raw.input.ok_or(Unreadable::Missing("input"))?,
+            Operation::Responses | Operation::Embeddings | Operation::Transcription => {
+                raw.input.ok_or(Unreadable::Missing("input"))?
+            }
         };
-        if operation != Operation::Embeddings && !said.get().starts_with('[') {
+        if raw.background == Some(true) {
+            return Err(Unreadable::Option {
+                name: "background".into(),
+                value: "true".into(),
+                expected: "false: work in the background is not served here",
+            });
+        }
+        if matches!(operation, Operation::Chat | Operation::Messages) && !said.get().starts_with('[') {
             return Err(Unreadable::Body("`messages` is a list".into()));
         }
         let usage_in_stream = match raw.stream_options {
@@ -148,6 +190,7 @@ impl Asked {
                 .unwrap_or(false),
             None => false,
         };
+        let bounds = [&raw.max_tokens, &raw.max_completion_tokens, &raw.max_output_tokens];
         let metadata = match raw.metadata {
             Some(metadata) => options.take_members(metadata)?.map(|left| (place(body, metadata), left)),
             None => None,
@@ -155,25 +198,58 @@ impl Asked {
         Ok(Self {
             model: serde_json::from_str(model.get()).map_err(unreadable)?,
             stream: raw.stream.unwrap_or(false),
-            // Which of two a provider reads, nobody knows.
-            output_max: raw.max_completion_tokens.said()?.max(raw.max_tokens.said()?),
+            // Which of several a provider reads, nobody knows.
+            output_max: bounds.iter().try_fold(None, |most: Option<u64>, raw| Ok(most.max(raw.said()?)))?,
+            elsewhere: raw.previous_response_id.0 || raw.conversation.0 || raw.prompt.0,
             choices: raw.n.unwrap_or(1),
             temperature: raw.temperature,
             tools: raw.tools.is_some_and(|it| it.get() != "[]"),
             must_call: raw.tool_choice.is_some_and(|it| must_call(it.get())),
-            json: raw.response_format.is_some_and(|it| it.get().contains("json")),
+            json: [raw.response_format, raw.output_config, raw.text]
+                .into_iter()
+                .flatten()
+                .any(|it| it.get().contains("\"json")),
             user: match operation {
                 Operation::Messages => raw.metadata.and_then(user_id),
-                Operation::Chat | Operation::Embeddings => raw.user.map(Cow::into_owned),
+                _ => raw.user.map(Cow::into_owned),
             },
             usage_in_stream,
+            media_type: None,
             at: Places {
                 model: place(body, model),
                 messages: place(body, said),
+                system: raw.system.or(raw.instructions).map(|it| place(body, it)),
                 stream_options: raw.stream_options.map(|it| place(body, it)),
-                output_max: [raw.max_tokens.place(body), raw.max_completion_tokens.place(body)],
+                output_max: bounds.map(|raw| raw.place(body)),
                 metadata,
             },
+        })
+    }
+    /// Reads what is acted on from a form, whose type says how it is made up.
+    pub(super) fn read_form(body: &Bytes, form: &HeaderValue) -> Result<Self, Unreadable> {
+        let boundary = form.to_str().ok().and_then(form::boundary);
+        let parts = boundary.and_then(|boundary| form::parts(body, boundary));
+        let parts =
+            parts.ok_or_else(|| Unreadable::Body("a whole multipart/form-data is expected".into()))?;
+        let text = |name: &str| {
+            let part = parts.iter().find(|part| part.name == name)?;
+            Some((std::str::from_utf8(&body[part.at.clone()]).ok()?, part.at.clone()))
+        };
+        if !parts.iter().any(|part| part.name == "file") {
+            return Err(Unreadable::Missing("file"));
+        }
+        let (model, at) = text("model").ok_or(Unreadable::Missing("model"))?;
+        Ok(Self {
+            model: model.to_owned(),
+            stream: text("stream").is_some_and(|(value, _)| value.eq_ignore_ascii_case("true")),
+            choices: 1,
+            media_type: match text("response_format").map(|it| it.0) {
+                Some("text" | "srt") => Some("text/plain; charset=utf-8"),
+                Some("vtt") => Some("text/vtt; charset=utf-8"),
+                _ => None,
+            },
+            at: Places { model: at, ..Places::default() },
+            ..Self::default()
         })
     }
 }

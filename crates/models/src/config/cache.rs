@@ -74,7 +74,8 @@ impl CacheConfig {
         match operation {
             Operation::Chat => &self.chat,
             Operation::Messages => &self.messages,
-            Operation::Embeddings => &self.embeddings,
+            // Of the last two nothing is kept.
+            Operation::Embeddings | Operation::Responses | Operation::Transcription => &self.embeddings,
         }
     }
 }

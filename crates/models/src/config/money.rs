@@ -74,6 +74,8 @@ pub struct BudgetConfig {
     pub file_tokens: u32,
     /// What providers add to a call that has tools, in tokens.
     pub tools_tokens: u32,
+    /// The fewest bytes that a second of sound takes, which bounds how long a recording is.
+    pub sound_bytes: NonZeroU32,
     /// The part of a limit that is booked in the records ahead of its being spent. A crash
     /// counts what was booked as spent; a smaller part means more frequent writes.
     pub booked: Share,
@@ -93,6 +95,7 @@ impl Default for BudgetConfig {
             image_tokens: 50_000,
             file_tokens: 1_000_000,
             tools_tokens: 2_500,
+            sound_bytes: NonZeroU32::MIN.saturating_add(249),
             booked: HUNDREDTH,
             limits: BTreeMap::new(),
         }

@@ -18,7 +18,10 @@ use crate::{
     failure::Failed,
     wire::{
         self, Reader,
-        translate::{StreamAsChat, to_messages, whole_as_chat},
+        translate::{
+            StreamAsChat, StreamAsResponses, Through, responses_to_chat, to_messages, whole_as_chat,
+            whole_as_response,
+        },
     },
 };
 
@@ -57,7 +60,12 @@ impl Anthropic {
                 let body = edits(&order, false).apply(&call.body);
                 to_messages(&body, order.model, self.output_max)?
             }
-            Operation::Embeddings => return Err(no_such(call.operation)),
+            Operation::Responses => {
+                let body = edits(&order, false).apply(&call.body);
+                let chat = responses_to_chat(&body, order.model, false)?;
+                to_messages(&chat, order.model, self.output_max)?
+            }
+            Operation::Embeddings | Operation::Transcription => return Err(no_such(call.operation)),
         };
         let apis = (call.operation.api(), Api::Anthropic);
         let response = self.http.post(&self.messages, body, &call.forwarded, apis, order.deadline).await?;
@@ -65,16 +73,25 @@ impl Anthropic {
         if call.asked.stream {
             let reader: Box<dyn Reader> = match call.operation {
                 Operation::Chat => Box::new(StreamAsChat::new(created, call.asked.usage_in_stream)),
+                Operation::Responses => Box::new(Through {
+                    chat: StreamAsChat::new(created, true),
+                    then: StreamAsResponses::default(),
+                }),
                 _ => Box::new(wire::messages::PassThrough::default()),
             };
             return self.http.events(response, reader, order.deadline).await.map(Reply::Stream);
         }
         let body = self.http.whole(response, order.deadline).await?;
-        let (body, usage) = if call.operation == Operation::Chat {
-            whole_as_chat(&body, created)?
-        } else {
-            let usage = wire::messages::read_whole(&body)?;
-            (body, usage)
+        let (body, usage) = match call.operation {
+            Operation::Chat => whole_as_chat(&body, created)?,
+            Operation::Responses => {
+                let (chat, usage) = whole_as_chat(&body, created)?;
+                (whole_as_response(&chat)?.0, usage)
+            }
+            Operation::Messages | Operation::Embeddings | Operation::Transcription => {
+                let usage = wire::messages::read_whole(&body)?;
+                (body, usage)
+            }
         };
         Ok(Reply::Whole(body, usage))
     }

@@ -152,6 +152,21 @@ impl Http {
         }
         self.collect(response.into_body(), ANSWER_MAX, deadline).await
     }
+    /// The whole of an answer that is plain text.
+    pub(super) async fn text(
+        &self,
+        response: Response<Incoming>,
+        deadline: &Deadline,
+    ) -> Result<Bytes, Failed> {
+        if response.headers().contains_key(CONTENT_TYPE) && has_type(response.headers(), "html") {
+            return Err(self.wrong_type());
+        }
+        let text = self.collect(response.into_body(), ANSWER_MAX, deadline).await?;
+        match crate::failure::words(&text) {
+            Some(_) => Err(error_within(&text)),
+            None => Ok(text),
+        }
+    }
     /// The events of an answer, as `reader` has them.
     pub(super) async fn events(
         &self,

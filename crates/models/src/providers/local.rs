@@ -20,7 +20,10 @@ use crate::{
     wire::{
         self, Reader,
         sse::{self, Event},
-        translate::{StreamAsMessages, to_chat, whole_as_messages},
+        translate::{
+            StreamAsMessages, StreamAsResponses, responses_to_chat, to_chat, whole_as_messages,
+            whole_as_response,
+        },
     },
 };
 
@@ -77,11 +80,17 @@ impl Local {
             let usage = wire::embeddings::read_whole(&body)?;
             return Ok(Reply::Whole(body, usage));
         }
+        if call.operation == Operation::Transcription {
+            return transcribed(call);
+        }
         if call.asked.choices > 1 {
             return Err(Failed::unsupported("the local provider has one answer"));
         }
-        let messages = call.operation == Operation::Messages;
-        let body = if messages { to_chat(&body, order.model, false)? } else { body };
+        let body = match call.operation {
+            Operation::Messages => to_chat(&body, order.model, false)?,
+            Operation::Responses => responses_to_chat(&body, order.model, false)?,
+            Operation::Chat | Operation::Embeddings | Operation::Transcription => body,
+        };
         let request: Value = serde_json::from_slice(&body).map_err(|error| not_read(&error))?;
         let said = said(&request, call.asked.output_max.or(call.output_forced), order.so_far);
         self.reply(call, order.model, &said, &body)
@@ -100,6 +109,8 @@ impl Local {
         if call.asked.stream {
             let reader: Box<dyn Reader> = if messages {
                 Box::new(StreamAsMessages::default())
+            } else if call.operation == Operation::Responses {
+                Box::new(StreamAsResponses::default())
             } else {
                 Box::new(wire::chat::PassThrough::new(!call.asked.usage_in_stream, 1))
             };
@@ -121,9 +132,36 @@ impl Local {
             let (bytes, usage) = whole_as_messages(&bytes)?;
             return Ok(Reply::Whole(bytes, usage));
         }
+        if call.operation == Operation::Responses {
+            let (bytes, usage) = whole_as_response(&bytes)?;
+            return Ok(Reply::Whole(bytes, usage));
+        }
         let usage = wire::chat::read_whole(&bytes)?;
         Ok(Reply::Whole(bytes, usage))
     }
+}
+
+/// A recording is not listened to; what is said of it is always the same.
+fn transcribed(call: &Call) -> Result<Reply, Failed> {
+    let digest = hex::encode(&Sha256::digest(&call.body[call.asked.at.model.end..])[..8]);
+    let text = format!("A recording, {digest}.");
+    if call.asked.stream {
+        let mut reader = wire::transcription::PassThrough::default();
+        let mut frames = std::collections::VecDeque::new();
+        let mut events: Vec<_> = text
+            .split_inclusive(' ')
+            .map(|word| json!({ "type": "transcript.text.delta", "delta": word }))
+            .collect();
+        events.push(json!({ "type": "transcript.text.done", "text": text }));
+        for data in events.iter().map(Value::to_string) {
+            let event = Event { raw: sse::write(None, &data), data: data.into(), ..Event::default() };
+            reader.event(event, &mut frames)?;
+        }
+        reader.end(&mut frames)?;
+        return Ok(Reply::Stream(Box::pin(stream::iter(frames.into_iter().map(Ok)))));
+    }
+    let whole = if call.asked.media_type.is_some() { text } else { json!({ "text": text }).to_string() };
+    Ok(Reply::Whole(whole.into(), None))
 }
 
 fn not_read(error: &serde_json::Error) -> Failed {

@@ -78,6 +78,9 @@ pub enum SetupError {
     /// The machine's certificates cannot be used.
     #[error("the machine's root certificates cannot be used: {0}")]
     Certificates(String),
+    /// Personal data that cannot be looked for.
+    #[error("{0}")]
+    Screen(steadfast_guard::pii::PatternError),
     /// Kept answers cannot be used.
     #[error(transparent)]
     Cache(#[from] crate::cache::CacheError),
@@ -96,6 +99,7 @@ impl Coded for SetupError {
             Self::Address(..) => "provider.invalid_address",
             Self::Header(..) => "provider.invalid_header",
             Self::Certificates(_) => "provider.no_certificates",
+            Self::Screen(_) => "screen.invalid_pattern",
             Self::Cache(_) => "cache.unusable",
             Self::Records(_) => "records.unusable",
             Self::Route(..) => "route.no_such_provider",
@@ -130,9 +134,12 @@ fn edits(order: &Order<'_>, legacy_max: bool) -> Edits {
     let mut edits = Edits::default();
     let call = order.call;
     if let Some(most) = call.output_forced {
-        let [old, new] = &call.asked.at.output_max;
-        let legacy = legacy_max || call.operation == Operation::Messages;
-        let (name, place) = if legacy { ("max_tokens", old) } else { ("max_completion_tokens", new) };
+        let [old, new, responses] = &call.asked.at.output_max;
+        let (name, place) = match call.operation {
+            Operation::Responses => ("max_output_tokens", responses),
+            Operation::Chat if !legacy_max => ("max_completion_tokens", new),
+            _ => ("max_tokens", old),
+        };
         match place {
             // It was null.
             Some(place) => edits.replace(place.clone(), most.to_string()),
@@ -159,7 +166,9 @@ fn edits(order: &Order<'_>, legacy_max: bool) -> Edits {
 fn same_api(order: &Order<'_>, legacy_max: bool) -> Edits {
     let mut edits = edits(order, legacy_max);
     if order.model != order.call.asked.model {
-        edits.replace(order.call.asked.at.model.clone(), quoted(order.model));
+        let form = order.call.operation == Operation::Transcription;
+        let model = if form { order.model.to_owned() } else { quoted(order.model) };
+        edits.replace(order.call.asked.at.model.clone(), model);
     }
     edits
 }

@@ -21,7 +21,10 @@ use crate::{
     wire::{
         self, Reader,
         edit::first_member,
-        translate::{StreamAsMessages, to_chat, whole_as_messages},
+        translate::{
+            StreamAsMessages, StreamAsResponses, responses_to_chat, to_chat, whole_as_messages,
+            whole_as_response,
+        },
     },
 };
 
@@ -29,6 +32,9 @@ pub(super) struct OpenAi {
     http: Http,
     chat: Uri,
     embeddings: Uri,
+    transcriptions: Uri,
+    /// If it has them.
+    responses: Option<Uri>,
     legacy_max: bool,
     stream_usage: bool,
 }
@@ -45,6 +51,8 @@ impl OpenAi {
         Ok(Self {
             chat: http.address("/chat/completions"),
             embeddings: http.address("/embeddings"),
+            transcriptions: http.address("/audio/transcriptions"),
+            responses: config.responses.then(|| http.address("/responses")),
             http,
             legacy_max: config.legacy_max_tokens,
             stream_usage: config.stream_usage,
@@ -80,19 +88,38 @@ impl OpenAi {
         let (to, body) = match call.operation {
             Operation::Chat => (&self.chat, self.chat_body(&order)),
             Operation::Embeddings => (&self.embeddings, same_api(&order, self.legacy_max).apply(&call.body)),
+            Operation::Transcription => (&self.transcriptions, same_api(&order, false).apply(&call.body)),
             Operation::Messages => {
                 let body = edits(&order, false).apply(&call.body);
                 (&self.chat, to_chat(&body, order.model, self.legacy_max)?)
             }
+            Operation::Responses => match &self.responses {
+                Some(to) => (to, same_api(&order, false).apply(&call.body)),
+                None => (
+                    &self.chat,
+                    responses_to_chat(&edits(&order, false).apply(&call.body), order.model, self.legacy_max)?,
+                ),
+            },
         };
         let apis = (api, Api::OpenAi);
         let response = self.http.post(to, body, &call.forwarded, apis, order.deadline).await?;
         if call.asked.stream && call.operation != Operation::Embeddings {
             let reader: Box<dyn Reader> = match call.operation {
                 Operation::Messages => Box::new(StreamAsMessages::default()),
-                _ => Box::new(wire::chat::PassThrough::new(self.asks_usage(&order), call.asked.choices)),
+                Operation::Responses if self.responses.is_some() => {
+                    Box::new(wire::responses::PassThrough::default())
+                }
+                Operation::Responses => Box::new(StreamAsResponses::default()),
+                Operation::Transcription => Box::new(wire::transcription::PassThrough::default()),
+                Operation::Chat | Operation::Embeddings => {
+                    Box::new(wire::chat::PassThrough::new(self.asks_usage(&order), call.asked.choices))
+                }
             };
             return self.http.events(response, reader, order.deadline).await.map(Reply::Stream);
+        }
+        if call.asked.media_type.is_some() {
+            let text = self.http.text(response, order.deadline).await?;
+            return Ok(Reply::Whole(text, None));
         }
         let body = self.http.whole(response, order.deadline).await?;
         let (body, usage) = match call.operation {
@@ -104,6 +131,15 @@ impl OpenAi {
                 let usage = wire::embeddings::read_whole(&body)?;
                 (body, usage)
             }
+            Operation::Transcription => {
+                let usage = wire::transcription::read_whole(&body)?;
+                (body, usage)
+            }
+            Operation::Responses if self.responses.is_some() => {
+                let usage = wire::responses::read_whole(&body)?;
+                (body, usage)
+            }
+            Operation::Responses => whole_as_response(&body)?,
             Operation::Messages => whole_as_messages(&body)?,
         };
         Ok(Reply::Whole(body, usage))

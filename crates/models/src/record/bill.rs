@@ -180,7 +180,7 @@ impl Bill {
         let (bound, wanted) = {
             let state = self.lock();
             let bound = Bound { input: state.bound.input.saturating_add(more), ..state.bound };
-            let most = price.unwrap_or(Price::FREE).bound(bound.input, bound.output);
+            let most = price.unwrap_or(Price::FREE).bound(bound.input, bound.output, bound.seconds);
             let reserved = state.reservation.as_ref().map_or(Usd::MAX, Reservation::amount);
             (bound, state.cost.plus(most).minus(reserved))
         };
@@ -372,7 +372,8 @@ impl Attempt {
         // A whole answer that never came may have been made all the same.
         let made = if self.begun || self.bill.stream { self.said.min(most) } else { most };
         let output = self.usage.output.max(made);
-        self.close(Usage { input, output, ..self.usage }, true);
+        let seconds = if self.usage.seconds > 0 { self.usage.seconds } else { self.bound.seconds };
+        self.close(Usage { input, output, seconds, ..self.usage }, true);
     }
     fn close(&mut self, usage: Usage, estimated: bool) {
         if !std::mem::replace(&mut self.open, false) {

@@ -120,7 +120,7 @@ impl Seam {
         };
         match self.operation {
             Operation::Messages => self.pass_block(&event.data, frame, out),
-            Operation::Chat | Operation::Embeddings => self.pass_chunk(&event.data, frame, out),
+            _ => self.pass_chunk(&event.data, frame, out),
         }
     }
 

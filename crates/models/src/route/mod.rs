@@ -109,19 +109,6 @@ impl Routes {
     pub(crate) fn breakers(&self) -> Vec<BreakerState> {
         self.upstreams.iter().filter_map(|upstream| upstream.breaker()).collect()
     }
-    /// The route of a call.
-    pub(crate) fn find(&self, call: &Call) -> Option<&Arc<Route>> {
-        self.named(&call.asked.model)
-    }
-    fn named(&self, model: &str) -> Option<&Arc<Route>> {
-        self.by_name.get(model).or_else(|| {
-            self.by_prefix.iter().find(|(prefix, _)| model.starts_with(prefix.as_str())).map(|it| &it.1)
-        })
-    }
-    /// There is no route for a call.
-    pub(crate) fn not_found(&self, call: &Call) -> Rejected {
-        self.no_such(&call.asked.model)
-    }
     fn no_such(&self, model: &str) -> Rejected {
         let model = steadfast_core::shown(model, 80);
         let message = if self.by_name.is_empty() {
@@ -133,6 +120,19 @@ impl Routes {
         };
         let rejected = Rejected::new(Failure::refused("model.not_found", message), StatusCode::NOT_FOUND);
         Rejected { param: Some("model".into()), ..rejected }
+    }
+    /// The route of a call.
+    pub(crate) fn find(&self, call: &Call) -> Option<&Arc<Route>> {
+        self.by_model(&call.asked.model)
+    }
+    fn by_model(&self, model: &str) -> Option<&Arc<Route>> {
+        self.by_name.get(model).or_else(|| {
+            self.by_prefix.iter().find(|(prefix, _)| model.starts_with(prefix.as_str())).map(|it| &it.1)
+        })
+    }
+    /// There is no route for a call.
+    pub(crate) fn not_found(&self, call: &Call) -> Rejected {
+        self.no_such(&call.asked.model)
     }
     /// When a call must be over.
     pub(crate) fn deadline(&self, call: &Call) -> Deadline {
@@ -195,6 +195,10 @@ impl Route {
     }
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+    /// What it says about personal data.
+    pub(crate) fn screened(&self) -> Option<bool> {
+        self.config.screen
     }
     /// What answers of this route depend on.
     pub(crate) fn mark(&self) -> &str {

@@ -133,7 +133,7 @@ impl Relay {
             Some(Ok(())) => return,
             Some(Err(_)) | None => failed,
         };
-        let event = error_event(self.call.operation.api(), &failed, &self.call.id);
+        let event = error_event(self.call.operation, &failed, &self.call.id);
         self.ready.push_back(Frame::new(event, Sense::Failed(failed.class.code())));
     }
     /// Lets somebody go on from the text so far. `None` if that cannot be.

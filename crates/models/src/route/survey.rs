@@ -148,7 +148,7 @@ impl Routes {
     /// and limits.
     pub(crate) async fn probe(&self, model: Option<&str>, limit: Duration) -> Result<Vec<Probe>, Rejected> {
         let routes = match model {
-            Some(name) => vec![self.named(name).ok_or_else(|| self.no_such(name))?],
+            Some(name) => vec![self.by_model(name).ok_or_else(|| self.no_such(name))?],
             None => self.all(),
         };
         let mut asked = BTreeSet::new();

@@ -64,5 +64,5 @@ pub(super) async fn show(
 
 fn whole(body: &Value, id: &str) -> Response {
     let body = Body::Whole(body.to_string().into());
-    write::answer(Answer { status: StatusCode::OK, body, about: About::default() }, id)
+    write::answer(Answer { status: StatusCode::OK, body, about: About::default() }, None, id)
 }

@@ -31,9 +31,9 @@ use crate::{
 /// Where Anthropic's clients put their key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Says who asks, by the token that came with the request. Virtual keys of the gateway are known
-/// without it.
-pub type Gate = Arc<dyn Fn(Option<&str>) -> Result<Caller, Rejected> + Send + Sync>;
+/// Says who asks, by the headers of the request; [`token`] finds the key or token in them.
+/// Virtual keys of the gateway are known without it.
+pub type Gate = Arc<dyn Fn(&HeaderMap) -> Result<Caller, Box<Rejected>> + Send + Sync>;
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -43,7 +43,8 @@ struct Door {
 }
 
 impl Door {
-    /// The gateway for one request, and who asks.
+    /// Lets a request in, and says who asks.
+    #[expect(clippy::result_large_err, reason = "it is the end of the request, and moved once")]
     fn enter(&self, models: &Models, headers: &HeaderMap) -> Result<Caller, Rejected> {
         if !models.config().enabled {
             let failure =
@@ -52,7 +53,7 @@ impl Door {
         }
         match token(headers) {
             Some(key) if key.starts_with(keys::PREFIX) => models.keys().identify(key),
-            token => (self.gate)(token),
+            _ => (self.gate)(headers).map_err(|rejected| *rejected),
         }
     }
 }
@@ -62,7 +63,9 @@ pub fn routes(current: Arc<Current>, gate: Gate) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/messages", post(messages))
+        .route("/v1/responses", post(responses))
         .route("/v1/embeddings", post(embeddings))
+        .route("/v1/audio/transcriptions", post(transcriptions))
         .route("/v1/models", get(listing::list))
         .route("/v1/models/{*model}", get(listing::show))
         .route("/v1/{*rest}", any(nothing_there))
@@ -72,7 +75,7 @@ pub fn routes(current: Arc<Current>, gate: Gate) -> Router {
 
 /// The one key or token, as either API sends it. Two of them are none: whoever stands between
 /// may have looked at the other one.
-fn token(headers: &HeaderMap) -> Option<&str> {
+pub fn token(headers: &HeaderMap) -> Option<&str> {
     let mut bearer = headers.get_all(AUTHORIZATION).iter();
     let mut plain = headers.get_all(API_KEY).iter();
     match (bearer.next(), plain.next(), bearer.next(), plain.next()) {
@@ -97,15 +100,27 @@ async fn embeddings(State(door): State<Door>, request: Request) -> Response {
     call(door, Operation::Embeddings, request).await
 }
 
+async fn responses(State(door): State<Door>, request: Request) -> Response {
+    call(door, Operation::Responses, request).await
+}
+
+async fn transcriptions(State(door): State<Door>, request: Request) -> Response {
+    call(door, Operation::Transcription, request).await
+}
+
 async fn call(door: Door, operation: Operation, request: Request) -> Response {
     let models = door.current.get();
     let id = request_id(&models, request.headers());
+    let mut media_type = None;
     let result = match read(&door, &models, operation, request, id.clone()).await {
-        Ok(call) => models.answer(call).await,
+        Ok(call) => {
+            media_type = call.asked.media_type;
+            models.answer(call).await
+        }
         Err(rejected) => Err(rejected),
     };
     match result {
-        Ok(answer) => write::answer(answer, &id),
+        Ok(answer) => write::answer(answer, media_type, &id),
         Err(rejected) => write::rejected(rejected, operation.api(), &id),
     }
 }

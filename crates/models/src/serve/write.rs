@@ -38,10 +38,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
-/// An answer.
-pub(super) fn answer(answer: Answer, id: &str) -> Response {
+/// An answer, whole ones of this type if it is not JSON.
+pub(super) fn answer(answer: Answer, media_type: Option<&'static str>, id: &str) -> Response {
     let (body, kind) = match answer.body {
-        answer::Body::Whole(bytes) => (Body::from(bytes), JSON),
+        answer::Body::Whole(bytes) => (Body::from(bytes), media_type.map_or(JSON, HeaderValue::from_static)),
         answer::Body::Stream(frames) => (Body::new(Stream { frames, over: false }), EVENTS),
     };
     let mut response = Response::new(body);
@@ -59,7 +59,7 @@ pub(super) fn answer(answer: Answer, id: &str) -> Response {
 pub(super) fn rejected(rejected: Rejected, api: Api, id: &str) -> Response {
     let again = rejected.retry_after();
     let retryable = rejected.failure.retryable;
-    let mut response = answer(rejected.answer(api, id), id);
+    let mut response = answer(rejected.answer(api, id), None, id);
     let headers = response.headers_mut();
     if let Some(seconds) = again {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

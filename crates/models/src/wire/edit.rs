@@ -12,6 +12,10 @@ use bytes::{Bytes, BytesMut};
 pub(crate) struct Edits(Vec<(Range<usize>, String)>);
 
 impl Edits {
+    /// Is there nothing to be done?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
     /// Puts `text` where `range` is; an empty range inserts.
     pub(crate) fn replace(&mut self, range: Range<usize>, text: impl Into<String>) {
         self.0.push((range, text.into()));

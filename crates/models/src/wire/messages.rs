@@ -48,6 +48,7 @@ impl From<WireUsage> for Usage {
                 .unwrap_or(0)
                 .min(cache_written),
             output: usage.output_tokens.unwrap_or(0),
+            ..Self::default()
         }
     }
 }

@@ -6,8 +6,12 @@
 pub(crate) mod chat;
 pub(crate) mod edit;
 pub(crate) mod embeddings;
+pub(crate) mod form;
 pub(crate) mod messages;
+pub(crate) mod responses;
 pub mod sse;
+pub(crate) mod strings;
+pub(crate) mod transcription;
 pub(crate) mod translate;
 
 use std::collections::VecDeque;

@@ -287,7 +287,7 @@ async fn an_answer_of_another_model_is_not_given_when_the_route_has_changed() {
 #[tokio::test]
 async fn an_answer_from_the_cache_says_what_it_had_cost_and_that_nobody_was_asked() {
     let mock = Mock::start(Plan::default()).await.expect("runs");
-    let models = Arc::new(models(&Home::default(), &config(&mock)).expect("starts"));
+    let models: Arc<Models> = models(&Home::default(), &config(&mock)).expect("starts");
     let first = ask(&models, "ana", "hi", &[]).await;
     let second = ask(&models, "ana", "hi", &[]).await;
     assert_eq!((first.about.attempts, second.about.attempts), (1, 0));

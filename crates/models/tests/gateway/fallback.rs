@@ -151,7 +151,8 @@ async fn calls_upstream_stay_near_one_for_each_call_when_the_first_provider_is_d
 #[tokio::test]
 async fn once_the_breaker_is_open_a_provider_that_hangs_costs_nobody_any_time() {
     let (hanging, second) = (mock(Fault::Hang).await, mock(Plan::default()).await);
-    let gateway = Gateway::start(&route(&[&hanging, &second], "timeouts.first = '50ms'")).await;
+    let limit = "[models.providers.p0.timeouts]\nfirst = '50ms'\n";
+    let gateway = Gateway::start(&(route(&[&hanging, &second], "") + limit)).await;
     for _ in 0..30 {
         assert_eq!(gateway.chat(true).await.said(), Plan::default().text());
     }

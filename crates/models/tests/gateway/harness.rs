@@ -20,6 +20,7 @@ use steadfast_models_mock::Mock;
 /// A gateway that runs until it is dropped.
 pub(crate) struct Gateway {
     pub(crate) models: Arc<Models>,
+    pub(crate) current: Arc<Current>,
     pub(crate) address: std::net::SocketAddr,
     client: HyperClient<HttpConnector, Full<Bytes>>,
     serving: tokio::task::JoinHandle<()>,
@@ -80,7 +81,7 @@ impl Gateway {
     }
     /// The same, with a place for its files.
     pub(crate) async fn at(home: &Home, config: &str) -> Self {
-        Self::serve(models(home, config).unwrap_or_else(|error| panic!("{error}"))).await
+        Self::serve(set_up(home, config).unwrap_or_else(|error| panic!("{error}"))).await
     }
     async fn serve(models: Models) -> Self {
         let current = Arc::new(Current::new(models));
@@ -88,12 +89,14 @@ impl Gateway {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("nodelay"));
-        let router = serve::routes(current.clone(), gate())
-            .nest("/operator", serve::operator_routes(current.clone()))
-            .layer(middleware::map_request(identified));
+        let router = serve::routes(current.clone(), Arc::new(|headers| Ok(identified(headers)))).merge(
+            axum::Router::new()
+                .nest("/operator", serve::operator_routes(current.clone()))
+                .layer(middleware::map_request(operator)),
+        );
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
         let client = HyperClient::builder(TokioExecutor::new()).build_http();
-        Self { models, address, client, serving }
+        Self { models, current, address, client, serving }
     }
     /// One with records in `folder`.
     pub(crate) async fn recorded(config: &str, folder: &std::path::Path) -> Self {
@@ -103,7 +106,7 @@ impl Gateway {
     /// One with virtual keys, on a log of its own.
     pub(crate) async fn with_keys(config: &str) -> Self {
         let log = Arc::new(MemoryLog::new(World::system()));
-        let models = models(&Home::default(), config).unwrap_or_else(|error| panic!("{error}"));
+        let models = set_up(&Home::default(), config).unwrap_or_else(|error| panic!("{error}"));
         Self::serve(models.with_keys_on(log).await.expect("keys")).await
     }
     /// One whose only route, `m`, asks these upstreams in order, all of OpenAI's API.
@@ -152,35 +155,28 @@ impl Gateway {
 }
 
 /// A gateway without a socket.
-pub(crate) fn models(home: &Home, config: &str) -> Result<Models, SetupError> {
+pub(crate) fn models(home: &Home, config: &str) -> Result<Arc<Models>, SetupError> {
+    set_up(home, config).map(Arc::new)
+}
+
+fn set_up(home: &Home, config: &str) -> Result<Models, SetupError> {
     Models::at(home, read(config), &env(), &World::system(), &silent())
 }
 
-/// Who asks is told by headers, which become the token that the gate reads.
-async fn identified(mut request: axum::extract::Request) -> axum::extract::Request {
-    let told = |name: &str| request.headers().get(name).map_or("", |it| it.to_str().expect("text"));
-    let token = ["test-tenant", "test-user", "test-key"].map(told).join("/");
-    let caller = who(&token);
-    let token = format!("Bearer {token}").parse().expect("a value");
-    if !["authorization", "x-api-key"].iter().any(|name| request.headers().contains_key(*name)) {
-        request.headers_mut().insert(http::header::AUTHORIZATION, token);
+/// Stands for a server that knows who asks: headers say it.
+fn identified(headers: &HeaderMap) -> Caller {
+    let told = |name: &str| headers.get(name).map(|it| it.to_str().expect("text").to_owned());
+    Caller {
+        tenant: told("test-tenant").map(|it| it.parse().expect("a name")).unwrap_or_default(),
+        user: told("test-user").map(Into::into),
+        key: told("test-key").map(Into::into),
     }
+}
+
+async fn operator(mut request: axum::extract::Request) -> axum::extract::Request {
+    let caller = identified(request.headers());
     request.extensions_mut().insert(caller);
     request
-}
-
-fn who(token: &str) -> Caller {
-    let mut parts = token.split('/').map(|part| Some(part).filter(|part| !part.is_empty()));
-    let [tenant, user, key] = [(); 3].map(|()| parts.next().flatten());
-    Caller {
-        tenant: tenant.map(|it| it.parse().expect("a name")).unwrap_or_default(),
-        user: user.map(Into::into),
-        key: key.map(Into::into),
-    }
-}
-
-fn gate() -> serve::Gate {
-    Arc::new(|token| Ok(token.map(who).unwrap_or_default()))
 }
 
 async fn whole(response: http::Response<Incoming>) -> Answer {
@@ -208,7 +204,7 @@ pub(crate) fn route(mocks: &[&Mock], more: &str) -> String {
     text.concat() + &format!("[models.routes.m]\ntargets = [{}]\nretry.waits = ['1h']\n", targets.join(", "))
 }
 
-/// What a configuration says.
+/// What a configuration says; without a cache unless it says so.
 pub(crate) fn read(config: &str) -> ModelsConfig {
     #[derive(serde::Deserialize)]
     struct Config {

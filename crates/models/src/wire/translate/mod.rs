@@ -1,4 +1,5 @@
-//! Between OpenAI's chat and Anthropic's messages, for a provider that speaks the other one.
+//! Between OpenAI's chat and Anthropic's messages, for a provider that speaks the other one,
+//! and from OpenAI's responses by way of chat to either.
 //!
 //! What both can say is carried over, in its order and with its schemas and arguments byte
 //! for byte. What only changes quality or cost and has no counterpart (`seed`, penalties,
@@ -7,6 +8,8 @@
 
 mod as_chat;
 mod as_messages;
+mod as_responses;
+mod responses_to_chat;
 mod to_chat;
 mod to_messages;
 
@@ -17,6 +20,8 @@ use serde_json::value::RawValue;
 
 pub(crate) use as_chat::{StreamAsChat, whole_as_chat};
 pub(crate) use as_messages::{StreamAsMessages, whole_as_messages};
+pub(crate) use as_responses::{StreamAsResponses, Through, whole_as_response};
+pub(crate) use responses_to_chat::responses_to_chat;
 pub(crate) use to_chat::to_chat;
 pub(crate) use to_messages::to_messages;
 

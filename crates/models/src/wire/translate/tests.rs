@@ -237,6 +237,7 @@ fn a_messages_answer_becomes_a_chat_answer() {
         cache_written: 2_051,
         cache_written_hour: 2_051,
         output: 503,
+        seconds: 0,
     };
     assert_eq!(usage, Some(all));
 }

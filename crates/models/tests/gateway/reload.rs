@@ -1,0 +1,65 @@
+//! The configuration read again.
+
+use steadfast_models_mock::{Fault, Mock, Plan};
+
+use crate::harness::{Gateway, env, read, route};
+
+fn open(gateway: &Gateway) -> Vec<String> {
+    let breakers = gateway.current.get().breakers();
+    breakers.into_iter().filter(|it| it.state == "open").map(|it| it.name).collect()
+}
+
+#[tokio::test]
+async fn a_provider_that_did_not_change_keeps_its_breaker_and_one_that_did_begins_anew() {
+    let dead = Mock::start(Fault::Status(503, None)).await.expect("runs");
+    let well = Mock::start(Plan::default()).await.expect("runs");
+    let config = route(&[&dead, &well], "");
+    let gateway = Gateway::start(&config).await;
+    for _ in 0..8 {
+        assert_eq!(gateway.chat(false).await.status, 200);
+    }
+    assert_eq!((open(&gateway), dead.calls()), (vec!["models.p0".to_owned()], 5));
+
+    let more = config.clone() + "[models.routes.other]\ntargets = [{ provider = 'p1' }]\n";
+    gateway.current.reload(read(&more), &env()).expect("fine");
+    assert_eq!(gateway.chat(false).await.status, 200);
+    assert_eq!((open(&gateway), dead.calls()), (vec!["models.p0".to_owned()], 5));
+
+    let changed = config.replace("[models.providers.p0]\n", "[models.providers.p0]\nquery = 'a=b'\n");
+    gateway.current.reload(read(&changed), &env()).expect("fine");
+    assert!(open(&gateway).is_empty());
+    assert_eq!(gateway.chat(false).await.status, 200);
+    assert_eq!(dead.calls(), 6);
+}
+
+#[tokio::test]
+async fn keys_are_read_again_and_what_cannot_be_set_up_changes_nothing() {
+    let well = Mock::start(Plan::default()).await.expect("runs");
+    let config = route(&[&well], "");
+    let gateway = Gateway::start(&config).await;
+    gateway.chat(false).await;
+    let renewed = [("KEY".to_owned(), "another-key".to_owned())].into();
+    gateway.current.reload(read(&config), &renewed).expect("fine");
+    gateway.chat(false).await;
+    let error = gateway.current.reload(read(&config), &[].into()).expect_err("no key");
+    assert!(error.to_string().contains("KEY"), "{error}");
+    gateway.chat(false).await;
+    let keys: Vec<_> = well.seen().iter().map(|it| it.headers["authorization"].clone()).collect();
+    assert_eq!(keys, ["Bearer secret-key", "Bearer another-key", "Bearer another-key"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_began_before_ends_as_it_began() {
+    let plan = Plan { every: std::time::Duration::from_millis(5), ..Plan::default() };
+    let (first, second) = (Mock::start(plan.clone()).await, Mock::start(Plan::default()).await);
+    let (first, second) = (first.expect("runs"), second.expect("runs"));
+    let gateway = Gateway::start(&route(&[&first], "")).await;
+    let (answer, ()) = tokio::join!(gateway.chat(true), async {
+        first.until(|it| it.open() == 1).await;
+        gateway.current.reload(read(&route(&[&second], "")), &env()).expect("fine");
+    });
+    assert!(answer.is_whole_stream(), "{}", answer.text);
+    assert_eq!(answer.said(), plan.text());
+    gateway.chat(false).await;
+    assert_eq!((first.calls(), second.calls()), (1, 1));
+}
