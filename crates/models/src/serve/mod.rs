@@ -33,7 +33,7 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Says who asks, by the headers of the request; [`token`] finds the key or token in them.
 /// Virtual keys of the gateway are known without it.
-pub type Gate = Arc<dyn Fn(&HeaderMap) -> Result<Caller, Box<Rejected>> + Send + Sync>;
+pub type Gate = Arc<dyn Fn(&HeaderMap) -> Result<Caller, Rejected> + Send + Sync>;
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -44,7 +44,6 @@ struct Door {
 
 impl Door {
     /// Lets a request in, and says who asks.
-    #[expect(clippy::result_large_err, reason = "it is the end of the request, and moved once")]
     fn enter(&self, models: &Models, headers: &HeaderMap) -> Result<Caller, Rejected> {
         if !models.config().enabled {
             let failure =
@@ -53,7 +52,7 @@ impl Door {
         }
         match token(headers) {
             Some(key) if key.starts_with(keys::PREFIX) => models.keys().identify(key),
-            _ => (self.gate)(headers).map_err(|rejected| *rejected),
+            _ => (self.gate)(headers),
         }
     }
 }
