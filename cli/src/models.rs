@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use steadfast_core::{Failure, World, config::environment, observe::Observer};
+use steadfast_log::Log;
 use steadfast_models::{Current, Home, Models, ModelsConfig};
 use steadfast_models_api::ModelsApp;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,15 +15,17 @@ use crate::{
 };
 
 /// The gateway as it is configured.
-pub(crate) fn app(
+pub(crate) async fn app(
     args: &ServeArgs,
     config: &Config,
+    log: Arc<dyn Log>,
     world: &World,
     observer: &Arc<dyn Observer>,
     home: &Home,
 ) -> anyhow::Result<ModelsApp> {
     let demo = args.demo;
     let models = Models::at(home, completed(config.models.clone(), demo), &environment(), world, observer)?;
+    let models = models.with_keys_on(log).await?;
     let current = Arc::new(Current::new(models));
     let (source, again) = (args.store.config.clone(), current.clone());
     let reload = move || {

@@ -110,7 +110,7 @@ impl Node {
             keyring: keys::ring(&config.store, world)?,
             production: false,
         };
-        let models = models::app(args, config, world, &observer, &home)?;
+        let models = models::app(args, config, shared, world, &observer, &home).await?;
         breakers.also(models.breakers());
         let engine = Engine::new(log.clone(), world.clone(), registry, config.engine.clone(), observer);
         let conversations = Conversations::new(assistant, engine.clone());

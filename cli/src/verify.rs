@@ -78,7 +78,11 @@ struct Fold {
 /// Every type of event that this binary reads.
 fn types() -> BTreeMap<&'static str, EventType> {
     let (engine, bank) = (steadfast_engine::record::EVENTS, steadfast_bank::events::EVENTS);
-    let all = engine.iter().chain(bank).chain(steadfast_bank_assistant::session::EVENTS);
+    let all = engine
+        .iter()
+        .chain(bank)
+        .chain(steadfast_bank_assistant::session::EVENTS)
+        .chain(steadfast_models::keys::EVENTS);
     all.map(|known| (known.kind, *known)).collect()
 }
 

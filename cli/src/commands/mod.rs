@@ -7,11 +7,14 @@ pub(crate) mod breakers;
 pub(crate) mod cache;
 pub(crate) mod chat;
 pub(crate) mod config;
+pub(crate) mod costs;
 pub(crate) mod dead_letters;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod models;
+pub(crate) mod price;
 pub(crate) mod resume;
 pub(crate) mod runs;
 pub(crate) mod token;
@@ -64,12 +67,17 @@ enum Command {
     /// Circuit breakers: list, reset.
     #[command(subcommand)]
     Breakers(breakers::BreakersCommand),
-    /// Models: list, test.
+    /// Models: list, test, price.
     #[command(subcommand)]
     Models(models::ModelsCommand),
     /// Kept answers of models: stats, invalidate, warm.
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    /// Virtual keys of the model gateway: create, list, revoke.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// What calls of models cost in a month, by team, key, user, model and so on.
+    Costs(costs::CostsArgs),
     /// The bank: accounts, transfer, buy, products, import, contacts, customers, understand.
     #[command(subcommand)]
     Bank(bank::BankCommand),
@@ -113,6 +121,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Breakers(command) => breakers::run(command, global).await,
         Command::Models(command) => models::run(command, global).await,
         Command::Cache(command) => cache::run(command, global).await,
+        Command::Keys(command) => keys::run(command, global).await,
+        Command::Costs(args) => costs::run(args, global).await,
         Command::Bank(command) => bank::run(command, global).await,
         Command::Chat(args) => chat::run(args, global).await,
         Command::Verify(args) => verify::run(args, global).await,

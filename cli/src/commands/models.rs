@@ -2,7 +2,10 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use steadfast_core::Failure;
 
-use super::Global;
+use super::{
+    Global,
+    price::{self, PriceArgs},
+};
 use crate::output;
 
 /// See [`super::Command::Models`].
@@ -15,16 +18,20 @@ pub(crate) enum ModelsCommand {
         /// Only those who answer this model; needed where a route takes any.
         model: Option<String>,
     },
+    /// What a model costs, and where that is known from.
+    Price(PriceArgs),
 }
 
 pub(crate) async fn run(command: ModelsCommand, global: &Global) -> anyhow::Result<()> {
-    let client = global.connection.client()?;
     match command {
+        ModelsCommand::Price(args) => price::run(args, global),
         ModelsCommand::List => {
+            let client = global.connection.client()?;
             let answer = client.get("/models", &[]).await?;
             if global.json { output::json(&answer) } else { list(&answer) }
         }
         ModelsCommand::Test { model } => {
+            let client = global.connection.client()?;
             let answer = client.post("/models/test", None, None, &json!({ "model": model })).await?.body;
             if global.json {
                 output::json(&answer)?;

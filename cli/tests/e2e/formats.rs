@@ -11,7 +11,7 @@ use crate::node::root;
 /// Every type of event that anything here writes.
 pub(crate) fn types() -> Vec<EventType> {
     let (engine, bank) = (steadfast_engine::record::EVENTS, steadfast_bank::events::EVENTS);
-    [engine, bank, steadfast_bank_assistant::session::EVENTS].concat()
+    [engine, bank, steadfast_bank_assistant::session::EVENTS, steadfast_models::keys::EVENTS].concat()
 }
 
 fn recorded(kind: &'static str, schema: u16, body: &Value) -> Recorded {

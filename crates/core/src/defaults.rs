@@ -56,6 +56,20 @@ pub const ACTION_TIMEOUT: Duration = secs(3);
 /// Timeout of one attempt at the store.
 pub const STORE_TIMEOUT: Duration = secs(2);
 
+/// An answer of a model that takes longer is slow.
+pub const MODEL_RESPONSE_WARNING: Duration = secs(25);
+/// One that takes longer is too slow.
+pub const MODEL_RESPONSE_CRITICAL: Duration = secs(30);
+/// The part of calls of models that may fail, in percent.
+pub const MODEL_ERRORS_WARNING_PERCENT: u64 = 5;
+/// The part from which on somebody must act.
+pub const MODEL_ERRORS_CRITICAL_PERCENT: u64 = 10;
+/// Calls of models that may wait.
+pub const MODEL_QUEUE_WARNING: usize = 50;
+/// Waiting calls from which on somebody must act.
+pub const MODEL_QUEUE_CRITICAL: usize = 100;
+/// The part of lookups in the response cache that should hit, in percent.
+pub const CACHE_HITS_WARNING_PERCENT: u64 = 30;
 /// How long a model's answer is given again.
 pub const CACHE_TTL: Duration = secs(24 * 3_600);
 /// How many of them are kept.

@@ -4,14 +4,14 @@ use axum::{
     Router,
     extract::FromRef,
     middleware::from_fn_with_state,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use steadfast_core::Failure;
 use steadfast_models::{Current, serve};
 use steadfast_resilience::Breakers;
 use steadfast_server::{App, Edge};
 
-use crate::{gate::gate, operate};
+use crate::{gate::gate, money, operate};
 
 /// Reads the configuration again and puts it in place, or says why not. It may block.
 pub type Reload = Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>;
@@ -65,6 +65,10 @@ impl App for ModelsApp {
             .route("/", get(operate::list))
             .route("/test", post(operate::test))
             .route("/reload", post(operate::reload))
+            .route("/status", get(money::status))
+            .route("/costs", get(money::costs))
+            .route("/keys", get(money::keys).post(money::make))
+            .route("/keys/{id}", delete(money::revoke))
             .with_state(desk)
             .merge(serve::operator_routes(self.current.clone()).layer(operators))
     }

@@ -17,13 +17,13 @@ pub(crate) fn gate(edge: Edge) -> Gate {
     })
 }
 
-fn missing() -> Box<Rejected> {
+fn missing() -> Rejected {
     refuse(Failure::refused(
         "auth.missing",
         "send one token, as `Authorization: Bearer TOKEN` or `x-api-key: TOKEN`: get it with `steadfast token`",
     ))
 }
 
-fn refuse(failure: Failure) -> Box<Rejected> {
-    Box::new(Rejected::new(failure, StatusCode::UNAUTHORIZED))
+fn refuse(failure: Failure) -> Rejected {
+    Rejected::new(failure, StatusCode::UNAUTHORIZED)
 }

@@ -5,6 +5,7 @@
 
 mod app;
 mod gate;
+mod money;
 mod operate;
 
 pub use app::{ModelsApp, Reload};

@@ -60,7 +60,7 @@ pub(crate) async fn test(
     let models = desk.app.current.get();
     match models.probe(trial.model.as_deref(), TRIAL).await {
         Ok(items) => Ok(Json(Page { items, next: None })),
-        Err(rejected) => Err(Problem::new(rejected.failure).with_status(rejected.status)),
+        Err(rejected) => Err(Problem::new(*rejected.failure).with_status(rejected.status)),
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a client gets, in the API that it called.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::Stream;
 use http::StatusCode;
 
-use crate::{call::CacheResult, degrade::Degraded, failure::Tried};
+use crate::{budget::Usd, call::CacheResult, degrade::Degraded, failure::Tried};
 
 /// Tokens, as the provider counted them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,14 +17,32 @@ pub struct Usage {
     pub cached: u64,
     /// Of these, written to the provider's cache.
     pub cache_written: u64,
+    /// Of what was written, to be kept for an hour.
+    #[serde(default)]
+    pub cache_written_hour: u64,
     /// What came out.
     pub output: u64,
+    /// Seconds of sound that went in, where these are counted instead.
+    #[serde(default)]
+    pub seconds: u64,
 }
 
 impl Usage {
     /// In and out.
     pub const fn total(self) -> u64 {
         self.input.saturating_add(self.output)
+    }
+    /// The sum of both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached: self.cached.saturating_add(other.cached),
+            cache_written: self.cache_written.saturating_add(other.cache_written),
+            cache_written_hour: self.cache_written_hour.saturating_add(other.cache_written_hour),
+            output: self.output.saturating_add(other.output),
+            seconds: self.seconds.saturating_add(other.seconds),
+        }
     }
     /// The larger of each: providers report usage in parts, each part cumulative.
     #[must_use]
@@ -33,7 +51,9 @@ impl Usage {
             input: self.input.max(other.input),
             cached: self.cached.max(other.cached),
             cache_written: self.cache_written.max(other.cache_written),
+            cache_written_hour: self.cache_written_hour.max(other.cache_written_hour),
             output: self.output.max(other.output),
+            seconds: self.seconds.max(other.seconds),
         }
     }
 }
@@ -111,6 +131,10 @@ pub struct About {
     pub tried: Vec<Tried>,
     /// The tokens of a whole answer; those of a stream are in its frames.
     pub usage: Option<Usage>,
+    /// What a whole answer cost, if that is known; what a stream costs is in its record.
+    pub cost: Option<Usd>,
+    /// How long it waited for a place.
+    pub queued: Duration,
     /// What the cache did.
     pub cache: Option<CacheResult>,
     /// What it is instead of an answer of the route's.

@@ -16,6 +16,8 @@ use steadfast_core::{Coded, Fault, TenantId};
 pub use asked::Asked;
 pub use options::{CacheResult, CacheUse, CallOptions, Priority};
 
+use crate::record::Bill;
+
 /// Whose conventions a client follows: how errors look and how streams end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
@@ -148,6 +150,10 @@ pub struct Call {
     pub(crate) redacted: bool,
     /// What providers of the same API get to see of the client's headers.
     pub(crate) forwarded: HeaderMap,
+    /// What providers are told where the client did not say how long an answer may be.
+    pub(crate) output_forced: Option<u64>,
+    /// What it costs.
+    pub(crate) bill: Option<Arc<Bill>>,
 }
 
 impl Call {
@@ -175,7 +181,18 @@ impl Call {
                 forwarded.append(name, value.clone());
             }
         }
-        Ok(Self { id, operation, body, asked, caller, options, redacted: false, forwarded })
+        Ok(Self {
+            id,
+            operation,
+            body,
+            asked,
+            caller,
+            options,
+            redacted: false,
+            forwarded,
+            output_forced: None,
+            bill: None,
+        })
     }
     /// Puts a body in the place of the client's that says the same in other words.
     pub(crate) fn replace_body(&mut self, body: Bytes) -> Result<(), Unreadable> {

@@ -13,7 +13,13 @@ use steadfast_core::{
 };
 use steadfast_resilience::{BreakerConfig, RateLimitConfig, RetryConfig};
 
+mod money;
+
 pub use cache::{CacheConfig, DegradeConfig, KeepConfig, ShareWith, SimilarConfig, TemplateConfig};
+pub use money::{
+    AdmissionConfig, BudgetConfig, LimitConfig, LongPriceConfig, Per, PriceConfig, RecordMode, RecordsConfig,
+    Window,
+};
 pub use screen::{Action, KindsConfig, ScreenConfig};
 
 /// `[models]`
@@ -40,6 +46,15 @@ pub struct ModelsConfig {
     pub providers: BTreeMap<String, ProviderConfig>,
     /// By which ways, by name. The name is a model that clients can ask for.
     pub routes: BTreeMap<String, RouteConfig>,
+    /// What models cost that the shipped table does not know, or knows wrongly, by their
+    /// names: `MODEL`, or `PROVIDER/MODEL` for those of one provider.
+    pub prices: BTreeMap<String, PriceConfig>,
+    /// Who may spend how much.
+    pub budget: BudgetConfig,
+    /// What is remembered of calls.
+    pub records: RecordsConfig,
+    /// How many calls run at once, and who waits.
+    pub admission: AdmissionConfig,
     /// Answers that are given again.
     pub cache: CacheConfig,
     /// What is answered when nobody can be asked.
@@ -57,6 +72,10 @@ impl Default for ModelsConfig {
             screen: ScreenConfig::default(),
             providers: BTreeMap::new(),
             routes: BTreeMap::new(),
+            prices: BTreeMap::new(),
+            budget: BudgetConfig::default(),
+            records: RecordsConfig::default(),
+            admission: AdmissionConfig::default(),
             cache: CacheConfig::default(),
             degrade: DegradeConfig::default(),
         }
@@ -314,7 +333,7 @@ impl ModelsConfig {
     /// What no single value can know: names that must exist. `section` is where this stands
     /// in the configuration.
     pub fn check(&self, section: &str) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = self.budget.check(section, self.routes.keys().map(String::as_str));
         self.screen.check(section, &mut problems);
         for (i, template) in self.degrade.templates.iter().enumerate() {
             if !["", "chat", "messages"].contains(&template.operation.as_str()) {

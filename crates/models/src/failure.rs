@@ -13,6 +13,7 @@ use steadfast_core::{Coded, Failure, Fault};
 use steadfast_resilience::{retry_after, with_retry_after};
 
 use crate::{
+    admission,
     answer::{About, Answer, Body},
     call::{Api, Operation, Unreadable},
 };
@@ -58,6 +59,8 @@ pub enum Class {
     Refused,
     /// The breaker is open.
     Open,
+    /// It could cost more than may be spent.
+    Unaffordable,
 }
 
 impl Class {
@@ -78,6 +81,7 @@ impl Class {
             Self::Unsupported => "provider.unsupported",
             Self::Refused => "provider.refused",
             Self::Open => "provider.open",
+            Self::Unaffordable => "budget.exceeded",
         }
     }
     /// May another provider answer where this one did not?
@@ -86,7 +90,10 @@ impl Class {
     }
     /// May the same provider answer later?
     pub const fn retryable(self) -> bool {
-        !matches!(self, Self::Refused | Self::Unsupported | Self::Misconfigured | Self::NoModel)
+        !matches!(
+            self,
+            Self::Refused | Self::Unsupported | Self::Misconfigured | Self::NoModel | Self::Unaffordable
+        )
     }
     /// Does it say that the provider is unwell (`Some(true)`) or well, or nothing?
     pub const fn unwell(self) -> Option<bool> {
@@ -98,7 +105,7 @@ impl Class {
             | Self::Malformed
             | Self::Misconfigured => Some(true),
             Self::Refused => Some(false),
-            Self::Limited | Self::Unsupported | Self::NoModel | Self::Open => None,
+            Self::Limited | Self::Unsupported | Self::NoModel | Self::Open | Self::Unaffordable => None,
         }
     }
     /// What the client is told if nobody else helped.
@@ -110,6 +117,7 @@ impl Class {
             Self::Unwell | Self::Cut | Self::Malformed | Self::Misconfigured => StatusCode::BAD_GATEWAY,
             Self::Unsupported | Self::Refused => StatusCode::BAD_REQUEST,
             Self::NoModel => StatusCode::NOT_FOUND,
+            Self::Unaffordable => StatusCode::PAYMENT_REQUIRED,
         }
     }
 }
@@ -179,7 +187,7 @@ pub struct Tried {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rejected {
     /// What is wrong.
-    pub failure: Failure,
+    pub failure: Box<Failure>,
     /// The status it is told with.
     pub status: StatusCode,
     /// The member of the request that is wrong.
@@ -187,25 +195,64 @@ pub struct Rejected {
     /// The provider's own words, for what is the client's own fault.
     pub words: Option<Bytes>,
     /// Where it was tried.
-    pub about: About,
+    pub about: Box<About>,
+    /// When another try is worth it, though none before that is.
+    pub again: Option<Duration>,
 }
 
 impl Rejected {
     /// Under this status, without anybody having been asked.
     pub fn new(failure: Failure, status: StatusCode) -> Self {
-        Self { failure, status, param: None, words: None, about: About::default() }
+        Self {
+            failure: Box::new(failure),
+            status,
+            param: None,
+            words: None,
+            about: Box::default(),
+            again: None,
+        }
     }
     /// After the last attempt. What the client did wrong is told as the provider told it.
     pub(crate) fn of(failed: Failed, about: About) -> Self {
         let mut failure = failed.to_failure();
         failed.class.code().clone_into(&mut failure.code);
-        let own_fault = matches!(failed.class, Class::Refused | Class::Unsupported | Class::NoModel);
+        let own_fault = matches!(
+            failed.class,
+            Class::Refused | Class::Unsupported | Class::NoModel | Class::Unaffordable
+        );
         if own_fault {
             failure.fault = Fault::Caller;
         }
         let told = failed.status.filter(|_| own_fault && failed.class != Class::Unsupported);
         let words = if own_fault { failed.body } else { None };
-        Self { failure, status: told.unwrap_or(failed.class.status()), param: None, words, about }
+        let status = told.unwrap_or(failed.class.status());
+        Self { failure: Box::new(failure), status, param: None, words, about: Box::new(about), again: None }
+    }
+    /// Without a place.
+    pub(crate) fn queued_out(refused: &admission::Refused) -> Self {
+        use admission::Refused;
+        let (code, message, again) = match refused {
+            Refused::Full { waiting, again } => {
+                ("queue.full", format!("{waiting} calls wait already; try again later"), *again)
+            }
+            Refused::Late { before, wait } => (
+                "queue.late",
+                format!(
+                    "it could not be done in time: {before} calls come before it, about {} ms",
+                    wait.as_millis()
+                ),
+                *wait,
+            ),
+            Refused::GaveWay { again } => {
+                ("queue.gave_way", "a more urgent call took its place in the queue".into(), *again)
+            }
+            Refused::TimedOut => {
+                ("queue.timeout", "the deadline passed before its turn came".into(), Duration::ZERO)
+            }
+        };
+        let failure = Failure { nothing_happened: true, ..Failure::internal(code, message) };
+        let again = again.max(Duration::from_secs(1));
+        Self::new(with_retry_after(failure.retryable(), again), StatusCode::SERVICE_UNAVAILABLE)
     }
     /// As an answer in the shape of `api`.
     pub fn answer(self, api: Api, id: &str) -> Answer {
@@ -213,14 +260,14 @@ impl Rejected {
             Some(words) => words,
             None => error_body(api, self.status, &self.failure, self.param.as_deref(), id),
         };
-        Answer { status: self.status, body: Body::Whole(body), about: self.about }
+        Answer { status: self.status, body: Body::Whole(body), about: *self.about }
     }
     /// Seconds after which the client may try again.
     pub fn retry_after(&self) -> Option<u64> {
-        if !self.failure.retryable {
+        if !self.failure.retryable && self.again.is_none() {
             return None;
         }
-        let wait = retry_after(&self.failure).unwrap_or(Duration::from_secs(1));
+        let wait = self.again.or_else(|| retry_after(&self.failure)).unwrap_or(Duration::from_secs(1));
         Some(u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1))
     }
 }
@@ -262,7 +309,7 @@ pub(crate) fn error_body(
         Fault::Caller => failure.message.clone(),
         Fault::Upstream | Fault::Us => format!("{} (support id {id})", failure.message),
     };
-    let body = match api {
+    let mut body = match api {
         Api::OpenAi => json!({ "error": {
             "message": message, "type": kind, "param": param, "code": failure.code, "support_id": id,
         }}),
@@ -272,6 +319,9 @@ pub(crate) fn error_body(
             "request_id": id,
         }),
     };
+    if let Some(figures) = failure.data.as_ref().filter(|_| failure.code == "budget.exceeded") {
+        body["error"]["figures"] = figures.clone();
+    }
     body.to_string().into()
 }
 

@@ -7,27 +7,36 @@
 //! Bodies stay bytes: what is not acted on is neither parsed nor changed, so that fields
 //! nobody here knows pass unharmed and prompts that a provider has cached stay the same.
 
+mod admission;
 pub mod answer;
+mod books;
+pub mod budget;
 mod cache;
 pub mod call;
 mod config;
 mod current;
 mod degrade;
 pub mod failure;
+pub mod keys;
 mod pipeline;
 mod providers;
+pub mod record;
 mod route;
 mod screen;
 pub mod serve;
+mod vitals;
 pub mod wire;
 
+pub use admission::{QueueState, Waiting};
 pub use answer::Answer;
+pub use books::Spending;
 pub use cache::{CacheError, CacheStats, FileError, Home, Unfit, WarmLine, Which};
 pub use call::{Call, CallOptions, Caller, Operation};
 pub use config::{
-    Action, CacheConfig, CanaryConfig, DegradeConfig, KeepConfig, Kind, KindsConfig, ModelsConfig, OrderBy,
-    ProviderConfig, RouteConfig, ScreenConfig, ShareWith, SimilarConfig, SimpleConfig, TargetConfig,
-    TemplateConfig, TimeoutConfig,
+    Action, AdmissionConfig, BudgetConfig, CacheConfig, CanaryConfig, DegradeConfig, KeepConfig, Kind,
+    KindsConfig, LimitConfig, LongPriceConfig, ModelsConfig, OrderBy, Per, PriceConfig, ProviderConfig,
+    RecordMode, RecordsConfig, RouteConfig, ScreenConfig, ShareWith, SimilarConfig, SimpleConfig,
+    TargetConfig, TemplateConfig, TimeoutConfig, Window,
 };
 pub use current::Current;
 pub use degrade::{Degradation, Degraded};
@@ -35,3 +44,4 @@ pub use failure::Rejected;
 pub use pipeline::{Health, Models};
 pub use providers::SetupError;
 pub use route::{Found, Probe, ProviderView, RouteView, TargetView};
+pub use vitals::{Alarm, Reason};

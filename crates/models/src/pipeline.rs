@@ -7,25 +7,32 @@
 //! A stage that is not listed in [`Models::process`] is not there. Whatever a stage takes
 //! (a reservation, a place, a permit) is given back when what it returned is dropped.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use serde::Serialize;
 use steadfast_core::{Failure, World, config::Environment, observe::Observer};
-use steadfast_resilience::BreakerState;
+use steadfast_log::Log;
+use steadfast_resilience::{BreakerState, Deadline};
 
 use bytes::Bytes;
 
 use crate::{
+    admission::{Admission, QueueState, Seat, Visitor},
     answer::Answer,
+    books::{Books, Entry, Spending},
+    budget::rules::About,
     cache::{Asking, Cache, CacheStats, Counting, Embedder, Home, Looked, Unfit, WarmLine, Which},
     call::{Call, Caller, Operation},
     config::ModelsConfig,
     degrade::{Degradation, Degrade},
     failure::Rejected,
+    keys::{Key, KeyError, Keys},
     providers::SetupError,
+    record::{self, By, Cost, RecordError},
     route::{Found, Probe, Route, Routes},
     screen::Screen,
+    vitals::Reason,
 };
 
 /// The gateway.
@@ -34,6 +41,11 @@ pub struct Models {
     routes: Arc<Routes>,
     cache: Cache,
     degrade: Degrade,
+    books: Arc<Books>,
+    keys: Arc<Keys>,
+    admission: Option<Admission>,
+    /// Where records are kept.
+    file: Option<PathBuf>,
     observer: Arc<dyn Observer>,
     config: ModelsConfig,
     world: World,
@@ -49,9 +61,9 @@ impl std::fmt::Debug for Models {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// All providers are called, and calls are answered.
+    /// All providers are called, calls are answered, and nothing rings.
     Healthy,
-    /// Some are left alone, or some calls found nobody.
+    /// Some are left alone, some calls found nobody, or [`Models::reasons`] says what is wrong.
     Degraded,
     /// All are left alone, or all calls found nobody.
     Unhealthy,
@@ -97,19 +109,53 @@ impl Models {
         let embedder = embedder(&config.cache.similar.model, &routes);
         let cache = Cache::new(&config.cache, home, embedder, world)?;
         let degrade = Degrade::new(&config.degrade, world);
-        Ok(Self { screen, routes, cache, degrade, observer: observer.clone(), config, world: world.clone() })
+        let file = home.folder.as_ref().map(|folder| folder.join(record::FILE));
+        let books = Books::new(&config, world, observer);
+        let books = Arc::new(match &file {
+            Some(file) => books.kept(file)?,
+            None => books,
+        });
+        Ok(Self {
+            screen,
+            routes,
+            cache,
+            degrade,
+            books,
+            keys: Arc::new(Keys::none(world, observer)),
+            admission: config.admission.enabled.then(|| Admission::new(&config.admission, world)),
+            file,
+            observer: observer.clone(),
+            config,
+            world: world.clone(),
+        })
+    }
+    /// The same, with virtual keys that are kept on `log`.
+    pub async fn with_keys_on(mut self, log: Arc<dyn Log>) -> Result<Self, KeyError> {
+        self.keys = Arc::new(Keys::on(log, &self.world, &self.observer).await?);
+        Ok(self)
     }
     /// Another one for another configuration. Providers that did not change go on as they are:
     /// their connections, breakers and limits. Keys are read again. Kept answers stay, in the
-    /// room that they were given at first.
-    pub fn reloaded(&self, config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
+    /// room that they were given at first; so do the queue and its bounds, and what was spent.
+    pub fn reloaded(&self, mut config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
+        config.admission = self.config.admission.clone();
         let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
         let routes = Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?;
         let routes = Arc::new(routes);
         let cache = self.cache.reloaded(&config.cache, embedder(&config.cache.similar.model, &routes));
-        let degrade = Degrade::new(&config.degrade, &self.world);
-        let (observer, world) = (self.observer.clone(), self.world.clone());
-        Ok(Self { screen, routes, cache, degrade, observer, config, world })
+        Ok(Self {
+            screen,
+            routes,
+            cache,
+            degrade: Degrade::new(&config.degrade, &self.world),
+            books: Arc::new(self.books.reloaded(&config)),
+            keys: self.keys.clone(),
+            admission: self.admission.clone(),
+            file: self.file.clone(),
+            observer: self.observer.clone(),
+            config,
+            world: self.world.clone(),
+        })
     }
     /// Reads a call and answers it: all there is, in one.
     pub async fn process(
@@ -125,28 +171,104 @@ impl Models {
     }
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
     pub async fn answer(&self, mut call: Call) -> Result<Answer, Rejected> {
-        let Some(route) = self.routes.find(&call) else { return Err(self.routes.not_found(&call)) };
+        let route = self.routes.find(&call);
+        let key = call.caller.key.as_ref().and_then(|id| self.keys.find(id));
+        if let Some(key) = &key {
+            call.options.labels = Some(key.labels(call.options.labels.as_ref()));
+        }
+        let mut entry = self.books.open(&mut call, route.map(|route| route.name()));
+        let result = match route {
+            Some(route) => self.answer_on(route, call, key, &mut entry).await,
+            None => Err(self.routes.not_found(&call)),
+        };
+        entry.finish(result)
+    }
+    async fn answer_on(
+        &self,
+        route: &Arc<Route>,
+        mut call: Call,
+        key: Option<Arc<Key>>,
+        entry: &mut Entry,
+    ) -> Result<Answer, Rejected> {
         let redacted = self.screen.redact(&mut call, route.screened())?;
+        let mut more = Vec::new();
+        if let Some(key) = key {
+            entry.took(key.admit(&call, route.name())?);
+            let about = About { call: &call, route: route.name(), now: self.world.now() };
+            more.extend(key.claim(&about));
+        }
+        call.output_forced = self.books.reserve(&call, route.name(), route.prospects(&call), more).await?;
         let call = Arc::new(call);
-        match (redacted, self.answer_screened(&call, route).await) {
+        match (redacted, self.answer_screened(&call, route, entry).await) {
             (Some(redacted), Ok(answer)) => Ok(redacted.restore(&call, answer)),
             (Some(redacted), Err(rejected)) => Err(redacted.restore_words(rejected)),
             (None, result) => result,
         }
     }
-    async fn answer_screened(&self, call: &Arc<Call>, route: &Arc<Route>) -> Result<Answer, Rejected> {
+    async fn answer_screened(
+        &self,
+        call: &Arc<Call>,
+        route: &Arc<Route>,
+        entry: &mut Entry,
+    ) -> Result<Answer, Rejected> {
         let deadline = self.routes.deadline(call);
         let miss = match self.cache.look(call, route.mark(), &deadline).await {
             Looked::Found(answer) => return Ok(answer),
             Looked::Miss(miss) => miss,
         };
-        match self.routes.answer(route, call, deadline).await {
+        match self.ask(call, route, deadline, entry).await {
             Ok(answer) => {
                 self.degrade.note(true);
                 Ok(miss.keep(call, answer))
             }
             Err(rejected) => self.degrade.answer(call, rejected, miss, &self.cache).await,
         }
+    }
+    /// Those that take a place.
+    async fn ask(
+        &self,
+        call: &Arc<Call>,
+        route: &Arc<Route>,
+        deadline: Deadline,
+        entry: &mut Entry,
+    ) -> Result<Answer, Rejected> {
+        if let Some(admission) = &self.admission {
+            let visitor = Visitor::of(call, route.name());
+            let seated = Seat::take(admission, visitor, &deadline).await;
+            let (seat, queued) = seated.map_err(|refused| Rejected::queued_out(&refused))?;
+            entry.seated(seat, queued);
+        }
+        self.books.intend(call).await?;
+        self.routes.answer(route, call, deadline).await
+    }
+    /// Who is under way and who waits.
+    pub fn queue(&self) -> Option<QueueState> {
+        self.admission.as_ref().map(Admission::state)
+    }
+    /// All that is not as it should be.
+    pub fn reasons(&self) -> Vec<Reason> {
+        let waiting = self.admission.as_ref().map_or(0, Admission::waiting);
+        self.books.vitals.reasons(waiting, self.books.lost())
+    }
+    /// Virtual keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+    /// What was spent in a month such as `2026-11`. `None` if it is no month.
+    pub async fn costs(&self, month: &str, by: By) -> Result<Option<Vec<Cost>>, RecordError> {
+        let Some(file) = self.file.clone() else { return Err(RecordError::Missing(record::FILE.into())) };
+        self.flush().await;
+        let month = month.to_owned();
+        let read = tokio::task::spawn_blocking(move || record::costs(&file, &month, &by));
+        read.await.unwrap_or_else(|_| Err(RecordError::Missing(record::FILE.into())))
+    }
+    /// What has been spent of late, and what calls under way may cost.
+    pub fn spending(&self) -> Vec<Spending> {
+        self.books.spending()
+    }
+    /// Writes down all calls that have ended. False if that cannot be.
+    pub async fn flush(&self) -> bool {
+        self.books.flush().await
     }
     /// How the cache does.
     pub fn cache_stats(&self) -> CacheStats {
@@ -204,7 +326,7 @@ impl Models {
         let breakers = self.routes.breakers();
         let open = breakers.iter().filter(|breaker| breaker.state != "closed").count();
         match (open, self.degrade.level()) {
-            (0, Degradation::None) => Health::Healthy,
+            (0, Degradation::None) if self.reasons().is_empty() => Health::Healthy,
             (_, Degradation::Full) => Health::Unhealthy,
             (open, _) if open > 0 && open == breakers.len() => Health::Unhealthy,
             _ => Health::Degraded,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{CallOptions, Operation, Unreadable, unreadable};
+use crate::wire::chat::There;
 use crate::wire::form;
 
 /// The members of a body that are acted on.
@@ -27,6 +28,8 @@ pub struct Asked {
     pub tools: bool,
     /// Must one of them be called?
     pub must_call: bool,
+    /// Does the provider know more of the conversation than stands here?
+    pub elsewhere: bool,
     /// Must the answer be JSON?
     pub json: bool,
     /// The user, as the client names them: `user`, or `metadata.user_id` of a message.
@@ -47,6 +50,8 @@ pub(crate) struct Places {
     /// What the model is told beside them.
     pub(crate) system: Option<Range<usize>>,
     pub(crate) stream_options: Option<Range<usize>>,
+    /// `max_tokens`, `max_completion_tokens` and `max_output_tokens`, which may be `null`.
+    pub(crate) output_max: [Option<Range<usize>>; 3],
     /// `metadata` without what is meant for us, if something is.
     pub(crate) metadata: Option<(Range<usize>, String)>,
 }
@@ -71,12 +76,21 @@ struct Body<'a> {
     #[serde(borrow)]
     instructions: Option<&'a RawValue>,
     background: Option<bool>,
-    max_output_tokens: Option<u64>,
+    #[serde(borrow, default)]
+    max_output_tokens: Raw<'a>,
+    #[serde(default)]
+    previous_response_id: There,
+    #[serde(default)]
+    conversation: There,
+    #[serde(default)]
+    prompt: There,
     #[serde(borrow)]
     text: Option<&'a RawValue>,
     stream: Option<bool>,
-    max_tokens: Option<u64>,
-    max_completion_tokens: Option<u64>,
+    #[serde(borrow, default)]
+    max_tokens: Raw<'a>,
+    #[serde(borrow, default)]
+    max_completion_tokens: Raw<'a>,
     n: Option<u32>,
     temperature: Option<f64>,
     #[serde(borrow)]
@@ -93,6 +107,24 @@ struct Body<'a> {
     stream_options: Option<&'a RawValue>,
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
+}
+
+/// A member as it stands, also if it is `null`.
+#[derive(Deserialize, Default)]
+#[serde(transparent)]
+struct Raw<'a>(#[serde(borrow, deserialize_with = "there")] Option<&'a RawValue>);
+
+fn there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl Raw<'_> {
+    fn said(&self) -> Result<Option<u64>, Unreadable> {
+        self.0.map_or(Ok(None), |raw| serde_json::from_str(raw.get()).map_err(unreadable))
+    }
+    fn place(&self, body: &[u8]) -> Option<Range<usize>> {
+        self.0.map(|raw| place(body, raw))
+    }
 }
 
 #[derive(Deserialize)]
@@ -158,6 +190,7 @@ impl Asked {
                 .unwrap_or(false),
             None => false,
         };
+        let bounds = [&raw.max_tokens, &raw.max_completion_tokens, &raw.max_output_tokens];
         let metadata = match raw.metadata {
             Some(metadata) => options.take_members(metadata)?.map(|left| (place(body, metadata), left)),
             None => None,
@@ -165,7 +198,9 @@ impl Asked {
         Ok(Self {
             model: serde_json::from_str(model.get()).map_err(unreadable)?,
             stream: raw.stream.unwrap_or(false),
-            output_max: raw.max_completion_tokens.or(raw.max_tokens).or(raw.max_output_tokens),
+            // Which of several a provider reads, nobody knows.
+            output_max: bounds.iter().try_fold(None, |most: Option<u64>, raw| Ok(most.max(raw.said()?)))?,
+            elsewhere: raw.previous_response_id.0 || raw.conversation.0 || raw.prompt.0,
             choices: raw.n.unwrap_or(1),
             temperature: raw.temperature,
             tools: raw.tools.is_some_and(|it| it.get() != "[]"),
@@ -185,6 +220,7 @@ impl Asked {
                 messages: place(body, said),
                 system: raw.system.or(raw.instructions).map(|it| place(body, it)),
                 stream_options: raw.stream_options.map(|it| place(body, it)),
+                output_max: bounds.map(|raw| raw.place(body)),
                 metadata,
             },
         })

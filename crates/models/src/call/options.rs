@@ -1,12 +1,12 @@
 //! What a client wants beyond the API: headers `x-steadfast-NAME`, or members
 //! `steadfast-NAME` of the request's `metadata`. A header goes first.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{HeaderMap, header::CACHE_CONTROL};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use steadfast_core::config::Period;
+use steadfast_core::{config::Period, principal::check_name};
 
 use super::{Unreadable, unreadable};
 
@@ -25,6 +25,18 @@ pub enum Priority {
     High,
     /// Before everything else.
     Critical,
+}
+
+impl Priority {
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 /// What the cache may do for a call.
@@ -83,6 +95,10 @@ pub struct CallOptions {
     pub tags: Vec<String>,
     /// `budget`: the name of the budget that pays.
     pub budget: Option<String>,
+    /// `run`: the run that the call belongs to.
+    pub run: Option<Arc<str>>,
+    /// `labels`: what costs are summed up by, such as `team=search,workflow=triage`. Sorted.
+    pub labels: Option<Arc<str>>,
     /// `persona`: in whose voice degraded answers are given.
     pub persona: Option<String>,
     /// `deadline`: how long the client waits, such as `20s`.
@@ -123,6 +139,11 @@ impl CallOptions {
                 }
             }
             "budget" => self.budget = Some(value.into()),
+            "run" => {
+                let run = check_name("run", value).map(|()| value.into());
+                self.run = Some(run.map_err(|_| "a name of 1 to 64 letters, digits, '.', '_' and '-'")?);
+            }
+            "labels" => self.labels = Some(labels(value).ok_or(LABELS_RULE)?.into()),
             "persona" => self.persona = Some(value.into()),
             "continue" => {
                 self.continue_stream = Some(value.parse().map_err(|_| "true or false")?);
@@ -186,6 +207,22 @@ impl CallOptions {
         left.push('}');
         Ok(Some(left))
     }
+}
+
+/// The most labels of a call.
+const LABELS_MAX: usize = 16;
+const LABELS_RULE: &str = "a list such as team=search,workflow=triage: up to 16 names with values";
+
+/// Labels in the order of their names. Names and values follow the rule for names.
+fn labels(text: &str) -> Option<String> {
+    let mut labels = std::collections::BTreeMap::new();
+    for label in text.split(',').map(str::trim).filter(|label| !label.is_empty()) {
+        let (name, value) = label.split_once('=')?;
+        check_name("label", name).and_then(|()| check_name("label", value)).ok()?;
+        labels.insert(name, value);
+    }
+    let all: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    (all.len() <= LABELS_MAX).then(|| all.join(","))
 }
 
 /// An object's members in their order.

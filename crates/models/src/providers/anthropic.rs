@@ -55,13 +55,14 @@ impl Anthropic {
     async fn answer(&self, order: Order<'_>) -> Result<Reply, Failed> {
         let call = order.call;
         let body = match call.operation {
-            Operation::Messages => same_api(&order).apply(&call.body),
+            Operation::Messages => same_api(&order, false).apply(&call.body),
             Operation::Chat => {
-                let body = edits(&order).apply(&call.body);
+                let body = edits(&order, false).apply(&call.body);
                 to_messages(&body, order.model, self.output_max)?
             }
             Operation::Responses => {
-                let chat = responses_to_chat(&call.body, order.model, false)?;
+                let body = edits(&order, false).apply(&call.body);
+                let chat = responses_to_chat(&body, order.model, false)?;
                 to_messages(&chat, order.model, self.output_max)?
             }
             Operation::Embeddings | Operation::Transcription => return Err(no_such(call.operation)),

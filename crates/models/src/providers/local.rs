@@ -74,7 +74,7 @@ impl Local {
     }
     fn answer(&self, order: &Order<'_>) -> Result<Reply, Failed> {
         let call = order.call;
-        let body = edits(order).apply(&call.body);
+        let body = edits(order, false).apply(&call.body);
         if call.operation == Operation::Embeddings {
             let body = embeddings(&body, order.model)?;
             let usage = wire::embeddings::read_whole(&body)?;
@@ -92,7 +92,7 @@ impl Local {
             Operation::Chat | Operation::Embeddings | Operation::Transcription => body,
         };
         let request: Value = serde_json::from_slice(&body).map_err(|error| not_read(&error))?;
-        let said = said(&request, call.asked.output_max, order.so_far);
+        let said = said(&request, call.asked.output_max.or(call.output_forced), order.so_far);
         self.reply(call, order.model, &said, &body)
     }
     /// `text` as the answer to a call, in the API and the mode that it asks for.

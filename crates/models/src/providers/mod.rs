@@ -30,7 +30,7 @@ use crate::{
     call::{Call, Operation},
     config::{Kind, ProviderConfig},
     failure::Failed,
-    wire::edit::{Edits, quoted},
+    wire::edit::{Edits, first_member, quoted},
 };
 
 /// What one provider is asked.
@@ -84,6 +84,9 @@ pub enum SetupError {
     /// Kept answers cannot be used.
     #[error(transparent)]
     Cache(#[from] crate::cache::CacheError),
+    /// Records cannot be kept.
+    #[error(transparent)]
+    Records(#[from] crate::record::RecordError),
     /// A route to nobody.
     #[error("route {0}: there is no provider {1:?}")]
     Route(String, String),
@@ -98,6 +101,7 @@ impl Coded for SetupError {
             Self::Certificates(_) => "provider.no_certificates",
             Self::Screen(_) => "screen.invalid_pattern",
             Self::Cache(_) => "cache.unusable",
+            Self::Records(_) => "records.unusable",
             Self::Route(..) => "route.no_such_provider",
         }
     }
@@ -124,11 +128,24 @@ pub(crate) fn provider(
 const GO_ON: &str = "Your last message broke off. Go on exactly where it ends, in the middle of a word \
     if need be. Repeat nothing of it and say nothing else.";
 
-/// What every provider's body needs: options of ours taken out, and what was said so far
-/// put in.
-fn edits(order: &Order<'_>) -> Edits {
+/// What every provider's body needs: options of ours taken out, and what was said so far and
+/// how long an answer may be put in.
+fn edits(order: &Order<'_>, legacy_max: bool) -> Edits {
     let mut edits = Edits::default();
     let call = order.call;
+    if let Some(most) = call.output_forced {
+        let [old, new, responses] = &call.asked.at.output_max;
+        let (name, place) = match call.operation {
+            Operation::Responses => ("max_output_tokens", responses),
+            Operation::Chat if !legacy_max => ("max_completion_tokens", new),
+            _ => ("max_tokens", old),
+        };
+        match place {
+            // It was null.
+            Some(place) => edits.replace(place.clone(), most.to_string()),
+            None => edits.replace(first_member(&call.body), format!(r#""{name}":{most},"#)),
+        }
+    }
     if let Some((place, left)) = &call.asked.at.metadata {
         edits.replace(place.clone(), left.clone());
     }
@@ -146,8 +163,8 @@ fn edits(order: &Order<'_>) -> Edits {
 }
 
 /// The same, for a provider of the client's own API: the model under the provider's name.
-fn same_api(order: &Order<'_>) -> Edits {
-    let mut edits = edits(order);
+fn same_api(order: &Order<'_>, legacy_max: bool) -> Edits {
+    let mut edits = edits(order, legacy_max);
     if order.model != order.call.asked.model {
         let form = order.call.operation == Operation::Transcription;
         let model = if form { order.model.to_owned() } else { quoted(order.model) };

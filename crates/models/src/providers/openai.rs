@@ -65,7 +65,7 @@ impl OpenAi {
     }
     fn chat_body(&self, order: &Order<'_>) -> Bytes {
         let call = order.call;
-        let mut edits = same_api(order);
+        let mut edits = same_api(order, self.legacy_max);
         if self.asks_usage(order) {
             match &call.asked.at.stream_options {
                 None => {
@@ -87,15 +87,18 @@ impl OpenAi {
         let api = call.operation.api();
         let (to, body) = match call.operation {
             Operation::Chat => (&self.chat, self.chat_body(&order)),
-            Operation::Embeddings => (&self.embeddings, same_api(&order).apply(&call.body)),
-            Operation::Transcription => (&self.transcriptions, same_api(&order).apply(&call.body)),
+            Operation::Embeddings => (&self.embeddings, same_api(&order, self.legacy_max).apply(&call.body)),
+            Operation::Transcription => (&self.transcriptions, same_api(&order, false).apply(&call.body)),
             Operation::Messages => {
-                let body = edits(&order).apply(&call.body);
+                let body = edits(&order, false).apply(&call.body);
                 (&self.chat, to_chat(&body, order.model, self.legacy_max)?)
             }
             Operation::Responses => match &self.responses {
-                Some(to) => (to, same_api(&order).apply(&call.body)),
-                None => (&self.chat, responses_to_chat(&call.body, order.model, self.legacy_max)?),
+                Some(to) => (to, same_api(&order, false).apply(&call.body)),
+                None => (
+                    &self.chat,
+                    responses_to_chat(&edits(&order, false).apply(&call.body), order.model, self.legacy_max)?,
+                ),
             },
         };
         let apis = (api, Api::OpenAi);

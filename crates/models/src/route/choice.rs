@@ -6,6 +6,7 @@ use steadfast_core::World;
 
 use super::{Route, Upstream};
 use crate::{
+    books::Prospect,
     call::Call,
     config::{OrderBy, SimpleConfig, TargetConfig},
     providers::SetupError,
@@ -30,6 +31,11 @@ impl Target {
             upstream.ok_or_else(|| SetupError::Route(route.into(), config.provider.clone()))?.clone();
         let model = (!config.model.is_empty()).then(|| config.model.as_str().into());
         Ok(Self { upstream, model, weight: config.weight })
+    }
+    /// Who may have to be paid, and for what.
+    pub(super) fn prospect<'a>(&'a self, call: &'a Call) -> Prospect<'a> {
+        let model = self.model.as_deref().unwrap_or(&call.asked.model);
+        Prospect { provider: self.upstream.name(), local: self.upstream.is_local(), model }
     }
     /// What the provider calls the model of this call.
     pub(super) fn model(&self, call: &Call) -> Arc<str> {

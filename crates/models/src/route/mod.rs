@@ -24,6 +24,7 @@ use steadfast_resilience::{BreakerState, Deadline, Retry, Site};
 
 use crate::{
     answer::{About, Answer, Body},
+    books::Prospect,
     call::Call,
     config::{ModelsConfig, RouteConfig},
     failure::{Class, Failed, Rejected, Tried, Wait},
@@ -157,7 +158,7 @@ impl Routes {
                 Body::Whole(bytes)
             }
             Asked::Stream(begun) => {
-                let relay = Relay::new(call.clone(), route.clone(), order, target, begun, deadline);
+                let relay = Relay::new(call.clone(), route.clone(), order, target, *begun, deadline);
                 Body::Stream(relay.frames())
             }
         };
@@ -172,6 +173,11 @@ fn note(about: &mut About, target: &Target, failed: &Failed, asked: bool) {
 }
 
 impl Route {
+    /// All who may have to be paid for a call.
+    pub(crate) fn prospects<'a>(&'a self, call: &'a Call) -> impl Iterator<Item = Prospect<'a>> {
+        let targets = self.targets.iter().chain(&self.canary).chain(&self.simple);
+        targets.map(move |target| target.prospect(call))
+    }
     fn new(
         name: &str,
         config: &RouteConfig,
@@ -250,8 +256,18 @@ impl Route {
                 let failure = Failure::internal("route.empty", "nobody is left on this route");
                 return Err(Rejected::new(failure, StatusCode::SERVICE_UNAVAILABLE));
             };
+            // Who waits needs no place.
+            let seat = call.bill.as_ref().and_then(|bill| bill.seat());
+            if let Some(seat) = &seat {
+                seat.leave();
+            }
             if tries.again(told.to_failure(), deadline).await.is_err() {
                 return Err(Rejected::of(told, about));
+            }
+            if let Some(seat) = &seat
+                && let Err(refused) = seat.come_back(deadline).await
+            {
+                return Err(Rejected { about: Box::new(about), ..Rejected::queued_out(&refused) });
             }
         }
     }

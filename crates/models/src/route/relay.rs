@@ -114,8 +114,9 @@ impl Relay {
         if let Some(usage) = frame.usage {
             self.usage = self.usage.max(usage);
         }
+        self.hold.saw(&frame);
         if frame.sense == Sense::End {
-            self.hold.settle(self.usage);
+            self.hold.end(self.usage);
         }
         match &mut self.seam {
             Some(seam) => seam.pass(frame, &mut self.ready),

@@ -10,10 +10,12 @@ use steadfast_resilience::{Breaker, BreakerState, Deadline, Error, Permit, RateL
 use super::busy::Busy;
 use crate::{
     answer::{Frame, Sense, Usage},
+    books::unaffordable,
     call::Call,
-    config::{ProviderConfig, TimeoutConfig},
+    config::{Kind, ProviderConfig, TimeoutConfig},
     failure::{Class, Failed, Wait},
     providers::{Events, Order, Patience, Provider, Reply, SetupError, provider},
+    record::Attempt,
     wire::cut,
 };
 
@@ -22,6 +24,8 @@ use crate::{
 const BUSY: Duration = Duration::from_secs(1);
 /// Events before the first content of a stream. More than that is no beginning.
 const OPENING_MAX: usize = 1_000;
+/// Bytes around the text so far, when somebody is asked to go on with it.
+const AROUND: usize = 400;
 /// Tokens an answer is taken to have where nobody says how long it may be.
 const OUTPUT_GUESS: u64 = 512;
 
@@ -78,6 +82,10 @@ impl Upstream {
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
     }
+    /// Does it cost nothing?
+    pub(super) fn is_local(&self) -> bool {
+        self.config.kind == Kind::Local
+    }
     pub(super) fn config(&self) -> &ProviderConfig {
         &self.config
     }
@@ -118,7 +126,7 @@ impl Upstream {
             },
             other => Failed::new(Class::Open, other.to_string()),
         };
-        let mut hold = Hold { of: self.clone(), requests: 0, tokens: 0, begun: false };
+        let mut hold = Hold { of: self.clone(), requests: 0, tokens: 0, begun: false, attempt: None };
         if let Some(limit) = &self.requests {
             limit.try_take(1).map_err(refused)?;
             hold.requests = 1;
@@ -148,11 +156,26 @@ pub(super) struct Hold {
     tokens: u32,
     /// Content came: tokens were used, if nobody knows how many.
     begun: bool,
+    /// What it costs.
+    attempt: Option<Attempt>,
 }
 
 impl Hold {
+    /// One event of a stream.
+    pub(super) fn saw(&mut self, frame: &Frame) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.saw(frame);
+        }
+    }
+    /// A stream has ended well, and used so much.
+    pub(super) fn end(&mut self, usage: Usage) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.done(Some(usage));
+        }
+        self.settle(usage);
+    }
     /// It used so much.
-    pub(super) fn settle(&mut self, usage: Usage) {
+    fn settle(&mut self, usage: Usage) {
         let taken = std::mem::take(&mut self.tokens);
         if let Some(limit) = self.of.tokens.as_ref().filter(|_| taken > 0) {
             let used = u32::try_from(usage.total()).unwrap_or(u32::MAX);
@@ -172,12 +195,18 @@ impl Drop for Hold {
     }
 }
 
+/// What a provider began to answer.
+enum Opened {
+    Whole(Bytes, Option<Usage>),
+    Stream(Vec<Frame>, Events, Patience),
+}
+
 /// What one attempt gave.
 pub(super) enum Asked {
     /// A whole answer.
     Whole(Bytes, Option<Usage>),
     /// A stream with its first content.
-    Stream(Begun),
+    Stream(Box<Begun>),
 }
 
 /// A stream that has begun: its events up to the first content, and the rest.
@@ -208,8 +237,24 @@ impl Admitted<'_> {
         let limit =
             if call.asked.stream { deadline.clone() } else { deadline.within(upstream.timeouts.total.get()) };
         let order = Order { call, model, so_far, deadline: &limit };
+        if let Some(bill) = &call.bill {
+            // What was said so far goes in once more, with words around it.
+            let more = so_far.map_or(0, |text| u64::try_from(text.len() * 2 + AROUND).unwrap_or(u64::MAX));
+            let attempt = bill.attempt(&upstream.name, upstream.is_local(), model, more).await;
+            self.hold.attempt =
+                Some(attempt.map_err(|refused| Failed::new(Class::Unaffordable, unaffordable(&refused)))?);
+        }
         self.hold.requests = 0;
-        let mut asked = upstream.open(order, self.hold).await;
+        let opened = upstream.open(order, &mut self.hold).await;
+        if let (Err(failed), Some(attempt)) = (&opened, &mut self.hold.attempt) {
+            attempt.failed(failed.class);
+        }
+        let mut asked = opened.map(|opened| match opened {
+            Opened::Whole(bytes, usage) => Asked::Whole(bytes, usage),
+            Opened::Stream(opening, rest, patience) => {
+                Asked::Stream(Box::new(Begun { opening, rest, patience, hold: self.hold }))
+            }
+        });
         let unwell = match &mut asked {
             Ok(_) => Some(false),
             // The client had no patience left: that says nothing about the provider.
@@ -232,7 +277,7 @@ impl Admitted<'_> {
 }
 
 impl Upstream {
-    async fn open(&self, order: Order<'_>, mut hold: Hold) -> Result<Asked, Failed> {
+    async fn open(&self, order: Order<'_>, hold: &mut Hold) -> Result<Opened, Failed> {
         let first = self.timeouts.first.get();
         let mut patience = Patience::new(&self.world, Wait::FirstToken, first, order.deadline);
         let reply = if order.call.asked.stream {
@@ -242,8 +287,11 @@ impl Upstream {
         };
         let mut rest = match reply? {
             Reply::Whole(bytes, usage) => {
+                if let Some(attempt) = &mut hold.attempt {
+                    attempt.whole(bytes.len(), usage);
+                }
                 hold.settle(usage.unwrap_or_default());
-                return Ok(Asked::Whole(bytes, usage));
+                return Ok(Opened::Whole(bytes, usage));
             }
             Reply::Stream(events) => events,
         };
@@ -259,7 +307,7 @@ impl Upstream {
             if begun {
                 patience.turn_to(Wait::NextToken, self.timeouts.between.get());
                 hold.begun = true;
-                return Ok(Asked::Stream(Begun { opening, rest, patience, hold }));
+                return Ok(Opened::Stream(opening, rest, patience));
             }
             if opening.len() > OPENING_MAX {
                 return Err(Failed::malformed(format!("provider {} begins without end", self.name)));

@@ -25,13 +25,15 @@ pub use cache::operator_routes;
 use crate::{
     Caller, Current, Models, Operation, Rejected,
     call::{Api, Call},
+    keys,
 };
 
 /// Where Anthropic's clients put their key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Says who asks, by the headers of the request; [`token`] finds the key or token in them.
-pub type Gate = Arc<dyn Fn(&HeaderMap) -> Result<Caller, Box<Rejected>> + Send + Sync>;
+/// Virtual keys of the gateway are known without it.
+pub type Gate = Arc<dyn Fn(&HeaderMap) -> Result<Caller, Rejected> + Send + Sync>;
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -42,14 +44,16 @@ struct Door {
 
 impl Door {
     /// Lets a request in, and says who asks.
-    #[expect(clippy::result_large_err, reason = "it is the end of the request, and moved once")]
     fn enter(&self, models: &Models, headers: &HeaderMap) -> Result<Caller, Rejected> {
         if !models.config().enabled {
             let failure =
                 Failure::refused("models.disabled", "models are not served here: see models.enabled");
             return Err(Rejected::new(failure, StatusCode::NOT_FOUND));
         }
-        (self.gate)(headers).map_err(|rejected| *rejected)
+        match token(headers) {
+            Some(key) if key.starts_with(keys::PREFIX) => models.keys().identify(key),
+            _ => (self.gate)(headers),
+        }
     }
 }
 

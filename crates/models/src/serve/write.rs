@@ -27,6 +27,8 @@ const ANTHROPIC_ID: HeaderName = HeaderName::from_static("request-id");
 const ROUTE: HeaderName = HeaderName::from_static("x-steadfast-route");
 const PROVIDER: HeaderName = HeaderName::from_static("x-steadfast-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-steadfast-attempts");
+const COST: HeaderName = HeaderName::from_static("x-steadfast-cost-usd");
+const QUEUED: HeaderName = HeaderName::from_static("x-steadfast-queue-ms");
 const CACHE: HeaderName = HeaderName::from_static("x-steadfast-cache");
 const DEGRADED: HeaderName = HeaderName::from_static("x-steadfast-degraded");
 /// What OpenAI's own clients ask before they ask again.
@@ -77,6 +79,11 @@ fn tell(headers: &mut HeaderMap, about: &About, id: &str) {
     put(ANTHROPIC_ID, id);
     if !about.route.is_empty() {
         put(ROUTE, &about.route);
+        if let Some(cost) = about.cost {
+            put(COST, &cost.to_string());
+        }
+        let queued = u64::try_from(about.queued.as_millis()).unwrap_or(u64::MAX);
+        headers.insert(QUEUED, HeaderValue::from(queued));
         headers.insert(ATTEMPTS, HeaderValue::from(about.attempts));
     }
     if let Some(cache) = about.cache {

@@ -32,8 +32,8 @@ impl From<WireUsage> for Usage {
         Self {
             input: usage.prompt_tokens.unwrap_or(0),
             cached: usage.prompt_tokens_details.and_then(|it| it.cached_tokens).unwrap_or(0),
-            cache_written: 0,
             output: usage.completion_tokens.unwrap_or(0),
+            ..Self::default()
         }
     }
 }

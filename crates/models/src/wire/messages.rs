@@ -20,12 +20,17 @@ pub(crate) const STOP: Bytes =
     Bytes::from_static(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
 
 #[derive(Deserialize, Default, Clone, Copy)]
-#[expect(clippy::struct_field_names, reason = "the API's own names")]
 pub(crate) struct WireUsage {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
+    cache_creation: Option<CacheCreation>,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+struct CacheCreation {
+    ephemeral_1h_input_tokens: Option<u64>,
 }
 
 impl From<WireUsage> for Usage {
@@ -37,7 +42,13 @@ impl From<WireUsage> for Usage {
             input: usage.input_tokens.unwrap_or(0).saturating_add(cached).saturating_add(cache_written),
             cached,
             cache_written,
+            cache_written_hour: usage
+                .cache_creation
+                .and_then(|it| it.ephemeral_1h_input_tokens)
+                .unwrap_or(0)
+                .min(cache_written),
             output: usage.output_tokens.unwrap_or(0),
+            ..Self::default()
         }
     }
 }

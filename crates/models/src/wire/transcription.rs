@@ -16,12 +16,23 @@ use crate::{
     },
 };
 
-/// Tokens; servers that count seconds report none.
+/// Tokens, or seconds of sound.
 #[derive(Deserialize)]
 pub(crate) struct TokenUsage {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     input_tokens_details: Option<Details>,
+    seconds: Option<f64>,
+}
+
+/// Whole ones, also of one that has only begun.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "as many as fit; none of what is no number"
+)]
+fn seconds(of: f64) -> u64 {
+    of.ceil() as u64
 }
 
 #[derive(Deserialize)]
@@ -34,8 +45,9 @@ impl From<TokenUsage> for Usage {
         Self {
             input: usage.input_tokens.unwrap_or(0),
             cached: usage.input_tokens_details.and_then(|it| it.cached_tokens).unwrap_or(0),
-            cache_written: 0,
             output: usage.output_tokens.unwrap_or(0),
+            seconds: usage.seconds.map_or(0, seconds),
+            ..Self::default()
         }
     }
 }

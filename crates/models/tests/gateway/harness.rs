@@ -13,6 +13,7 @@ use hyper_util::{
 };
 use serde_json::{Value, json};
 use steadfast_core::{World, config, observe::silent};
+use steadfast_log::MemoryLog;
 use steadfast_models::{Caller, Current, Home, Models, ModelsConfig, SetupError, serve};
 use steadfast_models_mock::Mock;
 
@@ -80,7 +81,9 @@ impl Gateway {
     }
     /// The same, with a place for its files.
     pub(crate) async fn at(home: &Home, config: &str) -> Self {
-        let models = set_up(home, config).unwrap_or_else(|error| panic!("{error}"));
+        Self::serve(set_up(home, config).unwrap_or_else(|error| panic!("{error}"))).await
+    }
+    async fn serve(models: Models) -> Self {
         let current = Arc::new(Current::new(models));
         let models = current.get();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -94,6 +97,17 @@ impl Gateway {
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
         let client = HyperClient::builder(TokioExecutor::new()).build_http();
         Self { models, current, address, client, serving }
+    }
+    /// One with records in `folder`.
+    pub(crate) async fn recorded(config: &str, folder: &std::path::Path) -> Self {
+        let home = Home { folder: Some(folder.into()), ..Home::default() };
+        Self::at(&home, config).await
+    }
+    /// One with virtual keys, on a log of its own.
+    pub(crate) async fn with_keys(config: &str) -> Self {
+        let log = Arc::new(MemoryLog::new(World::system()));
+        let models = set_up(&Home::default(), config).unwrap_or_else(|error| panic!("{error}"));
+        Self::serve(models.with_keys_on(log).await.expect("keys")).await
     }
     /// One whose only route, `m`, asks these upstreams in order, all of OpenAI's API.
     pub(crate) async fn before(mocks: &[&Mock]) -> Self {

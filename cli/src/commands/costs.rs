@@ -1,0 +1,66 @@
+use clap::Args;
+use serde_json::json;
+use steadfast_core::{Failure, World};
+use steadfast_models::record::{self, By, Cost};
+
+use super::Global;
+use crate::{
+    output,
+    store::{StoreArgs, blocking},
+};
+
+/// See [`super::Command::Costs`].
+#[derive(Debug, Args)]
+pub(crate) struct CostsArgs {
+    /// team, key, user, tenant, workflow, model, route, provider, budget or label:NAME.
+    #[arg(long, default_value = "model")]
+    by: By,
+    /// The month, UTC, such as 2026-11; else the present one.
+    #[arg(long, value_name = "YYYY-MM")]
+    month: Option<String>,
+    /// As comma-separated values.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Reads the file of records beside the store, whether a server writes it or not.
+pub(crate) async fn run(args: CostsArgs, global: &Global) -> anyhow::Result<()> {
+    let file = args.store.url()?.path().with_file_name(record::FILE);
+    let month = args.month.unwrap_or_else(|| World::system().now().to_string().chars().take(7).collect());
+    let (by, wanted) = (args.by, month.clone());
+    let costs = blocking(move || Ok(record::costs(&file, &wanted, &by)?)).await?;
+    let costs = costs.ok_or_else(|| {
+        let message = format!("{month:?} is not a month such as 2026-11");
+        Failure::refused("costs.invalid_month", message)
+    })?;
+    if global.json {
+        return output::json(&json!({ "month": month, "items": costs }));
+    }
+    if args.csv {
+        output::line("name,calls,unpriced,input_tokens,cached_tokens,output_tokens,cost_usd");
+        for cost in &costs {
+            output::line(csv(cost));
+        }
+        return Ok(());
+    }
+    let row = |it: &Cost| {
+        let name = if it.name.is_empty() { "-".into() } else { it.name.clone() };
+        let mut row = vec![name];
+        row.extend([it.calls, it.unpriced, it.input, it.cached, it.output].map(|n| n.to_string()));
+        row.push(it.cost.to_string());
+        row
+    };
+    let rows: Vec<_> = costs.iter().map(row).collect();
+    output::table(&["NAME", "CALLS", "UNPRICED", "IN", "CACHED", "OUT", "USD"], &rows);
+    Ok(())
+}
+
+/// RFC 4180: quotes where a name needs them.
+fn csv(cost: &Cost) -> String {
+    let quoted = cost.name.contains([',', '"', '\n', '\r']);
+    let name = if quoted { format!("\"{}\"", cost.name.replace('"', "\"\"")) } else { cost.name.clone() };
+    let Cost { calls, unpriced, input, cached, output, cost, .. } = cost;
+    format!("{name},{calls},{unpriced},{input},{cached},{output},{cost}")
+}

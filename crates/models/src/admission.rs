@@ -1,0 +1,307 @@
+//! How many calls run at once, and who comes next.
+//!
+//! There are so many places. Who finds one free takes it; who does not waits, with a bound on
+//! how many do. The most urgent come first, users take turns among the equally urgent, and who
+//! has waited for a while counts as more urgent by one step, and again after as long: so nobody
+//! waits for ever, however many urgent calls come in. When too many wait, the newest of the
+//! least urgent gives way to a more urgent one; who is not more urgent is refused.
+//!
+//! A call that would have to wait and could not be done in time is refused at once, with how
+//! long it would take: the calls before it, at the pace of late, and half of its route's
+//! answers' time. Who need not wait is never refused for that.
+//!
+//! A place is given back when the call is over, a stream's with its end; during the gateway's
+//! own wait before a retry it is given back as well, and the retry comes again as `high`. Who
+//! goes away while waiting is gone at once.
+
+mod pace;
+mod queue;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::Serialize;
+use steadfast_core::World;
+use steadfast_resilience::Deadline;
+use tokio::sync::oneshot;
+
+use crate::{
+    call::{Call, Priority},
+    config::AdmissionConfig,
+};
+use pace::Paces;
+use queue::{Queue, Ticket};
+
+/// Why a call may not enter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// So many wait already.
+    Full {
+        /// How many.
+        waiting: usize,
+        /// When it is worth another try.
+        again: Duration,
+    },
+    /// It could not be done in time.
+    Late {
+        /// How many come before it.
+        before: usize,
+        /// When its turn would come.
+        wait: Duration,
+    },
+    /// A more urgent call took its place in the queue.
+    GaveWay {
+        /// When it is worth another try.
+        again: Duration,
+    },
+    /// Its deadline passed while it waited.
+    TimedOut,
+}
+
+/// Who wants to enter.
+#[derive(Debug, Clone)]
+pub(crate) struct Visitor {
+    pub(crate) user: Arc<str>,
+    pub(crate) route: Arc<str>,
+    pub(crate) priority: Priority,
+}
+
+impl Visitor {
+    /// Whoever calls: the user, or the key where there is none, of their tenant.
+    pub(crate) fn of(call: &Call, route: &Arc<str>) -> Self {
+        let caller = &call.caller;
+        let user = caller.user.clone().or_else(|| caller.key.clone());
+        let user = user.unwrap_or_else(|| caller.tenant.as_str().into());
+        Self { user, route: route.clone(), priority: call.options.priority }
+    }
+}
+
+type Reply = oneshot::Sender<Result<Place, Refused>>;
+
+struct State {
+    running: usize,
+    queue: Queue<Reply>,
+    paces: Paces,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    config: AdmissionConfig,
+    world: World,
+}
+
+/// The door.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    inner: Arc<Inner>,
+}
+
+/// One who waits, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// 1 is next.
+    pub position: usize,
+    /// The route.
+    pub route: Arc<str>,
+    /// `critical`, `high`, `normal` or `low`, as it came.
+    pub priority: &'static str,
+    /// How long it has waited.
+    pub waited_ms: u64,
+}
+
+/// How the queue stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueueState {
+    /// Calls under way.
+    pub running: usize,
+    /// How many may be.
+    pub running_max: usize,
+    /// How many may wait.
+    pub waiting_max: usize,
+    /// Who waits, in the order of their turns.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A place. Dropped, it goes to who is next.
+pub(crate) struct Place {
+    inner: Arc<Inner>,
+    route: Arc<str>,
+    since: Duration,
+    /// How long was waited for it.
+    pub(crate) queued: Duration,
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").field("route", &self.route).finish_non_exhaustive()
+    }
+}
+
+/// Takes itself out of the queue when nobody waits for it any longer.
+struct Standing<'a> {
+    inner: &'a Inner,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            // What is dropped here may be a reply with a place in it: not under the lock.
+            let gone = self.inner.lock().queue.remove(ticket);
+            drop(gone);
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn running_max(&self) -> usize {
+        usize::try_from(self.config.running.get()).unwrap_or(usize::MAX)
+    }
+}
+
+impl Admission {
+    pub(crate) fn new(config: &AdmissionConfig, world: &World) -> Self {
+        let state = State {
+            running: 0,
+            queue: Queue::new(config.ageing.get()),
+            paces: Paces::new(world.clock().elapsed()),
+        };
+        let inner = Inner { state: Mutex::new(state), config: config.clone(), world: world.clone() };
+        Self { inner: Arc::new(inner) }
+    }
+    fn place(&self, route: Arc<str>, since: Duration, queued: Duration) -> Place {
+        Place { inner: self.inner.clone(), route, since, queued }
+    }
+    /// A place, once there is one. Dropped half-way, it leaves no trace.
+    pub(crate) async fn enter(&self, visitor: &Visitor, deadline: &Deadline) -> Result<Place, Refused> {
+        let now = self.inner.world.clock().elapsed();
+        let (mut standing, answer) = {
+            let mut state = self.inner.lock();
+            if state.running < self.inner.running_max() {
+                state.running += 1;
+                drop(state);
+                return Ok(self.place(visitor.route.clone(), now, Duration::ZERO));
+            }
+            let before = state.queue.before(visitor.priority, &visitor.user);
+            let wait = state.paces.wait(before + 1, self.inner.running_max(), now);
+            let needed = wait.saturating_add(state.paces.usual(&visitor.route, now));
+            if needed > deadline.remaining() {
+                return Err(Refused::Late { before, wait });
+            }
+            let waiting = state.queue.len();
+            let full = waiting >= usize::try_from(self.inner.config.waiting).unwrap_or(usize::MAX);
+            let gave_way = if full { state.queue.give_way(visitor.priority) } else { None };
+            if full && gave_way.is_none() {
+                return Err(Refused::Full { waiting, again: wait });
+            }
+            let (reply, answer) = oneshot::channel();
+            let (user, route) = (visitor.user.clone(), visitor.route.clone());
+            let ticket = state.queue.push(user, route, visitor.priority, now, reply);
+            drop(state);
+            if let Some(gone) = gave_way {
+                // Who does not listen any longer has gone by itself.
+                let _ = gone.reply.send(Err(Refused::GaveWay { again: wait }));
+            }
+            (Standing { inner: &self.inner, ticket: Some(ticket) }, answer)
+        };
+        let answer = deadline.run(answer).await;
+        match answer {
+            Ok(Ok(Ok(place))) => {
+                standing.ticket = None;
+                Ok(place)
+            }
+            Ok(Ok(Err(refused))) => {
+                standing.ticket = None;
+                Err(refused)
+            }
+            Ok(Err(_)) | Err(_) => Err(Refused::TimedOut),
+        }
+    }
+    /// How the queue stands.
+    pub(crate) fn state(&self) -> QueueState {
+        let now = self.inner.world.clock().elapsed();
+        let state = self.inner.lock();
+        let waiting = state.queue.in_order().into_iter().enumerate().map(|(i, waiter)| Waiting {
+            position: i + 1,
+            route: waiter.route.clone(),
+            priority: waiter.priority.name(),
+            waited_ms: u64::try_from(now.saturating_sub(waiter.since).as_millis()).unwrap_or(u64::MAX),
+        });
+        QueueState {
+            waiting: waiting.collect(),
+            running: state.running,
+            running_max: self.inner.running_max(),
+            waiting_max: usize::try_from(self.inner.config.waiting).unwrap_or(usize::MAX),
+        }
+    }
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.inner.lock().queue.len()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let now = self.inner.world.clock().elapsed();
+        let mut state = self.inner.lock();
+        state.paces.note(&self.route, now.saturating_sub(self.since), now);
+        let Some(next) = state.queue.pop(now) else {
+            state.running -= 1;
+            return;
+        };
+        drop(state);
+        let queued = now.saturating_sub(next.since);
+        let place = Place { inner: self.inner.clone(), route: next.route, since: now, queued };
+        // If nobody listens any longer, the place comes back and is dropped in turn.
+        drop(next.reply.send(Ok(place)));
+    }
+}
+
+/// A call's place, which it leaves for a while and comes back to.
+pub(crate) struct Seat {
+    admission: Admission,
+    visitor: Visitor,
+    place: Mutex<Option<Place>>,
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").finish_non_exhaustive()
+    }
+}
+
+impl Seat {
+    pub(crate) async fn take(
+        admission: &Admission,
+        visitor: Visitor,
+        deadline: &Deadline,
+    ) -> Result<(Arc<Self>, Duration), Refused> {
+        let place = admission.enter(&visitor, deadline).await?;
+        let queued = place.queued;
+        let seat = Self { admission: admission.clone(), visitor, place: Mutex::new(Some(place)) };
+        Ok((Arc::new(seat), queued))
+    }
+    fn swap(&self, place: Option<Place>) -> Option<Place> {
+        std::mem::replace(&mut *self.place.lock().unwrap_or_else(PoisonError::into_inner), place)
+    }
+    /// Gives the place to who is next.
+    pub(crate) fn leave(&self) {
+        drop(self.swap(None));
+    }
+    /// Comes back, as urgent at least as a retry is.
+    pub(crate) async fn come_back(&self, deadline: &Deadline) -> Result<(), Refused> {
+        let priority = self.visitor.priority.max(Priority::High);
+        let place = self.admission.enter(&Visitor { priority, ..self.visitor.clone() }, deadline).await?;
+        drop(self.swap(Some(place)));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "admission/tests.rs"]
+mod tests;

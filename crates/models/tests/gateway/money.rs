@@ -1,0 +1,389 @@
+//! Limits, costs and records, as clients and operators meet them.
+
+use std::path::{Path, PathBuf};
+
+use http::Method;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use steadfast_models::{
+    budget::Usd,
+    record::{By, Cost, costs},
+};
+use steadfast_models_mock::{Fault, Mock, Plan};
+
+use crate::harness::{Gateway, ask, route};
+
+/// A dollar a token in, two a token out: figures that are easy to see.
+const PRICE: &str = "[models.prices.m]\ninput = '1000000'\noutput = '2000000'\n";
+
+async fn mock(plan: impl Into<Plan>) -> Mock {
+    Mock::start(plan).await.expect("runs")
+}
+
+fn limit(dollars: &str, more: &str) -> String {
+    format!("[models.budget.limits.team]\nlimit = '{dollars}'\n{more}\n")
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join(steadfast_models::record::FILE)
+}
+
+fn dollars(text: &str) -> Usd {
+    text.parse().expect("dollars")
+}
+
+/// One value of the records.
+fn sql<T: rusqlite::types::FromSql>(folder: &Path, query: &str) -> T {
+    let connection = rusqlite::Connection::open(file(folder)).expect("the file");
+    connection.query_row(query, [], |row| row.get(0)).expect("a row")
+}
+
+fn cost(folder: &Path) -> Usd {
+    Usd::from_nanos(
+        u64::try_from(sql::<i64>(folder, "SELECT coalesce(sum(cost), 0) FROM calls")).expect("a sum"),
+    )
+}
+
+/// This month's, whichever it is.
+fn this_month(folder: &Path, by: &By) -> Vec<Cost> {
+    let month: String =
+        sql(folder, "SELECT strftime('%Y-%m', begun / 1000000, 'unixepoch') FROM calls LIMIT 1");
+    costs(&file(folder), &month, by).expect("read").expect("a month")
+}
+
+#[tokio::test]
+async fn a_call_tells_what_it_cost_and_so_does_its_record() {
+    let (upstream, folder) = (mock(Plan { chunks: 4, ..Plan::default() }).await, folder());
+    let gateway = Gateway::recorded(&(route(&[&upstream], "") + PRICE), folder.path()).await;
+    let whole = gateway.chat(false).await;
+    let used = &whole.json()["usage"];
+    let due =
+        used["prompt_tokens"].as_u64().expect("in") + 2 * used["completion_tokens"].as_u64().expect("out");
+    assert_eq!(whole.header("x-steadfast-cost-usd"), due.to_string());
+    assert_eq!(whole.header("x-steadfast-queue-ms"), "0");
+    let stream = gateway.message(true).await;
+    assert!(stream.is_whole_stream());
+    assert!(gateway.models.flush().await);
+    assert_eq!(cost(folder.path()), dollars(&(2 * due).to_string()));
+    let rows: String = sql(
+        folder.path(),
+        "SELECT group_concat(operation || ' ' || state || ' ' || status || ' ' || attempts || ' ' || provider
+            || ' ' || (first_us IS NOT NULL) || ' ' || estimated, '|') FROM calls",
+    );
+    assert_eq!(rows, "chat done 200 1 p0 0 0|messages done 200 1 p0 1 0");
+    let text = std::fs::read(file(folder.path())).expect("the file");
+    assert!(!String::from_utf8_lossy(&text).contains("word1"), "nothing that was said is recorded");
+}
+
+#[tokio::test]
+async fn over_its_limit_a_call_is_refused_with_the_figures_and_nobody_is_asked() {
+    let (upstream, folder) = (mock(Plan { chunks: 4, ..Plan::default() }).await, folder());
+    let config = route(&[&upstream], "") + PRICE + &limit("1000", "window = 'day'");
+    let gateway = Gateway::recorded(&config, folder.path()).await;
+    // 100 tokens out and some 90 bytes in: about 290 dollars at most, and 13 tokens in fact.
+    let mut spent = 0_u32;
+    let refused = loop {
+        let answer = gateway.chat(spent.is_multiple_of(2)).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        spent += 1;
+        assert!(spent < 100);
+    };
+    assert_eq!((refused.status.as_u16(), u64::from(spent)), (402, upstream.calls()));
+    let error = &refused.json()["error"];
+    assert_eq!(error["code"], "budget.exceeded");
+    let figure = |name: &str| dollars(error["figures"][name].as_str().expect(name));
+    let used = figure("spent_usd").plus(figure("reserved_usd"));
+    assert_eq!(figure("limit_usd"), dollars("1000"));
+    assert!(used <= dollars("1000") && used.plus(figure("asked_usd")) > dollars("1000"));
+    let until: u64 = refused.header("retry-after").parse().expect("when the day ends");
+    assert!((1..=86_400).contains(&until));
+    assert_eq!(refused.header("x-should-retry"), "false");
+    let message = gateway.message(false).await.json();
+    assert_eq!(message["error"]["type"], "billing_error");
+
+    // A small one still fits: refused is only what could exceed the limit.
+    let small = json!({ "model": "m", "max_tokens": 1, "messages": [] }).to_string();
+    let answer = gateway.send("/v1/chat/completions", &[], small).await;
+    let fits = used.plus(dollars("60")) <= dollars("1000");
+    assert_eq!(answer.status == 200, fits, "{used:?}: {}", answer.text);
+    assert!(gateway.models.spending().iter().all(|it| it.spent.plus(it.reserved) <= dollars("1000")));
+}
+
+#[tokio::test]
+async fn where_a_limit_holds_and_the_client_sets_no_bound_the_gateway_does() {
+    let upstream = mock(Plan { chunks: 4, ..Plan::default() }).await;
+    let legacy = "[models.providers.p0]\nlegacy_max_tokens = true\n";
+    for (more, chat) in [("", "max_completion_tokens"), (legacy, "max_tokens")] {
+        let config = route(&[&upstream], "").replace(
+            "[models.providers.p0]\n",
+            &format!("[models.providers.p0]\n{}", more.replace("[models.providers.p0]\n", "")),
+        );
+        let config = config + PRICE + &limit("100000", "") + "[models.budget]\noutput_max = 77\n";
+        let gateway = Gateway::start(&config).await;
+        for (path, member) in [("/v1/chat/completions", chat), ("/v1/messages", chat)] {
+            for body in [
+                json!({ "model": "m", "messages": [{ "role": "user", "content": "go" }] }),
+                json!({ "model": "m", "messages": [{ "role": "user", "content": "go" }], "max_tokens": null, "max_completion_tokens": null }),
+            ] {
+                let answer = gateway.send(path, &[], body.to_string()).await;
+                assert_eq!(answer.status, 200, "{}", answer.text);
+                let seen = upstream.seen();
+                let text = String::from_utf8(seen.last().expect("asked").body.to_vec()).expect("text");
+                let sent: Value = serde_json::from_str(&text).expect("JSON");
+                assert_eq!(sent[member], 77, "{path}: {text}");
+                assert_eq!(text.matches(&format!("\"{member}\"")).count(), 1, "{text}");
+            }
+            let own = gateway.send(path, &[], ask(false)).await;
+            assert_eq!(own.status, 200);
+            let seen = upstream.seen();
+            let sent: Value = serde_json::from_slice(&seen.last().expect("asked").body).expect("JSON");
+            assert_eq!(sent["max_tokens"].as_u64().or(sent["max_completion_tokens"].as_u64()), Some(100));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_price_is_fine_without_a_limit_and_refused_with_one_naming_the_line_to_add() {
+    let upstream = mock(Plan::default()).await;
+    let gateway = Gateway::before(&[&upstream]).await;
+    let answer = gateway.chat(false).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-steadfast-cost-usd")), (200, ""));
+    let gateway = Gateway::start(&(route(&[&upstream], "") + &limit("1", ""))).await;
+    let refused = gateway.chat(false).await;
+    assert_eq!(refused.status, 402);
+    let message = refused.json()["error"]["message"].as_str().expect("words").to_owned();
+    assert!(message.contains("[models.prices.\"m\"]"), "{message}");
+}
+
+#[tokio::test]
+async fn limits_are_kept_by_user_and_route_and_by_name_where_it_is_named() {
+    let upstream = mock(Plan { chunks: 4, ..Plan::default() }).await;
+    let config = route(&[&upstream], "") + PRICE + &limit("300", "named = true");
+    let gateway = Gateway::start(&config).await;
+    for _ in 0..10 {
+        assert_eq!(gateway.chat(false).await.status, 200, "who names none has none");
+    }
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        let headers = [("x-steadfast-budget", "team")];
+        statuses.push(gateway.send("/v1/chat/completions", &headers, ask(false)).await.status.as_u16());
+    }
+    assert_eq!(statuses.last(), Some(&402), "{statuses:?}");
+    let wrong = gateway.send("/v1/chat/completions", &[("x-steadfast-budget", "taem")], ask(false)).await;
+    assert_eq!((wrong.status.as_u16(), &wrong.json()["error"]["code"]), (400, &json!("budget.unknown")));
+}
+
+#[tokio::test]
+async fn what_went_out_of_a_broken_stream_is_paid_and_so_are_both_who_made_a_continued_one() {
+    let (first, second) = (mock(Plan::default()).await, mock(Plan::default()).await);
+    let folder = folder();
+    let config = route(&[&first, &second], "") + PRICE + "[models.routes.m.retry]\nenabled = false\n";
+    let config = config.replace("retry.waits = ['1h']\n", "");
+    let gateway = Gateway::recorded(&config, folder.path()).await;
+    first.next([Fault::Cut(5)]);
+    let cut = gateway.chat(true).await;
+    assert!(!cut.text.contains("[DONE]"));
+    gateway.models.flush().await;
+    let input = ask(true).len() as u64;
+    let said: u64 = (0..5).map(|i| Plan::piece(i).len() as u64).sum();
+    assert_eq!(cost(folder.path()), dollars(&(input + 2 * said).to_string()));
+    let row: String =
+        sql(folder.path(), "SELECT state || ' ' || code || ' ' || estimated || ' ' || output FROM calls");
+    assert_eq!(row, format!("done provider.cut 1 {said}"));
+
+    first.next([Fault::Cut(5)]);
+    let headers = [("x-steadfast-continue", "true")];
+    let whole = gateway.send("/v1/chat/completions", &headers, ask(true)).await;
+    assert!(whole.is_whole_stream());
+    gateway.models.flush().await;
+    let before = dollars(&(input + 2 * said).to_string());
+    let continued = cost(folder.path()).minus(before);
+    assert!(continued > before, "the broken part is paid as well as its end: {continued:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_pays_what_it_got_and_frees_what_was_reserved() {
+    let plan = Plan { every: std::time::Duration::from_millis(20), chunks: 10_000, ..Plan::default() };
+    let (upstream, folder) = (mock(plan).await, folder());
+    let config = route(&[&upstream], "") + PRICE + &limit("1000", "");
+    let gateway = Gateway::recorded(&config, folder.path()).await;
+    let mut response = gateway.open(Method::POST, "/v1/chat/completions", &[], ask(true)).await;
+    let mut said = String::new();
+    while !said.contains("word2") {
+        let frame = response.body_mut().frame().await.expect("goes on").expect("well");
+        said.push_str(&String::from_utf8_lossy(frame.data_ref().expect("data")));
+    }
+    assert!(gateway.models.spending()[0].reserved > Usd::ZERO);
+    drop(response);
+    while gateway.models.spending()[0].reserved > Usd::ZERO {
+        tokio::task::yield_now().await;
+    }
+    gateway.models.flush().await;
+    let row: String = sql(folder.path(), "SELECT state || ' ' || status || ' ' || code FROM calls");
+    assert_eq!(row, "done 499 client.left");
+    let least = dollars(&(2 * "word0 word1 word2 ".len()).to_string());
+    assert!(cost(folder.path()) >= least);
+    assert_eq!(gateway.models.spending()[0].spent, cost(folder.path()));
+    assert_eq!(gateway.models.queue().expect("a queue").running, 0);
+}
+
+#[tokio::test]
+async fn many_at_once_never_spend_more_than_the_limit() {
+    let upstream = mock(Plan { chunks: 40, ..Plan::default() }).await;
+    let folder = folder();
+    let config = route(&[&upstream], "") + PRICE + &limit("2000", "per = 'all'");
+    let gateway = Gateway::recorded(&config, folder.path()).await;
+    let calls = (0..200).map(|i| {
+        let gateway = &gateway;
+        async move {
+            let answer = gateway.chat(i % 3 == 0).await;
+            for it in gateway.models.spending() {
+                assert!(it.spent.plus(it.reserved) <= dollars("2000"));
+            }
+            answer.status.as_u16()
+        }
+    });
+    let statuses = futures::future::join_all(calls).await;
+    assert!(statuses.contains(&200) && statuses.contains(&402), "{statuses:?}");
+    gateway.models.flush().await;
+    let standing = &gateway.models.spending()[0];
+    assert_eq!((standing.spent, standing.reserved), (cost(folder.path()), Usd::ZERO));
+}
+
+#[tokio::test]
+async fn costs_equal_the_sum_of_the_records_by_whatever_they_are_asked_for() {
+    let (upstream, folder) = (mock(Plan { chunks: 4, ..Plan::default() }).await, folder());
+    let gateway = Gateway::recorded(&(route(&[&upstream], "") + PRICE), folder.path()).await;
+    for (i, labels) in
+        ["team=search,workflow=triage", "workflow=triage, team=search", "team=bank", ""].iter().enumerate()
+    {
+        for _ in 0..=i {
+            let headers = [("x-steadfast-labels", *labels)];
+            let answer = gateway.send("/v1/chat/completions", &headers, ask(i == 2)).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+        }
+    }
+    gateway.models.flush().await;
+    for by in ["team", "workflow", "user", "key", "tenant", "model", "route", "provider", "label:nothing"] {
+        let lines = this_month(folder.path(), &by.parse().expect("known"));
+        let sum = lines.iter().fold(Usd::ZERO, |sum, line| sum.plus(line.cost));
+        assert_eq!((sum, lines.iter().map(|it| it.calls).sum::<u64>()), (cost(folder.path()), 10), "{by}");
+    }
+    let teams: Vec<_> = this_month(folder.path(), &"team".parse().expect("known"))
+        .into_iter()
+        .map(|it| (it.name, it.calls))
+        .collect();
+    assert_eq!(teams, [(String::new(), 4), ("bank".into(), 3), ("search".into(), 3)]);
+    assert!("colour".parse::<By>().is_err());
+}
+
+#[tokio::test]
+async fn limits_survive_restarts_and_new_ones_count_what_was_spent_before() {
+    let (upstream, folder) = (mock(Plan { chunks: 4, ..Plan::default() }).await, folder());
+    let plain = route(&[&upstream], "") + PRICE;
+    let gateway = Gateway::recorded(&plain, folder.path()).await;
+    for i in 0..5 {
+        assert_eq!(gateway.chat(i % 2 == 0).await.status, 200);
+    }
+    assert!(gateway.models.flush().await);
+    let spent = cost(folder.path());
+    gateway.stopped().await;
+    for _ in 0..2 {
+        let config = plain.clone() + &limit("100000", "");
+        let gateway = Gateway::recorded(&config, folder.path()).await;
+        let before = cost(folder.path());
+        assert_eq!(gateway.chat(false).await.status, 200);
+        gateway.models.flush().await;
+        assert_eq!(gateway.models.spending()[0].spent, cost(folder.path()));
+        gateway.stopped().await;
+        assert!(before >= spent && cost(folder.path()) > before);
+    }
+}
+
+#[tokio::test]
+async fn a_durable_intent_is_there_before_the_provider_is_asked() {
+    let plan = Plan { pause: std::time::Duration::from_secs(3_600), ..Plan::default() };
+    let (upstream, folder) = (mock(plan).await, folder());
+    let config = route(&[&upstream], "") + PRICE + "[models.records]\nmode = 'durable'\n";
+    let gateway = Gateway::recorded(&config, folder.path()).await;
+    let body = ask(false);
+    let call = gateway.send("/v1/chat/completions", &[], body);
+    let seen = async {
+        while upstream.calls() == 0 {
+            tokio::task::yield_now().await;
+        }
+        sql::<String>(folder.path(), "SELECT state || ' ' || asked FROM calls")
+    };
+    tokio::select! {
+        _ = call => panic!("nobody answers"),
+        row = seen => assert_eq!(row, "open m"),
+    }
+}
+
+/// Where the child of the next test works.
+const KILLED_IN: &str = "STEADFAST_TEST_KILLED_IN";
+
+#[tokio::test]
+async fn killed_during_a_stream_the_record_shows_what_was_sent_and_nothing_counts_twice() {
+    let slow = || {
+        let every = std::time::Duration::from_millis(20);
+        mock(Plan { every, chunks: 10_000, ..Plan::default() })
+    };
+    if let Ok(folder) = std::env::var(KILLED_IN) {
+        let upstream = slow().await;
+        let config = route(&[&upstream], "") + PRICE + &limit("100000", "");
+        let gateway = Gateway::recorded(&config, Path::new(&folder)).await;
+        let mut response = gateway.open(Method::POST, "/v1/chat/completions", &[], ask(true)).await;
+        let mut said = String::new();
+        while !said.contains("word5") {
+            let frame = response.body_mut().frame().await.expect("goes on").expect("well");
+            said.push_str(&String::from_utf8_lossy(frame.data_ref().expect("data")));
+        }
+        // A call is written down once it is not new any more.
+        assert!(gateway.models.flush().await && gateway.models.flush().await);
+        std::fs::write(Path::new(&folder).join("ready"), "").expect("said so");
+        std::future::pending::<()>().await;
+    }
+    let folder = folder();
+    let name = "money::killed_during_a_stream_the_record_shows_what_was_sent_and_nothing_counts_twice";
+    let mut child = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args([name, "--exact", "--nocapture"])
+        .env(KILLED_IN, folder.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("runs");
+    while !folder.path().join("ready").exists() {
+        assert!(child.try_wait().expect("asked").is_none(), "it ended by itself");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    child.kill().expect("killed");
+    child.wait().expect("dead");
+
+    let upstream = mock(Plan { chunks: 4, ..Plan::default() }).await;
+    let config = route(&[&upstream], "") + PRICE + &limit("100000", "");
+    let said = "word0 word1 word2 word3 word4 word5 ".len();
+    let mut sums = Vec::new();
+    for start in 0..3_u64 {
+        let gateway = Gateway::recorded(&config, folder.path()).await;
+        let row: String =
+            sql(folder.path(), "SELECT state || ' ' || code || ' ' || stream FROM calls ORDER BY n LIMIT 1");
+        assert_eq!(row, "lost node.died 1");
+        let lost = sql::<i64>(folder.path(), "SELECT cost FROM calls ORDER BY n LIMIT 1");
+        assert!(u64::try_from(lost).expect("a cost") >= dollars(&(2 * said).to_string()).nanos());
+        let lines = this_month(folder.path(), &By::Route);
+        assert_eq!((lines[0].calls, lines[0].cost), (start + 1, cost(folder.path())));
+        sums.push(lost);
+        assert_eq!(gateway.chat(false).await.status, 200);
+        gateway.models.flush().await;
+        // What was booked when it died counts as spent, for the limit.
+        assert!(gateway.models.spending()[0].spent >= cost(folder.path()));
+        gateway.stopped().await;
+    }
+    assert!(sums.iter().all(|it| *it == sums[0]), "{sums:?}");
+}
