@@ -422,6 +422,25 @@ mod tests {
     }
 
     #[test]
+    fn bedrock_is_told_what_it_needs_and_is_there_only_if_it_was_built() {
+        let of = |more: &str| read(&format!("[models.providers.b]\n{more}\n"));
+        match of("kind = 'bedrock'\nbedrock.region = 'eu-central-1'") {
+            Ok(config) => assert!(cfg!(feature = "bedrock") && config.routes.is_empty()),
+            Err(error) => {
+                assert!(!cfg!(feature = "bedrock"));
+                assert!(
+                    error.contains("models.providers.b.kind") && error.contains("feature `bedrock`"),
+                    "{error}"
+                );
+            }
+        }
+        let half = of("kind = 'bedrock'\nbedrock.access_key_id = { env = 'A' }").expect_err("half");
+        assert!(half.contains("together"), "{half}");
+        let strange = of("bedrock.region = 'eu-central-1'").expect_err("another kind");
+        assert!(strange.contains("alone"), "{strange}");
+    }
+
+    #[test]
     fn a_key_in_the_environment_is_enough() {
         let env = |names: &[&str]| names.iter().map(|it| ((*it).to_owned(), "k".to_owned())).collect();
         let found = |names: &[&str]| ModelsConfig::default().or_from_environment(&env(names));

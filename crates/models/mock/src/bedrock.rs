@@ -170,7 +170,6 @@ pub fn event(kind: &str, payload: &[u8]) -> Bytes {
 /// A message of an event stream: sizes, their checksum, headers, payload, checksum of all.
 pub fn framed(headers: &[(&str, &str)], payload: &[u8]) -> Bytes {
     const TEXT: u8 = 7;
-    let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     let mut head = BytesMut::new();
     for (name, value) in headers {
         head.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
@@ -179,11 +178,17 @@ pub fn framed(headers: &[(&str, &str)], payload: &[u8]) -> Bytes {
         head.put_u16(u16::try_from(value.len()).unwrap_or(u16::MAX));
         head.put_slice(value.as_bytes());
     }
+    message(&head, payload)
+}
+
+/// A message whose headers are these bytes.
+pub fn message(head: &[u8], payload: &[u8]) -> Bytes {
+    let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     let mut out = BytesMut::new();
     out.put_u32(size(16 + head.len() + payload.len()));
     out.put_u32(size(head.len()));
     out.put_u32(crc32fast::hash(&out));
-    out.put_slice(&head);
+    out.put_slice(head);
     out.put_slice(payload);
     out.put_u32(crc32fast::hash(&out));
     out.freeze()

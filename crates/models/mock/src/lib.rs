@@ -9,6 +9,7 @@ pub mod bedrock;
 mod cutting;
 mod plan;
 mod serve;
+pub mod signature;
 mod speak;
 
 pub use plan::{Fault, Plan};

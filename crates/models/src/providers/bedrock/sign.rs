@@ -102,9 +102,67 @@ impl Signer {
         for header in headers {
             let mut value =
                 HeaderValue::from_str(header.value()).map_err(|error| cannot(error.to_string()))?;
-            value.set_sensitive(header.sensitive());
+            value.set_sensitive(true);
             request.headers_mut().insert(header.name(), value);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use http::Method;
+    use steadfast_core::World;
+
+    use super::*;
+    use crate::config::Kind;
+
+    fn signer(variables: &[(&str, &str)]) -> Result<Option<Signer>, SetupError> {
+        let env: BTreeMap<_, _> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = ProviderConfig { kind: Kind::Bedrock, ..ProviderConfig::default() };
+        Signer::new(&"b".into(), &config.or_usual(&env), &env)
+    }
+
+    const KEYS: [(&str, &str); 3] = [
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+        ("AWS_REGION", "eu-central-1"),
+    ];
+
+    #[test]
+    fn a_request_is_signed_as_amazons_other_tools_sign_it() {
+        // Reckoned by botocore, from the same keys, body and time.
+        let by_key = "fcaa690bfcf3a9b5c43ae22e885d73abca3d6b2aa4969f28f49d7575fadc4992";
+        let by_session = "eaa5d8951347f04462c7b2563dbe05f3917aaf38d6f82b16a12848540cb705d3";
+        let session = [&KEYS[..], &[("AWS_SESSION_TOKEN", "session/token==")]].concat();
+        let (world, _) = World::manual(1);
+        for (variables, expected) in [(&KEYS[..], by_key), (&session, by_session)] {
+            let signer = signer(variables).expect("keys").expect("keys that sign");
+            let mut request = Request::new(Full::default());
+            *request.method_mut() = Method::POST;
+            *request.uri_mut() = "https://bedrock-runtime.eu-central-1.amazonaws.com/model/\
+                eu.anthropic.claude-sonnet-4-5-20250929-v1%3A0/converse"
+                .parse()
+                .expect("an address");
+            let headers = request.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert("user-agent", HeaderValue::from_static("not signed"));
+            signer.sign(&mut request, br#"{"messages":[]}"#, world.now()).expect("signed");
+            let authorization = &request.headers()["authorization"];
+            assert!(authorization.to_str().expect("text").ends_with(expected), "{request:?}");
+            assert!(authorization.is_sensitive());
+            assert_eq!(request.headers()["x-amz-date"], "20260101T000000Z");
+        }
+    }
+
+    #[test]
+    fn a_key_of_bedrocks_own_goes_before_others_and_one_is_needed() {
+        let own = [&KEYS[..], &[("AWS_BEARER_TOKEN_BEDROCK", "b")]].concat();
+        assert!(signer(&own).expect("a key").is_none());
+        assert!(matches!(signer(&[]), Err(SetupError::NoCredentials(_))));
+        assert!(matches!(signer(&KEYS[..1]), Err(SetupError::NoCredentials(_))));
     }
 }
