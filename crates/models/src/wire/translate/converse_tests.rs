@@ -252,7 +252,9 @@ fn read(reader: &mut dyn Reader, events: Vec<Event>) -> Vec<Frame> {
 
 fn data(frames: &[Frame]) -> Vec<Value> {
     let mut parser = Parser::default();
-    frames.iter().for_each(|frame| parser.push(&frame.bytes));
+    for frame in frames {
+        parser.push(&frame.bytes);
+    }
     let events = std::iter::from_fn(|| parser.next_event().expect("small"));
     events.filter_map(|event| serde_json::from_slice(&event.data).ok()).collect()
 }
