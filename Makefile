@@ -34,6 +34,7 @@ lint: tools
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --package steadfast-bank-sim --all-targets --features mutants --locked -- -D warnings
+	$(CARGO) clippy --package steadfast-cli --no-default-features --locked -- -D warnings
 	@if $(CARGO) tree --locked --edges normal,build --format '{lib}: {f}' --package steadfast-cli | grep ': .*mutants'; \
 	  then echo "faults can be planted in the binary" >&2; exit 1; fi
 

@@ -77,8 +77,9 @@ impl ProviderConfig {
             .into_iter()
             .flatten()
     }
-    pub(super) fn check_bedrock(&self, at: &str, problems: &mut Vec<Problem>) {
-        if self.kind == Kind::Bedrock && !cfg!(feature = "bedrock") {
+    /// `built`: whether this build has it.
+    pub(super) fn check_bedrock(&self, at: &str, built: bool, problems: &mut Vec<Problem>) {
+        if self.kind == Kind::Bedrock && !built {
             problems.push(Problem::about(format!("{at}.kind"), NOT_BUILT));
         }
         if self.kind != Kind::Bedrock && self.bedrock != BedrockConfig::default() {
@@ -93,6 +94,25 @@ impl ProviderConfig {
                 format!("{at}.key"),
                 "expected either `key` or `bedrock.access_key_id`",
             ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_it_says_which_has_it() {
+        let config = ProviderConfig { kind: Kind::Bedrock, ..ProviderConfig::default() };
+        for (config, built, found) in
+            [(&config, false, 1), (&config, true, 0), (&ProviderConfig::default(), false, 0)]
+        {
+            let mut problems = Vec::new();
+            config.check_bedrock("models.providers.b", built, &mut problems);
+            assert_eq!(problems.len(), found, "{problems:?}");
+            let told = problems.iter().all(|it| format!("{it:?}").contains("the feature `bedrock`"));
+            assert!(told, "{problems:?}");
         }
     }
 }
