@@ -65,7 +65,7 @@ impl std::fmt::Debug for Models {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// All providers are called, calls are answered, and nothing rings.
+    /// All providers are called, calls are answered, and nothing rings but for a cold cache.
     Healthy,
     /// Some are left alone, some calls found nobody, or [`Models::reasons`] says what is wrong.
     Degraded,
@@ -339,8 +339,10 @@ impl Models {
     pub fn health(&self) -> Health {
         let breakers = self.routes.breakers();
         let open = breakers.iter().filter(|breaker| breaker.state != "closed").count();
+        // Where no two questions are alike a cold cache is as it should be.
+        let fine = self.reasons().iter().all(|reason| reason.what == "cache");
         match (open, self.degrade.level()) {
-            (0, Degradation::None) if self.reasons().is_empty() => Health::Healthy,
+            (0, Degradation::None) if fine => Health::Healthy,
             (_, Degradation::Full) => Health::Unhealthy,
             (open, _) if open > 0 && open == breakers.len() => Health::Unhealthy,
             _ => Health::Degraded,
