@@ -5,6 +5,7 @@
 mod bench;
 mod books;
 mod canary;
+mod chaos;
 mod chat;
 mod clients;
 mod crashes;

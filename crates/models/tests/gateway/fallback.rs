@@ -152,12 +152,21 @@ async fn calls_upstream_stay_near_one_for_each_call_when_the_first_provider_is_d
 async fn once_the_breaker_is_open_a_provider_that_hangs_costs_nobody_any_time() {
     let (hanging, second) = (mock(Fault::Hang).await, mock(Plan::default()).await);
     let limit = "[models.providers.p0.timeouts]\nfirst = '50ms'\n";
-    let gateway = Gateway::start(&(route(&[&hanging, &second], "") + limit)).await;
-    for _ in 0..30 {
+    let (gateway, clock) = Gateway::timed(&(route(&[&hanging, &second], "") + limit)).await;
+    for call in 1..=5 {
+        let late = async {
+            hanging.until(|mock| mock.calls() == call && mock.open() == 1).await;
+            clock.advance(std::time::Duration::from_millis(50));
+        };
+        let (answer, ()) = tokio::join!(gateway.chat(true), late);
+        assert_eq!(answer.said(), Plan::default().text());
+        hanging.until(|mock| mock.open() == 0).await;
+    }
+    // From now on no time goes by at all.
+    for _ in 0..25 {
         assert_eq!(gateway.chat(true).await.said(), Plan::default().text());
     }
     assert_eq!(hanging.calls(), 5);
-    hanging.until(|mock| mock.open() == 0).await;
 }
 
 #[tokio::test]
