@@ -19,6 +19,7 @@ mod kill;
 mod models;
 mod money;
 mod node;
+mod paid;
 mod recovery;
 mod stop;
 mod stores;

@@ -150,6 +150,10 @@ impl Gateway {
             tokio::task::yield_now().await;
         }
     }
+    /// Its client closes all connections.
+    pub(crate) fn hang_up(&mut self) {
+        self.client = HyperClient::builder(TokioExecutor::new()).build_http();
+    }
     /// A chat with model `m`.
     pub(crate) async fn chat(&self, stream: bool) -> Answer {
         self.send("/v1/chat/completions", &[], ask(stream)).await
