@@ -12,10 +12,7 @@ use std::{
 use lru::LruCache;
 use steadfast_core::World;
 
-use crate::{
-    NodeKey, TokenError,
-    token::Good,
-};
+use crate::{NodeKey, TokenError, token::Good};
 
 /// So many tokens, of at most 2 KiB each.
 const MOST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);

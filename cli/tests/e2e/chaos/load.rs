@@ -102,7 +102,7 @@ impl Clients {
     /// One that is well as soon as everybody is.
     pub(super) fn plain(&self, model: &str, number: u64) -> RequestBuilder {
         let shape = if model == "e" { Shape::Embeddings } else { Shape::Chat };
-        let body = json!({ "model": model, "input": number.to_string(), "max_tokens": 100, "stream": number % 2 == 0,
+        let body = json!({ "model": model, "input": number.to_string(), "max_tokens": 100, "stream": number.is_multiple_of(2),
                            "messages": [{ "role": "user", "content": number.to_string() }] });
         let request = self.client.raw(Method::POST, shape.path()).bearer_auth(&self.tokens[0]);
         request.header("x-steadfast-cache", "bypass").json(&body)
