@@ -5,6 +5,7 @@
 mod bench;
 mod books;
 mod canary;
+mod chaos;
 mod chat;
 mod clients;
 mod crashes;
@@ -18,6 +19,7 @@ mod kill;
 mod models;
 mod money;
 mod node;
+mod paid;
 mod recovery;
 mod stop;
 mod stores;

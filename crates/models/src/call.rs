@@ -196,8 +196,13 @@ impl Call {
     }
     /// Puts a body in the place of the client's that says the same in other words.
     pub(crate) fn replace_body(&mut self, body: Bytes) -> Result<(), Unreadable> {
-        // Options were taken from the first one.
-        self.asked = Asked::read(&body, self.operation, &mut CallOptions::default())?;
+        // Who asks, and options, were taken from the first one.
+        let user = self.asked.user.take();
+        let asked = match (self.operation, self.forwarded.get(CONTENT_TYPE)) {
+            (Operation::Transcription, Some(form)) => Asked::read_form(&body, form)?,
+            _ => Asked::read(&body, self.operation, &mut CallOptions::default())?,
+        };
+        self.asked = Asked { user, ..asked };
         self.body = body;
         self.redacted = true;
         Ok(())

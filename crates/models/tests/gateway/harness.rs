@@ -12,7 +12,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::{Value, json};
-use steadfast_core::{World, config, observe::silent};
+use steadfast_core::{World, config, observe::silent, time::ManualClock};
 use steadfast_log::MemoryLog;
 use steadfast_models::{Caller, Current, Home, Models, ModelsConfig, SetupError, serve};
 use steadfast_models_mock::Mock;
@@ -83,6 +83,12 @@ impl Gateway {
     pub(crate) async fn at(home: &Home, config: &str) -> Self {
         Self::serve(set_up(home, config).unwrap_or_else(|error| panic!("{error}"))).await
     }
+    /// One whose time goes on when the clock is told.
+    pub(crate) async fn timed(config: &str) -> (Self, Arc<ManualClock>) {
+        let (world, clock) = World::manual(1);
+        let models = Models::new(read(config), &env(), &world, &silent());
+        (Self::serve(models.unwrap_or_else(|error| panic!("{error}"))).await, clock)
+    }
     async fn serve(models: Models) -> Self {
         let current = Arc::new(Current::new(models));
         let models = current.get();
@@ -143,6 +149,10 @@ impl Gateway {
         while models.strong_count() > 0 {
             tokio::task::yield_now().await;
         }
+    }
+    /// Its client closes all connections.
+    pub(crate) fn hang_up(&mut self) {
+        self.client = HyperClient::builder(TokioExecutor::new()).build_http();
     }
     /// A chat with model `m`.
     pub(crate) async fn chat(&self, stream: bool) -> Answer {
