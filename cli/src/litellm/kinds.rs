@@ -60,6 +60,14 @@ impl Deployment {
             (None, None) if model.starts_with("claude") => ("anthropic".into(), model),
             (None, None) => ("openai".into(), model),
         };
+        // One name for all ways to Bedrock; which of them is taken stands before the model.
+        let (kind, model) = match kind.as_str() {
+            "bedrock" | "bedrock_converse" => {
+                let bare = ["converse/", "invoke/"].iter().find_map(|way| model.strip_prefix(way));
+                ("bedrock".to_owned(), bare.map_or_else(|| model.clone(), str::to_owned))
+            }
+            _ => (kind, model),
+        };
         let base = text(&mut params, "api_base").or_else(|| text(&mut params, "base_url"));
         let version = text(&mut params, "api_version");
         let Some((mut provider, variable)) = address(&kind, &model, base.as_deref(), version.as_deref())
@@ -69,6 +77,9 @@ impl Deployment {
         };
         if let Some(key) = key(at, text(&mut params, "api_key"), &kind, variable, notes) {
             provider.insert("key".into(), Table::from_iter([("env".to_owned(), key.into())]).into());
+        }
+        if kind == "bedrock" {
+            provider.insert("bedrock".into(), bedrock(at, &mut params, notes).into());
         }
         if let Some(organization) = text(&mut params, "organization") {
             let header = ("OpenAI-Organization".to_owned(), organization.into());
@@ -140,6 +151,13 @@ fn address(
             }
             "ANTHROPIC_API_KEY"
         }
+        "bedrock" => {
+            table.insert("kind".into(), "bedrock".into());
+            if let Some(base) = base {
+                table.insert("url".into(), base.into());
+            }
+            ""
+        }
         _ => {
             let (_, usual, variable) = COMPATIBLE.iter().find(|(name, ..)| *name == kind)?;
             let url = match base {
@@ -157,6 +175,40 @@ fn address(
         }
     };
     Some((table, variable))
+}
+
+/// Where Bedrock is, and who asks there. What is not said comes from the variables that
+/// Amazon's own tools read.
+fn bedrock(at: &str, params: &mut Map<String, Value>, notes: &mut Vec<String>) -> Table {
+    let mut table = Table::new();
+    if let Some(region) = text(params, "aws_region_name") {
+        table.insert("region".into(), region.trim_start_matches("os.environ/").into());
+        if region.starts_with("os.environ/") {
+            notes.push(format!("{at}: put the region in the place of {region:?}"));
+        }
+    }
+    for (theirs, ours, usual) in [
+        ("aws_access_key_id", "access_key_id", "AWS_ACCESS_KEY_ID"),
+        ("aws_secret_access_key", "secret_access_key", "AWS_SECRET_ACCESS_KEY"),
+        ("aws_session_token", "session_token", "AWS_SESSION_TOKEN"),
+    ] {
+        let Some(given) = text(params, theirs) else { continue };
+        let name = given.strip_prefix("os.environ/").unwrap_or_else(|| {
+            notes.push(format!("{at}: {theirs} stood in the file; put it into the variable {usual}"));
+            usual
+        });
+        table.insert(ours.into(), Table::from_iter([("env".to_owned(), name.into())]).into());
+    }
+    if let Some(Value::Object(mut guardrail)) = params.remove("guardrailConfig") {
+        for (theirs, ours) in
+            [("guardrailIdentifier", "guardrail"), ("guardrailVersion", "guardrail_version")]
+        {
+            if let Some(value) = text(&mut guardrail, theirs) {
+                table.insert(ours.into(), value.into());
+            }
+        }
+    }
+    table
 }
 
 /// The variable that holds the key, if one is wanted.

@@ -20,6 +20,15 @@ fn a_configuration_of_litellms_becomes_one_of_ours() {
     assert_eq!(providers["azure-2"]["timeouts"]["total"].as_str(), Some("30s"));
     assert_eq!(providers["ollama"]["url"].as_str(), Some("http://10.0.0.7:11434/v1"));
     assert!(providers.get("openai-2").is_none(), "equal settings are one provider");
+    let bedrock = &providers["bedrock"];
+    assert_eq!(
+        (bedrock["kind"].as_str(), bedrock["bedrock"]["region"].as_str()),
+        (Some("bedrock"), Some("eu-west-1"))
+    );
+    assert_eq!(bedrock["bedrock"]["access_key_id"]["env"].as_str(), Some("OUR_KEY_ID"));
+    assert_eq!(bedrock["bedrock"]["secret_access_key"]["env"].as_str(), Some("AWS_SECRET_ACCESS_KEY"));
+    let cloud = &routes["cloud"]["targets"][0];
+    assert_eq!(cloud["model"].as_str(), Some("eu.anthropic.claude-sonnet-4-6"));
     let route = &routes["gpt-4o"];
     assert_eq!(route["order"].as_str(), Some("weight"));
     assert_eq!(route["models"][0].as_str(), Some("gpt-4"));
@@ -43,7 +52,7 @@ fn what_has_no_counterpart_is_told_and_no_key_is_repeated() {
     for said in [
         "model_list[1]: the key stood in the file; put it into the variable AZURE_API_KEY",
         "model_list[2].model_info has no counterpart",
-        "a provider of kind \"bedrock\" has no counterpart",
+        "a provider of kind \"vertex_ai\" has no counterpart",
         "routing_strategy \"usage-based-routing-v2\" has no counterpart",
         "router_settings.redis_host has no counterpart",
         "litellm_settings.drop_params has no counterpart",
@@ -51,7 +60,10 @@ fn what_has_no_counterpart_is_told_and_no_key_is_repeated() {
     ] {
         assert!(text.contains(said), "{said}: {text}");
     }
-    assert!(!text.contains("sk-in-the-file") && !text.contains("sk-1234"), "{text}");
+    assert!(
+        !text.contains("sk-in-the-file") && !text.contains("sk-1234") && !text.contains("aws-in-the-file"),
+        "{text}"
+    );
 }
 
 #[test]

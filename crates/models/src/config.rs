@@ -1,5 +1,6 @@
 //! `[models]`: who is called, and by which way.
 
+mod bedrock;
 mod cache;
 mod screen;
 
@@ -15,6 +16,8 @@ use steadfast_resilience::{BreakerConfig, RateLimitConfig, RetryConfig};
 
 mod money;
 
+pub use bedrock::BedrockConfig;
+pub(crate) use bedrock::NOT_BUILT;
 pub use cache::{CacheConfig, DegradeConfig, KeepConfig, ShareWith, SimilarConfig, TemplateConfig};
 pub use money::{
     AdmissionConfig, BudgetConfig, LimitConfig, LongPriceConfig, Per, PriceConfig, RecordMode, RecordsConfig,
@@ -92,6 +95,8 @@ pub enum Kind {
     OpenAi,
     /// Anthropic's messages.
     Anthropic,
+    /// Amazon Bedrock: Converse, Titan's embeddings, guardrails.
+    Bedrock,
     /// Nobody: answers made here, always the same, for trying things out.
     Local,
 }
@@ -122,6 +127,8 @@ pub struct ProviderConfig {
     pub responses: bool,
     /// Whether streams are asked for their usage. Some servers refuse the question.
     pub stream_usage: bool,
+    /// What Amazon Bedrock wants to know.
+    pub bedrock: BedrockConfig,
     /// How long is waited.
     pub timeouts: TimeoutConfig,
     /// When to leave it alone.
@@ -146,6 +153,7 @@ impl Default for ProviderConfig {
             legacy_max_tokens: false,
             responses: true,
             stream_usage: true,
+            bedrock: BedrockConfig::default(),
             timeouts: TimeoutConfig::default(),
             breaker: BreakerConfig::default(),
             requests: RateLimitConfig::default(),
@@ -341,6 +349,9 @@ impl ModelsConfig {
                 problems.push(Problem::about(at, "expected `chat`, `messages` or nothing"));
             }
         }
+        for (name, provider) in &self.providers {
+            provider.check_bedrock(&format!("{section}.providers.{name}"), &mut problems);
+        }
         for (name, route) in &self.routes {
             let at = format!("{section}.routes.{name}");
             let mut named = Vec::new();
@@ -408,6 +419,22 @@ mod tests {
             let error = read(text).expect_err("refused");
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn bedrock_is_told_what_it_needs_and_is_there_only_if_it_was_built() {
+        let of = |more: &str| read(&format!("[models.providers.b]\n{more}\n"));
+        let whole = of("kind = 'bedrock'\nbedrock.region = 'eu-central-1'").map(drop);
+        if cfg!(feature = "bedrock") {
+            assert_eq!(whole, Ok(()));
+        } else {
+            let refused = whole.expect_err("not built");
+            assert!(refused.contains("models.providers.b.kind: this build cannot"), "{refused}");
+        }
+        let half = of("kind = 'bedrock'\nbedrock.access_key_id = { env = 'A' }").expect_err("half");
+        assert!(half.contains("together"), "{half}");
+        let strange = of("bedrock.region = 'eu-central-1'").expect_err("another kind");
+        assert!(strange.contains("alone"), "{strange}");
     }
 
     #[test]

@@ -33,10 +33,10 @@ pub use books::Spending;
 pub use cache::{CacheError, CacheStats, FileError, Home, Unfit, WarmLine, Which};
 pub use call::{Call, CallOptions, Caller, Operation};
 pub use config::{
-    Action, AdmissionConfig, BudgetConfig, CacheConfig, CanaryConfig, DegradeConfig, KeepConfig, Kind,
-    KindsConfig, LimitConfig, LongPriceConfig, ModelsConfig, OrderBy, Per, PriceConfig, ProviderConfig,
-    RecordMode, RecordsConfig, RouteConfig, ScreenConfig, ShareWith, SimilarConfig, SimpleConfig,
-    TargetConfig, TemplateConfig, TimeoutConfig, Window,
+    Action, AdmissionConfig, BedrockConfig, BudgetConfig, CacheConfig, CanaryConfig, DegradeConfig,
+    KeepConfig, Kind, KindsConfig, LimitConfig, LongPriceConfig, ModelsConfig, OrderBy, Per, PriceConfig,
+    ProviderConfig, RecordMode, RecordsConfig, RouteConfig, ScreenConfig, ShareWith, SimilarConfig,
+    SimpleConfig, TargetConfig, TemplateConfig, TimeoutConfig, Window,
 };
 pub use current::Current;
 pub use degrade::{Degradation, Degraded};

@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use crate::{
-    Fault, Plan,
+    Fault, Plan, bedrock,
     cutting::Cutting,
     speak::{self, Dialect},
 };
@@ -219,10 +219,14 @@ async fn answer(
     let dialect = match path.rsplit('/').next() {
         Some("messages") => Dialect::Messages,
         Some("embeddings") => Dialect::Embeddings,
-        _ => Dialect::Chat,
+        _ => bedrock::Verb::of(&path).map_or(Dialect::Chat, Dialect::Bedrock),
     };
     let mut asked: speak::Request = serde_json::from_slice(&body).unwrap_or_default();
     asked.stream |= String::from_utf8_lossy(&body).contains("name=\"stream\"\r\n\r\ntrue");
+    asked.stream |= dialect == Dialect::Bedrock(bedrock::Verb::ConverseStream);
+    if let Some(model) = bedrock::model(&path) {
+        asked.model = model;
+    }
     {
         let mut seen = lock(&state.seen);
         if seen.len() < SEEN_MAX {
@@ -257,7 +261,7 @@ fn respond(dialect: Dialect, asked: &speak::Request, plan: &Plan, open: Open) ->
         Fault::ErrorBody => one(200, json, speak::error(dialect, 500).to_string()),
         Fault::WrongType => one(200, "text/html", "<html>It works!</html>".into()),
         Fault::None if plan.replay.is_some() => {
-            let kind = if asked.stream { "text/event-stream" } else { json };
+            let kind = if asked.stream { speak::stream_type(dialect) } else { json };
             (200, kind, plan.replay.iter().cloned().map(Step::Send).collect())
         }
         Fault::Malformed if !asked.stream => {
@@ -266,7 +270,7 @@ fn respond(dialect: Dialect, asked: &speak::Request, plan: &Plan, open: Open) ->
             one(200, json, text)
         }
         _ if asked.stream && dialect != Dialect::Embeddings => {
-            (200, "text/event-stream", stream(dialect, asked, plan))
+            (200, speak::stream_type(dialect), stream(dialect, asked, plan))
         }
         _ => one(200, json, speak::whole(dialect, asked, plan).to_string()),
     };
@@ -280,6 +284,10 @@ fn respond(dialect: Dialect, asked: &speak::Request, plan: &Plan, open: Open) ->
     headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
     if let Some(length) = length {
         headers.insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    if let (Fault::Status(status, _), Dialect::Bedrock(_)) = (&plan.fault, dialect) {
+        let name = http::HeaderValue::from_static(bedrock::error_name(*status));
+        headers.insert("x-amzn-errortype", name);
     }
     if let Fault::Status(_, Some(seconds)) = plan.fault {
         headers.insert(http::header::RETRY_AFTER, seconds.into());
@@ -321,7 +329,7 @@ fn stream(dialect: Dialect, asked: &speak::Request, plan: &Plan) -> Vec<Step> {
         match plan.fault {
             Fault::EndEarly(after) if at == Some(after) => break,
             Fault::BadChunk(bad) if at == Some(bad) => {
-                steps.push(Step::Send(Bytes::from_static(b"data: {\"choices\":[{\"del\n\n")));
+                steps.push(Step::Send(speak::bad_event(dialect)));
             }
             _ => {
                 if said.piece && !plan.every.is_zero() {

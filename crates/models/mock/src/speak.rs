@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::Plan;
+use crate::{Plan, bedrock, bedrock::Verb};
 
 /// Which API is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,7 @@ pub(crate) enum Dialect {
     Chat,
     Messages,
     Embeddings,
+    Bedrock(Verb),
 }
 
 /// What of a request decides what is said.
@@ -27,6 +28,11 @@ pub(crate) struct Request {
     messages: Vec<Message>,
     #[serde(default)]
     input: Value,
+    #[serde(default, rename = "guardrailConfig")]
+    guardrail_config: Value,
+    /// What a guardrail by itself is asked about.
+    #[serde(default)]
+    content: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -42,12 +48,21 @@ struct Message {
     content: Value,
 }
 
-const INPUT: u64 = 9;
-const CACHED: u64 = 4;
+pub(crate) const INPUT: u64 = 9;
+pub(crate) const CACHED: u64 = 4;
 
 impl Request {
+    /// Does it carry a guardrail?
+    pub(crate) fn guardrail(&self) -> bool {
+        self.guardrail_config["guardrailIdentifier"].is_string()
+    }
+    /// Does this word stand in it?
+    pub(crate) fn says(&self, word: &str) -> bool {
+        let messages = self.messages.iter().any(|it| it.content.to_string().contains(word));
+        messages || self.content.to_string().contains(word)
+    }
     /// What is left to be said: all of it, or what comes after the answer that broke off.
-    fn pieces(&self, plan: &Plan) -> Vec<String> {
+    pub(crate) fn pieces(&self, plan: &Plan) -> Vec<String> {
         let pieces: Vec<_> = (0..plan.chunks).map(Plan::piece).collect();
         let said = match self.messages.as_slice() {
             [.., assistant, _] | [.., assistant] if assistant.role == "assistant" => text(&assistant.content),
@@ -77,14 +92,14 @@ fn usage(dialect: Dialect, output: usize) -> Value {
             "input_tokens": INPUT - CACHED, "cache_read_input_tokens": CACHED,
             "cache_creation_input_tokens": 0, "output_tokens": output,
         }),
-        Dialect::Chat | Dialect::Embeddings => json!({
+        _ => json!({
             "prompt_tokens": INPUT, "completion_tokens": output, "total_tokens": INPUT + output as u64,
             "prompt_tokens_details": { "cached_tokens": CACHED },
         }),
     }
 }
 
-fn arguments(tool: usize) -> Value {
+pub(crate) fn arguments(tool: usize) -> Value {
     json!({ "city": format!("City {tool}"), "days": tool })
 }
 
@@ -94,6 +109,7 @@ pub(crate) fn error(dialect: Dialect, status: u16) -> Value {
         Dialect::Messages => json!({
             "type": "error", "error": { "type": "api_error", "message": format!("mock error {status}") },
         }),
+        Dialect::Bedrock(_) => bedrock::error(status),
         Dialect::Chat | Dialect::Embeddings => json!({
             "error": { "message": format!("mock error {status}"), "type": "server_error",
                        "param": null, "code": "mock_error" },
@@ -106,6 +122,7 @@ pub(crate) fn whole(dialect: Dialect, request: &Request, plan: &Plan) -> Value {
     let pieces = request.pieces(plan);
     let text = pieces.concat();
     match dialect {
+        Dialect::Bedrock(verb) => bedrock::whole(verb, request, plan),
         Dialect::Embeddings => {
             let count = request.input.as_array().map_or(1, Vec::len);
             let one =
@@ -165,12 +182,34 @@ fn named(value: &Value) -> String {
 
 /// An error in a stream.
 pub(crate) fn error_event(dialect: Dialect) -> Bytes {
+    if let Dialect::Bedrock(_) = dialect {
+        return bedrock::error_event();
+    }
     let error = error(dialect, 500);
     if dialect == Dialect::Messages { named(&error).into() } else { data(&error).into() }
 }
 
+/// A piece that does not read.
+pub(crate) fn bad_event(dialect: Dialect) -> Bytes {
+    match dialect {
+        Dialect::Bedrock(_) => bedrock::bad_event(),
+        _ => Bytes::from_static(b"data: {\"choices\":[{\"del\n\n"),
+    }
+}
+
+/// What a stream's bytes are.
+pub(crate) const fn stream_type(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Bedrock(_) => "application/vnd.amazon.eventstream",
+        _ => "text/event-stream",
+    }
+}
+
 /// A stream's events.
 pub(crate) fn events(dialect: Dialect, request: &Request, plan: &Plan) -> Vec<Said> {
+    if let Dialect::Bedrock(_) = dialect {
+        return bedrock::events(request, plan);
+    }
     let mut said = Vec::new();
     let mut say = |text: String, piece: bool| said.push(Said { bytes: text.into(), piece });
     let pieces = request.pieces(plan);
@@ -241,6 +280,6 @@ pub(crate) fn events(dialect: Dialect, request: &Request, plan: &Plan) -> Vec<Sa
     said
 }
 
-fn halves(text: &str) -> [&str; 2] {
+pub(crate) fn halves(text: &str) -> [&str; 2] {
     text.split_at(text.len() / 2).into()
 }

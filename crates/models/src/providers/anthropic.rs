@@ -8,22 +8,11 @@ use hyper::Uri;
 use steadfast_core::{World, config::Environment};
 
 use super::{
-    Order, Provider, Reply, SetupError, edits,
-    http::{Http, Manners},
-    no_such, same_api,
+    Order, Provider, Reply, SetupError, by_messages,
+    http::{Framing, Http, Manners},
+    status,
 };
-use crate::{
-    call::{Api, Operation},
-    config::ProviderConfig,
-    failure::Failed,
-    wire::{
-        self, Reader,
-        translate::{
-            StreamAsChat, StreamAsResponses, Through, responses_to_chat, to_messages, whole_as_chat,
-            whole_as_response,
-        },
-    },
-};
+use crate::{call::Api, config::ProviderConfig, failure::Failed};
 
 pub(super) struct Anthropic {
     http: Http,
@@ -43,6 +32,7 @@ impl Anthropic {
             url: "https://api.anthropic.com/v1",
             key_header: HeaderName::from_static("x-api-key"),
             headers: &[("anthropic-version", "2023-06-01")],
+            class: status::class,
         };
         let http = Http::new(name, config, &manners, env, world)?;
         Ok(Self {
@@ -54,46 +44,17 @@ impl Anthropic {
     }
     async fn answer(&self, order: Order<'_>) -> Result<Reply, Failed> {
         let call = order.call;
-        let body = match call.operation {
-            Operation::Messages => same_api(&order, false).apply(&call.body),
-            Operation::Chat => {
-                let body = edits(&order, false).apply(&call.body);
-                to_messages(&body, order.model, self.output_max)?
-            }
-            Operation::Responses => {
-                let body = edits(&order, false).apply(&call.body);
-                let chat = responses_to_chat(&body, order.model, false)?;
-                to_messages(&chat, order.model, self.output_max)?
-            }
-            Operation::Embeddings | Operation::Transcription => return Err(no_such(call.operation)),
-        };
-        let apis = (call.operation.api(), Api::Anthropic);
+        let body = by_messages::asked(&order, self.output_max)?;
+        let apis = (call.operation.api(), Some(Api::Anthropic));
         let response = self.http.post(&self.messages, body, &call.forwarded, apis, order.deadline).await?;
         let created = self.world.now().seconds();
         if call.asked.stream {
-            let reader: Box<dyn Reader> = match call.operation {
-                Operation::Chat => Box::new(StreamAsChat::new(created, call.asked.usage_in_stream)),
-                Operation::Responses => Box::new(Through {
-                    chat: StreamAsChat::new(created, true),
-                    then: StreamAsResponses::default(),
-                }),
-                _ => Box::new(wire::messages::PassThrough::default()),
-            };
-            return self.http.events(response, reader, order.deadline).await.map(Reply::Stream);
+            let reader = by_messages::reader(call, created);
+            let events = self.http.events(response, Framing::default(), reader, order.deadline);
+            return events.await.map(Reply::Stream);
         }
         let body = self.http.whole(response, order.deadline).await?;
-        let (body, usage) = match call.operation {
-            Operation::Chat => whole_as_chat(&body, created)?,
-            Operation::Responses => {
-                let (chat, usage) = whole_as_chat(&body, created)?;
-                (whole_as_response(&chat)?.0, usage)
-            }
-            Operation::Messages | Operation::Embeddings | Operation::Transcription => {
-                let usage = wire::messages::read_whole(&body)?;
-                (body, usage)
-            }
-        };
-        Ok(Reply::Whole(body, usage))
+        by_messages::whole(call, body, created).map(|(body, usage)| Reply::Whole(body, usage))
     }
 }
 

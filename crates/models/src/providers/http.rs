@@ -32,14 +32,19 @@ use super::{
     Events, SetupError,
     connect::{Connector, TooSlow},
     patience::Patience,
-    status::{asked_wait, class},
+    status::asked_wait,
 };
 use crate::{
     answer::Frame,
     call::Api,
     config::{ProviderConfig, TimeoutConfig},
     failure::{Class, Failed, Wait, reshaped},
-    wire::{Reader, chat::error_within, cut, sse::Parser},
+    wire::{
+        Reader,
+        chat::error_within,
+        cut,
+        sse::{Event, Parser},
+    },
 };
 
 /// The largest whole answer.
@@ -58,8 +63,12 @@ pub(super) struct Http {
     query: String,
     headers: HeaderMap,
     timeouts: TimeoutConfig,
+    class: Classify,
     world: World,
 }
+
+/// What a status that is no success means, with its headers and words.
+pub(super) type Classify = fn(StatusCode, &HeaderMap, &[u8]) -> Class;
 
 /// What an API wants beside the body.
 pub(super) struct Manners {
@@ -69,6 +78,47 @@ pub(super) struct Manners {
     pub(super) key_header: HeaderName,
     /// Headers that every request has.
     pub(super) headers: &'static [(&'static str, &'static str)],
+    /// What its errors mean.
+    pub(super) class: Classify,
+}
+
+/// How the events of a stream are told apart.
+pub(super) enum Framing {
+    /// By blank lines.
+    Sse(Parser),
+    /// As Amazon does it.
+    #[cfg(feature = "bedrock")]
+    Aws(super::bedrock::Frames),
+}
+
+impl Default for Framing {
+    fn default() -> Self {
+        Self::Sse(Parser::default())
+    }
+}
+
+impl Framing {
+    const fn media_type(&self) -> &'static str {
+        match self {
+            Self::Sse(_) => "text/event-stream",
+            #[cfg(feature = "bedrock")]
+            Self::Aws(_) => "application/vnd.amazon.eventstream",
+        }
+    }
+    fn push(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sse(parser) => parser.push(bytes),
+            #[cfg(feature = "bedrock")]
+            Self::Aws(frames) => frames.push(bytes),
+        }
+    }
+    fn next_event(&mut self) -> Result<Option<Event>, Failed> {
+        match self {
+            Self::Sse(parser) => parser.next_event().map_err(|error| Failed::malformed(error.to_string())),
+            #[cfg(feature = "bedrock")]
+            Self::Aws(frames) => frames.next_event(),
+        }
+    }
 }
 
 impl Http {
@@ -101,6 +151,7 @@ impl Http {
             query,
             headers: headers(name, config, manners, env)?,
             timeouts: config.timeouts.clone(),
+            class: manners.class,
             world: world.clone(),
         })
     }
@@ -109,25 +160,47 @@ impl Http {
         // `new` tried a longer one of the same kind.
         format!("{}{path}{}", self.base, self.query).parse().unwrap_or_default()
     }
-    /// Sends a request and waits for the head of the answer; anything but a success is a
-    /// failure, in the shape of `api`, the client's. `native` is the provider's own.
+    /// Sends a body and waits for the head of the answer. `apis` are the client's, and the
+    /// provider's own if that is one that clients speak.
     pub(super) async fn post(
         &self,
         to: &Uri,
         body: Bytes,
         forwarded: &HeaderMap,
-        (api, native): (Api, Api),
+        apis: (Api, Option<Api>),
         deadline: &Deadline,
     ) -> Result<Response<Incoming>, Failed> {
+        self.send(self.request(to, body, forwarded, apis), apis, deadline).await
+    }
+    /// A request that has all it needs, but for a signature.
+    pub(super) fn request(
+        &self,
+        to: &Uri,
+        body: Bytes,
+        forwarded: &HeaderMap,
+        (api, native): (Api, Option<Api>),
+    ) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = to.clone();
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         // Who traces a call does so in any API.
-        for (name, value) in forwarded.iter().filter(|(name, _)| api == native || *name == "traceparent") {
+        for (name, value) in
+            forwarded.iter().filter(|(name, _)| Some(api) == native || *name == "traceparent")
+        {
             headers.insert(name, value.clone());
         }
+        request
+    }
+    /// Sends a request and waits for the head of the answer; anything but a success is a
+    /// failure, in the shape of the client's API.
+    pub(super) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        (api, native): (Api, Option<Api>),
+        deadline: &Deadline,
+    ) -> Result<Response<Incoming>, Failed> {
         let mut patience = Patience::new(&self.world, Wait::FirstByte, self.timeouts.first.get(), deadline);
         let response = match patience.wait(self.client.request(request)).await {
             Ok(Ok(response)) => response,
@@ -171,13 +244,14 @@ impl Http {
     pub(super) async fn events(
         &self,
         response: Response<Incoming>,
+        framing: Framing,
         reader: Box<dyn Reader>,
         deadline: &Deadline,
     ) -> Result<Events, Failed> {
-        if has_type(response.headers(), "text/event-stream") {
+        if has_type(response.headers(), framing.media_type()) {
             return Ok(Box::pin(Reading {
                 body: response.into_body(),
-                parser: Parser::default(),
+                framing,
                 reader,
                 frames: VecDeque::new(),
                 end: None,
@@ -248,10 +322,10 @@ impl Http {
         headers: &HeaderMap,
         words: Bytes,
         api: Api,
-        native: Api,
+        native: Option<Api>,
     ) -> Failed {
-        let class = class(status, &words);
-        let own_words = api == native && has_type(headers, "json") && !words.is_empty();
+        let class = (self.class)(status, headers, &words);
+        let own_words = Some(api) == native && has_type(headers, "json") && !words.is_empty();
         let body = if own_words { words } else { reshaped(api, status, &words) };
         Failed {
             status: Some(status),
@@ -307,7 +381,7 @@ fn headers(
 /// A stream that is being read.
 struct Reading {
     body: Incoming,
-    parser: Parser,
+    framing: Framing,
     reader: Box<dyn Reader>,
     frames: VecDeque<Frame>,
     /// Nothing more comes, and perhaps why.
@@ -317,9 +391,7 @@ struct Reading {
 impl Reading {
     /// Reads what has come so far.
     fn read(&mut self) -> Result<(), Failed> {
-        while let Some(event) =
-            self.parser.next_event().map_err(|error| Failed::malformed(error.to_string()))?
-        {
+        while let Some(event) = self.framing.next_event()? {
             self.reader.event(event, &mut self.frames)?;
         }
         Ok(())
@@ -342,7 +414,7 @@ impl Stream for Reading {
             match ready!(Pin::new(&mut this.body).poll_frame(context)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        this.parser.push(&data);
+                        this.framing.push(&data);
                         this.end = this.read().err().map(Err);
                     }
                 }

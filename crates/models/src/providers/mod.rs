@@ -5,6 +5,9 @@
 //! again and asking others is up to the route. Dropping what it returned cancels the call.
 
 mod anthropic;
+#[cfg(feature = "bedrock")]
+mod bedrock;
+mod by_messages;
 mod connect;
 mod http;
 mod local;
@@ -22,13 +25,15 @@ use steadfast_core::{
 };
 use steadfast_resilience::Deadline;
 
+#[cfg(all(test, feature = "bedrock"))]
+pub(crate) use bedrock::Frames as AwsFrames;
 pub(crate) use local::{Local, vector as local_vector};
 pub(crate) use patience::Patience;
 
 use crate::{
     answer::{Frame, Usage},
     call::{Call, Operation},
-    config::{Kind, ProviderConfig},
+    config::{Kind, NOT_BUILT, ProviderConfig},
     failure::Failed,
     wire::edit::{Edits, first_member, quoted},
 };
@@ -75,6 +80,18 @@ pub enum SetupError {
     /// A header that cannot be sent.
     #[error("provider {0}: header {1:?} has a name or value that HTTP does not allow")]
     Header(String, String),
+    /// It is not in this build.
+    #[error("provider {0}: {NOT_BUILT}")]
+    NotBuilt(String),
+    /// Nobody says in which region it is.
+    #[error("provider {0}: expected `bedrock.region`, or the variable AWS_REGION")]
+    NoRegion(String),
+    /// Nobody says who asks.
+    #[error(
+        "provider {0}: expected `key`, `bedrock.access_key_id`, or the variables that Amazon's own \
+         tools read, such as AWS_BEARER_TOKEN_BEDROCK"
+    )]
+    NoCredentials(String),
     /// The machine's certificates cannot be used.
     #[error("the machine's root certificates cannot be used: {0}")]
     Certificates(String),
@@ -95,9 +112,11 @@ pub enum SetupError {
 impl Coded for SetupError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Key(..) => "provider.no_key",
+            Self::Key(..) | Self::NoCredentials(_) => "provider.no_key",
             Self::Address(..) => "provider.invalid_address",
             Self::Header(..) => "provider.invalid_header",
+            Self::NotBuilt(_) => "provider.not_built",
+            Self::NoRegion(_) => "provider.no_region",
             Self::Certificates(_) => "provider.no_certificates",
             Self::Screen(_) => "screen.invalid_pattern",
             Self::Cache(_) => "cache.unusable",
@@ -120,6 +139,10 @@ pub(crate) fn provider(
     Ok(match config.kind {
         Kind::OpenAi => Box::new(openai::OpenAi::new(name, config, env, world)?),
         Kind::Anthropic => Box::new(anthropic::Anthropic::new(name, config, env, world)?),
+        #[cfg(feature = "bedrock")]
+        Kind::Bedrock => Box::new(bedrock::Bedrock::new(name, config, env, world)?),
+        #[cfg(not(feature = "bedrock"))]
+        Kind::Bedrock => return Err(SetupError::NotBuilt(name.to_string())),
         Kind::Local => Box::new(local::Local::new(world)),
     })
 }

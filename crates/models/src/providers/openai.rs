@@ -11,8 +11,8 @@ use steadfast_core::{World, config::Environment};
 
 use super::{
     Order, Provider, Reply, SetupError, edits,
-    http::{Http, Manners},
-    same_api,
+    http::{Framing, Http, Manners},
+    same_api, status,
 };
 use crate::{
     call::{Api, Operation},
@@ -46,7 +46,12 @@ impl OpenAi {
         env: &Environment,
         world: &World,
     ) -> Result<Self, SetupError> {
-        let manners = Manners { url: "https://api.openai.com/v1", key_header: AUTHORIZATION, headers: &[] };
+        let manners = Manners {
+            url: "https://api.openai.com/v1",
+            key_header: AUTHORIZATION,
+            headers: &[],
+            class: status::class,
+        };
         let http = Http::new(name, config, &manners, env, world)?;
         Ok(Self {
             chat: http.address("/chat/completions"),
@@ -101,7 +106,7 @@ impl OpenAi {
                 ),
             },
         };
-        let apis = (api, Api::OpenAi);
+        let apis = (api, Some(Api::OpenAi));
         let response = self.http.post(to, body, &call.forwarded, apis, order.deadline).await?;
         if call.asked.stream && call.operation != Operation::Embeddings {
             let reader: Box<dyn Reader> = match call.operation {
@@ -115,7 +120,8 @@ impl OpenAi {
                     Box::new(wire::chat::PassThrough::new(self.asks_usage(&order), call.asked.choices))
                 }
             };
-            return self.http.events(response, reader, order.deadline).await.map(Reply::Stream);
+            let events = self.http.events(response, Framing::default(), reader, order.deadline);
+            return events.await.map(Reply::Stream);
         }
         if call.asked.media_type.is_some() {
             let text = self.http.text(response, order.deadline).await?;

@@ -9,7 +9,7 @@ use steadfast_resilience::retryable_status;
 use crate::failure::Class;
 
 /// What a status that is no success means.
-pub(super) fn class(status: StatusCode, words: &[u8]) -> Class {
+pub(super) fn class(status: StatusCode, _: &HeaderMap, words: &[u8]) -> Class {
     match status.as_u16() {
         // Not busy but unpaid: waiting does not help.
         429 if memchr::memmem::find(words, b"insufficient_quota").is_some() => Class::Misconfigured,
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_status_says_who_is_to_blame() {
-        let of = |status| class(StatusCode::from_u16(status).expect("a status"), b"{}");
+        let of = |status| class(StatusCode::from_u16(status).expect("a status"), &HeaderMap::new(), b"{}");
         for status in [500, 502, 503, 504, 529, 408] {
             assert_eq!(of(status), Class::Unwell, "{status}");
         }
@@ -76,6 +76,6 @@ mod tests {
         assert_eq!([of(403), of(404)], [Class::NoModel; 2]);
         assert_eq!(of(429), Class::Limited);
         let unpaid = br#"{"error":{"code":"insufficient_quota"}}"#;
-        assert_eq!(class(StatusCode::TOO_MANY_REQUESTS, unpaid), Class::Misconfigured);
+        assert_eq!(class(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), unpaid), Class::Misconfigured);
     }
 }

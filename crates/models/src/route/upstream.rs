@@ -33,18 +33,22 @@ const OUTPUT_GUESS: u64 = 512;
 /// of the node are listed too.
 pub(super) const SITE: &str = "models.";
 
-/// The key that it is called with.
-fn key(name: &str, config: &ProviderConfig, env: &Environment) -> Result<Option<Secret<String>>, SetupError> {
-    let read = config.key.as_ref().map(|source| source.read(env)).transpose();
+/// The secrets that it is called with.
+fn secrets(
+    name: &str,
+    config: &ProviderConfig,
+    env: &Environment,
+) -> Result<Vec<Secret<String>>, SetupError> {
+    let read: Result<_, _> = config.secrets().map(|source| source.read(env)).collect();
     read.map_err(|error| SetupError::Key(name.into(), error))
 }
 
 /// One provider, and what protects it.
 pub(super) struct Upstream {
     name: Arc<str>,
-    /// What it was made from, the key as it then was.
+    /// What it was made from, the secrets as they then were.
     config: ProviderConfig,
-    key: Option<Secret<String>>,
+    secrets: Vec<Secret<String>>,
     provider: Box<dyn Provider>,
     timeouts: TimeoutConfig,
     breaker: Option<Breaker>,
@@ -65,17 +69,18 @@ impl Upstream {
         let name: Arc<str> = name.into();
         let site_name: Arc<str> = format!("{SITE}{name}").into();
         let site = || Site::new(&site_name, world, observer);
+        let config = config.or_usual(env);
         Ok(Self {
             // Read first: should the file change meanwhile, the next reload sees that it did.
-            key: key(&name, config, env)?,
-            provider: provider(&name, config, env, world)?,
-            config: config.clone(),
+            secrets: secrets(&name, &config, env)?,
+            provider: provider(&name, &config, env, world)?,
             timeouts: config.timeouts.clone(),
             breaker: config.breaker.enabled.then(|| Breaker::new(config.breaker.clone(), site())),
             requests: config.requests.enabled.then(|| RateLimit::new(&config.requests, site())),
             tokens: config.tokens.enabled.then(|| RateLimit::new(&config.tokens, site())),
             busy: Busy::default(),
             world: world.clone(),
+            config,
             name,
         })
     }
@@ -91,9 +96,10 @@ impl Upstream {
     }
     /// Would `config` make the very same one?
     pub(super) fn is_of(&self, name: &str, config: &ProviderConfig, env: &Environment) -> bool {
+        let config = config.or_usual(env);
         *self.name == *name
-            && self.config == *config
-            && key(&self.name, config, env).is_ok_and(|key| key == self.key)
+            && self.config == config
+            && secrets(&self.name, &config, env).is_ok_and(|secrets| secrets == self.secrets)
     }
     /// Asks it once, past everything that protects it, and counts nothing.
     pub(super) async fn probe(&self, call: &Call, model: &str, deadline: &Deadline) -> Result<(), Failed> {

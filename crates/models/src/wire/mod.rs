@@ -16,7 +16,10 @@ pub(crate) mod translate;
 
 use std::collections::VecDeque;
 
-use crate::{answer::Frame, failure::Failed};
+use crate::{
+    answer::{Frame, Usage},
+    failure::Failed,
+};
 
 /// Turns the events of a provider's stream into frames of the API that was called.
 pub(crate) trait Reader: Send {
@@ -24,6 +27,20 @@ pub(crate) trait Reader: Send {
     fn event(&mut self, event: sse::Event, frames: &mut VecDeque<Frame>) -> Result<(), Failed>;
     /// The stream ended, and not by an error of the connection. Was it whole?
     fn end(&mut self, frames: &mut VecDeque<Frame>) -> Result<(), Failed>;
+    /// What is known of the usage beside what its events say.
+    fn told(&mut self, _: Usage) {}
+}
+
+impl Reader for Box<dyn Reader> {
+    fn event(&mut self, event: sse::Event, frames: &mut VecDeque<Frame>) -> Result<(), Failed> {
+        (**self).event(event, frames)
+    }
+    fn end(&mut self, frames: &mut VecDeque<Frame>) -> Result<(), Failed> {
+        (**self).end(frames)
+    }
+    fn told(&mut self, usage: Usage) {
+        (**self).told(usage);
+    }
 }
 
 /// A stream that ended before its answer did.

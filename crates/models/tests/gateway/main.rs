@@ -5,6 +5,8 @@
 #![allow(missing_docs)]
 
 mod api;
+#[cfg(feature = "bedrock")]
+mod bedrock;
 mod cache;
 mod cache_kept;
 mod degrade;

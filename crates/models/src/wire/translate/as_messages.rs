@@ -63,38 +63,67 @@ struct Function<'a> {
     arguments: Option<Cow<'a, str>>,
 }
 
+/// A whole message.
 #[derive(Serialize)]
-struct Answer<'a> {
-    id: &'a str,
+pub(super) struct Answer<'a> {
+    pub(super) id: &'a str,
     #[serde(rename = "type")]
-    kind: &'static str,
-    role: &'static str,
-    model: &'a str,
-    content: Vec<Block<'a>>,
-    stop_reason: &'static str,
-    stop_sequence: Option<()>,
-    usage: MessagesUsage,
+    pub(super) kind: &'static str,
+    pub(super) role: &'static str,
+    pub(super) model: &'a str,
+    pub(super) content: Vec<Block<'a>>,
+    pub(super) stop_reason: &'static str,
+    pub(super) stop_sequence: Option<()>,
+    pub(super) usage: MessagesUsage,
 }
 
+/// A part of it.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Block<'a> {
-    Text { text: &'a str },
-    ToolUse { id: &'a str, name: &'a str, input: Box<RawValue> },
+pub(super) enum Block<'a> {
+    Text {
+        text: &'a str,
+    },
+    #[cfg(feature = "bedrock")]
+    Thinking {
+        thinking: &'a str,
+        signature: &'a str,
+    },
+    #[cfg(feature = "bedrock")]
+    RedactedThinking {
+        data: &'a str,
+    },
+    ToolUse {
+        id: &'a str,
+        name: &'a str,
+        input: Box<RawValue>,
+    },
 }
 
 #[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "the API's own names")]
-struct MessagesUsage {
+pub(super) struct MessagesUsage {
     input_tokens: u64,
     cache_creation_input_tokens: u64,
     cache_read_input_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_creation: Option<CacheCreation>,
     output_tokens: u64,
+}
+
+#[derive(Serialize)]
+struct CacheCreation {
+    ephemeral_5m_input_tokens: u64,
+    ephemeral_1h_input_tokens: u64,
 }
 
 impl From<Usage> for MessagesUsage {
     fn from(usage: Usage) -> Self {
+        let hour = usage.cache_written_hour;
         Self {
+            cache_creation: (hour > 0).then(|| CacheCreation {
+                ephemeral_5m_input_tokens: usage.cache_written.saturating_sub(hour),
+                ephemeral_1h_input_tokens: hour,
+            }),
             input_tokens: usage.input.saturating_sub(usage.cached).saturating_sub(usage.cache_written),
             cache_creation_input_tokens: usage.cache_written,
             cache_read_input_tokens: usage.cached,

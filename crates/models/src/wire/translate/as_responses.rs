@@ -10,9 +10,9 @@ use crate::{
     answer::{Frame, Sense, Usage},
     failure::Failed,
     wire::{
-        self, Reader,
+        self,
         chat::{There, WireUsage, error_within, not_json},
-        sse::{self, Event, Parser},
+        sse::{self, Event},
     },
 };
 
@@ -300,7 +300,7 @@ impl StreamAsResponses {
     }
 }
 
-impl Reader for StreamAsResponses {
+impl wire::Reader for StreamAsResponses {
     fn event(&mut self, event: Event, frames: &mut VecDeque<Frame>) -> Result<(), Failed> {
         if self.ended {
             return Ok(());
@@ -335,41 +335,7 @@ impl Reader for StreamAsResponses {
     fn end(&mut self, frames: &mut VecDeque<Frame>) -> Result<(), Failed> {
         if self.ended { Ok(()) } else { self.finish(frames) }
     }
-}
-
-/// A stream that is translated to chat first.
-pub(crate) struct Through<R> {
-    pub(crate) chat: R,
-    pub(crate) then: StreamAsResponses,
-}
-
-impl<R: Reader> Through<R> {
-    fn pass(&mut self, chunks: VecDeque<Frame>, frames: &mut VecDeque<Frame>) -> Result<(), Failed> {
-        for chunk in chunks {
-            let mut parser = Parser::default();
-            parser.push(&chunk.bytes);
-            if let Some(usage) = chunk.usage {
-                self.then.usage = Some(self.then.usage.unwrap_or_default().max(usage));
-            }
-            while let Some(event) =
-                parser.next_event().map_err(|error| Failed::malformed(error.to_string()))?
-            {
-                self.then.event(event, frames)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<R: Reader> Reader for Through<R> {
-    fn event(&mut self, event: Event, frames: &mut VecDeque<Frame>) -> Result<(), Failed> {
-        let mut chunks = VecDeque::new();
-        self.chat.event(event, &mut chunks)?;
-        self.pass(chunks, frames)
-    }
-    fn end(&mut self, frames: &mut VecDeque<Frame>) -> Result<(), Failed> {
-        let mut chunks = VecDeque::new();
-        self.chat.end(&mut chunks)?;
-        self.pass(chunks, frames)
+    fn told(&mut self, usage: Usage) {
+        self.usage = Some(self.usage.unwrap_or_default().max(usage));
     }
 }

@@ -1,5 +1,6 @@
 //! Between OpenAI's chat and Anthropic's messages, for a provider that speaks the other one,
-//! and from OpenAI's responses by way of chat to either.
+//! from OpenAI's responses by way of chat to either, and from either by way of messages to
+//! Amazon's Converse.
 //!
 //! What both can say is carried over, in its order and with its schemas and arguments byte
 //! for byte. What only changes quality or cost and has no counterpart (`seed`, penalties,
@@ -9,8 +10,13 @@
 mod as_chat;
 mod as_messages;
 mod as_responses;
+#[cfg(feature = "bedrock")]
+mod converse_as_messages;
 mod responses_to_chat;
+mod through;
 mod to_chat;
+#[cfg(feature = "bedrock")]
+mod to_converse;
 mod to_messages;
 
 use std::borrow::Cow;
@@ -20,9 +26,14 @@ use serde_json::value::RawValue;
 
 pub(crate) use as_chat::{StreamAsChat, whole_as_chat};
 pub(crate) use as_messages::{StreamAsMessages, whole_as_messages};
-pub(crate) use as_responses::{StreamAsResponses, Through, whole_as_response};
+pub(crate) use as_responses::{StreamAsResponses, whole_as_response};
+#[cfg(feature = "bedrock")]
+pub(crate) use converse_as_messages::{StreamConverse, converse_as_messages};
 pub(crate) use responses_to_chat::responses_to_chat;
+pub(crate) use through::Through;
 pub(crate) use to_chat::to_chat;
+#[cfg(feature = "bedrock")]
+pub(crate) use to_converse::{Converse, to_converse};
 pub(crate) use to_messages::to_messages;
 
 use crate::{
@@ -70,5 +81,7 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+#[cfg(all(test, feature = "bedrock"))]
+mod converse_tests;
 #[cfg(test)]
 mod tests;
