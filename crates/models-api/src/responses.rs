@@ -253,3 +253,75 @@ pub(crate) fn status(run: Status) -> &'static str {
         Status::Cancelled | Status::Killed => "cancelled",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use steadfast_core::{World, config, observe::silent, secret::Secret};
+    use steadfast_engine::{EffectKey, StepId};
+    use steadfast_models::{Models, ModelsConfig, call::Priority};
+
+    use super::*;
+
+    fn responses(world: &World) -> Responses {
+        let none = std::collections::BTreeMap::new();
+        let local = "[providers.local]\nkind = 'local'\n";
+        let config: ModelsConfig = config::load(Some(("models.toml", local)), &none).expect("reads");
+        let models = Models::new(config, &none, world, &silent()).expect("set up");
+        let keyring = Keyring::new("k", &Secret::new([1; 32]), world.clone());
+        Responses::new(Arc::new(Current::new(models)), keyring)
+    }
+
+    fn task(world: &World, attempt: u32) -> StepTask {
+        let (run, step) = (RunId::next(world), StepId::from("answer"));
+        StepTask {
+            run,
+            generation: 1,
+            key: EffectKey::of(run, 1, &step),
+            step,
+            undoes: None,
+            attempt,
+            action: ANSWER.name.into(),
+            input: steadfast_engine::Data::null(),
+            tenant: steadfast_core::TenantId::default(),
+            principal: "ana".into(),
+            deadline: Time::NEVER,
+            correlation: None,
+        }
+    }
+
+    #[test]
+    fn what_is_asked_again_is_urgent_and_belongs_to_its_run() {
+        let (world, _) = World::manual(1);
+        let responses = responses(&world);
+        let body = r#"{"model":"local","background":true,"input":"go"}"#;
+        let caller = Caller { user: Some("ana".into()), ..Caller::default() };
+        for (wanted, again, given) in [
+            ("normal", false, Priority::Normal),
+            ("low", true, Priority::High),
+            ("critical", true, Priority::Critical),
+        ] {
+            let headers = HeaderMap::from_iter([
+                (HeaderName::from_static("x-steadfast-priority"), wanted.parse().expect("a header")),
+                (HeaderName::from_static("authorization"), "Bearer secret".parse().expect("a header")),
+            ]);
+            let call = Call::read("c".into(), Operation::Responses, &headers, body.into(), caller.clone());
+            let asked = Asked::of(&call.expect("reads"), &headers, &responses.keyring).expect("sealed");
+            let kept = open(&responses.keyring, &asked.request).expect("opens").headers;
+            assert_eq!(kept, [("x-steadfast-priority".to_owned(), wanted.to_owned())]);
+            let task = task(&world, 1);
+            let call = responses.call(&task, asked, again).expect("reads");
+            assert_eq!((call.options.priority, call.asked.background), (given, false));
+            assert_eq!(call.options.run.as_deref(), Some(&*task.run.to_string()));
+        }
+    }
+
+    #[test]
+    fn an_id_names_its_run_and_nothing_else_does() {
+        let (world, _) = World::manual(1);
+        let run = RunId::next(&world);
+        assert_eq!(run_of(&response_id(run)), Some(run));
+        for wrong in ["", "resp_", "resp_1", &run.to_string()] {
+            assert_eq!(run_of(wrong), None, "{wrong}");
+        }
+    }
+}
