@@ -206,8 +206,16 @@ async fn a_response_that_fails_says_so_and_one_that_cannot_be_is_refused() {
     let node = serve(&place, &upstream, "");
     let ana = User::new(&place, &node, "ana");
     let id = ana.begin(&background()).await.text("id").to_owned();
+    let refused = ana.until(&id, "failed").await;
+    assert!(refused["error"]["message"].is_string() && upstream.calls() == 1, "{refused}");
+    // What may pass is asked again, until the step has used its attempts.
+    upstream.plan(Fault::Status(500, None));
+    let id = ana.begin(&background()).await.text("id").to_owned();
     let failed = ana.until(&id, "failed").await;
+    assert_eq!((&failed["error"]["code"], upstream.calls()), (&json!("provider.error"), 5), "{failed}");
     assert!(failed["error"]["message"].as_str().is_some_and(|it| it.contains("support id")), "{failed}");
+    let letters = ana.client.get(&place.token("olga", "admin"), "/dead-letters").await;
+    assert_eq!(letters["items"].as_array().map(Vec::len), Some(1), "{letters}");
     for (more, status, param) in [
         (json!({ "store": false }), 400, json!("store")),
         (json!({ "stream": true }), 400, json!("stream")),

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json, value::RawValue};
 use steadfast_core::{
-    Coded as _, Failure, RunId, Time,
+    Coded as _, Failure, Fault, RunId, Time,
     secret::{Keyring, Sealed},
 };
 use steadfast_engine::{
@@ -110,12 +110,21 @@ impl Responses {
         }
         let again = task.attempt > 1 || question.at < self.since;
         let call = self.call(&task, question.asked, again)?;
+        let id = call.id.clone();
         let answer = tokio::select! {
             biased;
             () = self.ended(&task) => {
                 return Err(Failure::refused("run.ended", "the response was given up"));
             }
-            answer = models.answer(call) => answer.map_err(|rejected| *rejected.failure)?,
+            answer = models.answer(call) => answer,
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            // A refusal is an outcome. Its words may quote what was asked, and are sealed with it.
+            Err(rejected) if rejected.failure.fault == Fault::Caller && !rejected.failure.retryable => {
+                rejected.answer(call::Api::OpenAi, &id)
+            }
+            Err(rejected) => return Err(without_words(*rejected.failure)),
         };
         let transcript = Transcript::of(&answer).map_err(|rejected| *rejected.failure)?;
         seal(&self.keyring, &transcript)
@@ -149,6 +158,17 @@ impl Responses {
         }
         // It goes on, or the node stops, or nobody knows.
         std::future::pending::<()>().await;
+    }
+}
+
+/// A failure that may stand open on the log: what a provider said may quote what was asked.
+fn without_words(failure: Failure) -> Failure {
+    if !failure.code.starts_with("provider.") {
+        return failure;
+    }
+    Failure {
+        message: "no provider of the model answered; the code says how the last one failed".into(),
+        ..failure
     }
 }
 
@@ -211,6 +231,7 @@ pub(crate) fn object(
             .map_err(|error| Failure::internal("run.unreadable", error.to_string()))?;
         object.extend(answer);
         // What has no status is whole.
+        let status = if transcript.is_success() { status } else { "failed" };
         object.entry("status").or_insert_with(|| status.into());
     } else {
         object.insert("status".into(), status.into());

@@ -66,6 +66,10 @@ impl Transcript {
         self.usage = usage.or(self.usage);
         self
     }
+    /// Is it an answer, and not a refusal?
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
     /// What was said, as it went over the wire.
     pub fn text(&self) -> &str {
         &self.text
