@@ -41,6 +41,8 @@ impl ConfigArgs {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
+    /// What the node is for.
+    pub(crate) node: NodeSection,
     /// What listens.
     pub(crate) server: ServerConfig,
     /// Where everything is kept.
@@ -60,6 +62,15 @@ pub(crate) struct Config {
     pub(crate) resilience: Policies,
     /// Where events are sent, by name.
     pub(crate) sinks: BTreeMap<String, WebhookConfig>,
+}
+
+/// The node itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NodeSection {
+    /// Real money and real people: the node refuses to start without `store.key`, and with
+    /// `--demo` or `--bench`.
+    pub(crate) production: bool,
 }
 
 /// The store.
@@ -137,6 +148,11 @@ fn check(config: &Config) -> Vec<Problem> {
     if let Err(error) = config.store.url.parse::<StoreUrl>() {
         problems.push(Problem::about("store.url", error.message));
     }
+    if config.node.production && config.store.key.is_none() {
+        let message = "node.production is set, and nothing that is kept may lie open: make a key with \
+            `openssl rand -hex 32`, put it into a file or a variable, and name that here";
+        problems.push(Problem::about("store.key", message));
+    }
     problems.extend(config.models.clone().or_from_environment(&environment()).check("models"));
     problems
 }
@@ -144,6 +160,15 @@ fn check(config: &Config) -> Vec<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_production_there_is_a_key() {
+        let read = |text: &str| load_checked::<Config>(Some(("it", text)), &[].into(), check);
+        let refused = read("[node]\nproduction = true\n").expect_err("refused").to_string();
+        assert!(refused.contains("store.key") && refused.contains("openssl rand"), "{refused}");
+        read("[node]\nproduction = true\n[store]\nkey = { env = 'KEY' }\n").expect("fine");
+        read("").expect("fine");
+    }
 
     #[test]
     fn a_store_is_a_url_and_its_key_lies_beside_it() {

@@ -65,6 +65,10 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         Some(url) => url.clone(),
         None => config.store.url.parse()?,
     };
+    if config.node.production && (args.demo || args.bench) {
+        let message = "node.production is set: leave --demo and --bench out, or the setting";
+        return Err(Failure::refused("node.production", message).into());
+    }
     let world = World::system();
     logging::init(&config.log, &world)?;
     let node = Node::start(&args, &config, &url, &world).await?;
@@ -108,7 +112,7 @@ impl Node {
         let home = Home {
             folder: url.path().parent().map(Path::to_owned),
             keyring: keys::ring(&config.store, world)?,
-            production: false,
+            production: config.node.production,
         };
         let models = models::app(args, config, shared, world, &observer, &home, keyring).await?;
         models.register(&mut registry);

@@ -24,8 +24,6 @@ use kinds::Deployment;
 pub(crate) struct Imported {
     /// Our configuration.
     config: Table,
-    /// What models cost.
-    prices: Table,
     /// What has no counterpart, or needs a hand.
     notes: Vec<String>,
 }
@@ -41,13 +39,6 @@ impl Imported {
         text.push('\n');
         // A table of tables and values: nothing in it cannot be written.
         text.push_str(&toml::to_string(&self.config).unwrap_or_default());
-        for (model, price) in &self.prices {
-            let money = |name| price.get(name).and_then(toml::Value::as_str).unwrap_or("0");
-            let (input, output) = (money("input"), money("output"));
-            text.extend([format!(
-                "\n# dollars for a million tokens of {model:?}: input {input}, output {output}\n"
-            )]);
-        }
         text
     }
 }
@@ -107,7 +98,7 @@ pub(crate) fn import(text: &str) -> Result<Imported, String> {
     for (section, of) in file {
         match section.as_str() {
             "general_settings" => {
-                import.note("general_settings: keys of clients are `steadfast token` here; its other settings have no counterpart");
+                import.note("general_settings: keys of clients are made by `steadfast keys create` here; its other settings have no counterpart");
             }
             "environment_variables" => {
                 import.note("environment_variables: set them where the server runs");
@@ -121,7 +112,7 @@ pub(crate) fn import(text: &str) -> Result<Imported, String> {
     let check = |config: &Config| config.models.check("models");
     load_checked::<Config>(Some(("import", &written)), &Environment::new(), check)
         .map_err(|error| format!("it cannot be said in our terms: {error}"))?;
-    Ok(Imported { config, prices: import.prices, notes: import.notes })
+    Ok(Imported { config, notes: import.notes })
 }
 
 impl Import {
@@ -251,10 +242,13 @@ impl Import {
         let routes: Table = routes.collect();
         let providers: Table =
             self.providers.iter().map(|(name, of)| (name.clone(), of.clone().into())).collect();
-        let models = Table::from_iter([
+        let mut models = Table::from_iter([
             ("providers".to_owned(), providers.into()),
             ("routes".to_owned(), routes.into()),
         ]);
+        if !self.prices.is_empty() {
+            models.insert("prices".to_owned(), self.prices.clone().into());
+        }
         Table::from_iter([("models".to_owned(), models.into())])
     }
 }

@@ -33,7 +33,7 @@ fn a_configuration_of_litellms_becomes_one_of_ours() {
     assert_eq!(route["retry"]["waits"].as_array().map(Vec::len), Some(2));
     assert_eq!(routes["any-openai"]["models"][0].as_str(), Some("*"));
     assert!(routes["any-openai"]["targets"][0].get("model").is_none());
-    assert_eq!(imported.prices["gpt-4o-mini"]["input"].as_str(), Some("0.15"));
+    assert_eq!(imported.config["models"]["prices"]["gpt-4o-mini"]["input"].as_str(), Some("0.15"));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn what_has_no_counterpart_is_told_and_no_key_is_repeated() {
         "routing_strategy \"usage-based-routing-v2\" has no counterpart",
         "router_settings.redis_host has no counterpart",
         "litellm_settings.drop_params has no counterpart",
-        "keys of clients are `steadfast token` here",
+        "keys of clients are made by `steadfast keys create` here",
     ] {
         assert!(text.contains(said), "{said}: {text}");
     }

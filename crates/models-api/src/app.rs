@@ -89,6 +89,7 @@ impl App for ModelsApp {
             .route("/reload", post(operate::reload))
             .route("/status", get(money::status))
             .route("/costs", get(money::costs))
+            .route("/calls", get(money::calls))
             .route("/keys", get(money::keys).post(money::make))
             .route("/keys/{id}", delete(money::revoke))
             .with_state(desk)

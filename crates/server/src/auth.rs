@@ -4,7 +4,7 @@ use axum::{
 };
 use steadfast_core::{Coded, CorrelationId, Failure, Principal, Time};
 
-use crate::{Edge, Problem, RequestContext, TokenError};
+use crate::{Edge, Problem, RequestContext, TokenError, token::Good};
 
 /// Who asks: a request with a good token.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ where
 impl Edge {
     /// Whom a token speaks for.
     pub fn principal(&self, token: &str) -> Result<Principal, TokenError> {
-        let principal = self.key().verify(token, self.world())?;
+        let principal = self.verify(token)?.principal;
         self.metrics().tenant(&principal.tenant);
         Ok(principal)
     }
@@ -61,13 +61,12 @@ impl Edge {
 
 /// Whom a token speaks for, and until when.
 pub(crate) fn identify(edge: &Edge, token: &str, extensions: &Extensions) -> Result<(Caller, Time), Problem> {
-    let verified = edge.key().verify_until(token, edge.world());
-    let (principal, expires) = verified.map_err(|error| Problem::new(error.failure()))?;
+    let Good { principal, until, .. } = edge.verify(token).map_err(|error| Problem::new(error.failure()))?;
     let correlation = extensions
         .get::<RequestContext>()
         .map_or_else(|| CorrelationId::next(edge.world()), RequestContext::correlation);
     edge.metrics().tenant(&principal.tenant);
-    Ok((Caller { principal, correlation }, expires))
+    Ok((Caller { principal, correlation }, until))
 }
 
 pub(crate) fn forbidden(message: &str) -> Failure {

@@ -5,7 +5,7 @@ use steadfast_engine::Engine;
 use steadfast_resilience::Registry;
 use tokio::sync::watch;
 
-use crate::{Metrics, NodeKey, ServerConfig};
+use crate::{Metrics, NodeKey, ServerConfig, TokenError, seen::Seen, token::Good};
 
 /// What every handler may lean on. Cheap to clone.
 ///
@@ -19,6 +19,7 @@ pub struct Edge {
 struct Inner {
     engine: Engine,
     key: NodeKey,
+    seen: Seen,
     config: ServerConfig,
     metrics: Arc<Metrics>,
     breakers: Arc<Registry>,
@@ -37,6 +38,7 @@ impl Edge {
             inner: Arc::new(Inner {
                 engine,
                 key,
+                seen: Seen::default(),
                 config,
                 metrics,
                 breakers,
@@ -57,6 +59,10 @@ impl Edge {
     }
     pub(crate) fn key(&self) -> &NodeKey {
         &self.inner.key
+    }
+    /// What a token says, if it is good now.
+    pub(crate) fn verify(&self, token: &str) -> Result<Good, TokenError> {
+        self.inner.seen.verify(token, &self.inner.key, self.world())
     }
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.inner.metrics

@@ -29,6 +29,7 @@ mod prefer;
 mod problem;
 mod query;
 mod runs;
+mod seen;
 mod server;
 mod signals;
 mod token;

@@ -63,6 +63,27 @@ struct Claims {
     jti: uuid::Uuid,
 }
 
+/// What a good token says.
+#[derive(Debug, Clone)]
+pub(crate) struct Good {
+    /// Who it speaks for.
+    pub(crate) principal: Principal,
+    /// From when on it is good.
+    pub(crate) from: Time,
+    /// It is good no longer from then on.
+    pub(crate) until: Time,
+}
+
+impl Good {
+    /// Is it good now?
+    pub(crate) fn at(&self, now: Time) -> Result<(), TokenError> {
+        if self.until <= now {
+            return Err(TokenError::Expired);
+        }
+        if now < self.from { Err(TokenError::NotYet) } else { Ok(()) }
+    }
+}
+
 /// The key that signs this node's tokens.
 #[derive(Clone)]
 pub struct NodeKey {
@@ -140,11 +161,13 @@ impl NodeKey {
 
     /// Who the token speaks for.
     pub fn verify(&self, token: &str, world: &World) -> Result<Principal, TokenError> {
-        self.verify_until(token, world).map(|(principal, _)| principal)
+        let good = self.read(token)?;
+        good.at(world.now())?;
+        Ok(good.principal)
     }
 
-    /// Who the token speaks for, and until when.
-    pub(crate) fn verify_until(&self, token: &str, world: &World) -> Result<(Principal, Time), TokenError> {
+    /// What a token says, at whatever time.
+    pub(crate) fn read(&self, token: &str) -> Result<Good, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Invalid);
         }
@@ -161,15 +184,9 @@ impl NodeKey {
         if !ours || check_name("user", &claims.sub).is_err() {
             return Err(TokenError::Invalid);
         }
-        let now = world.now().seconds();
-        if claims.exp <= now {
-            return Err(TokenError::Expired);
-        }
-        if claims.nbf > now || claims.iat > now {
-            return Err(TokenError::NotYet);
-        }
         let principal = Principal { tenant: claims.tenant, user: claims.sub, role: claims.role };
-        Ok((principal, Time::from_micros(claims.exp.saturating_mul(1_000_000))))
+        let at = |seconds: i64| Time::from_micros(seconds.saturating_mul(1_000_000));
+        Ok(Good { principal, from: at(claims.nbf.max(claims.iat)), until: at(claims.exp) })
     }
 }
 

@@ -56,7 +56,12 @@ pub(crate) async fn gateway(plan: Plan) -> anyhow::Result<Report> {
 struct Bench {
     direct: Ask,
     ours: Ask,
+    /// The gateway that has each intent on the disk before it asks.
+    recorded: Ask,
     node: Node,
+    durable: Node,
+    /// Their folders.
+    _places: [child::Place; 2],
     time: Duration,
     dead: Mock,
     hanging: Mock,
@@ -73,6 +78,7 @@ async fn measure(plan: &Plan) -> anyhow::Result<Report> {
     }
     bench.faults(&mut lines).await?;
     bench.node.stop().await?;
+    bench.durable.stop().await?;
     Ok(Report::new(plan.rounds, lines))
 }
 
@@ -101,26 +107,48 @@ impl Bench {
             )]);
         }
         config += "[models.routes.instant]\ntargets = [{ provider = 'instant' }]\n";
+        for model in ["instant", "dead", "hanging", "flaky", "cutting"] {
+            config.extend([format!("[models.prices.{model}]\ninput = '1'\noutput = '2'\n")]);
+        }
+        config += "[models.budget.limits.user]\nlimit = '1000000'\nper = 'user'\n";
         for first in ["dead", "hanging", "flaky", "cutting"] {
             config.extend([format!(
                 "[models.routes.{first}]\ncontinue_streams = true\n\
                  targets = [{{ provider = '{first}' }}, {{ provider = 'healthy' }}]\n"
             )]);
         }
-        let place = child::Place::make(folder)?.configured(&config)?.on(GATEWAYS);
-        let node = Node::start(&place, &world).await?;
-        let (url, token) = node.runs();
-        let own = url.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
+        let place = |config: &str| anyhow::Ok(child::Place::make(folder)?.configured(config)?.on(GATEWAYS));
+        let places = [place(&config)?, place(&(config.clone() + "[models.records]\nmode = 'durable'\n"))?];
+        let [node, durable] =
+            [Node::start(&places[0], &world).await?, Node::start(&places[1], &world).await?];
         let direct = Ask {
             address,
-            token: token.to_owned(),
+            token: String::new(),
             model: "instant".into(),
             stream: false,
             prompts: 0,
-            world,
+            world: world.clone(),
         };
-        let ours = Ask { address: own, ..direct.clone() };
-        Ok(Self { direct, ours, node, time, dead, hanging, flaky, cutting, healthy })
+        let to = |node: &Node| {
+            let (url, token) = node.runs();
+            let own = url.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
+            Ask { address: own, token: token.to_owned(), ..direct.clone() }
+        };
+        let (ours, recorded) = (to(&node), to(&durable));
+        Ok(Self {
+            direct,
+            ours,
+            recorded,
+            node,
+            durable,
+            _places: places,
+            time,
+            dead,
+            hanging,
+            flaky,
+            cutting,
+            healthy,
+        })
     }
 
     async fn round(&self, round: usize, lines: &mut [Line]) -> anyhow::Result<()> {
@@ -135,7 +163,10 @@ impl Bench {
         report::push(lines, "processor time of one", cpu, f64::NAN);
         if round == 0 {
             report::push(lines, "peak memory", mebibytes(self.node.memory_peak()?), f64::NAN);
+            send(&self.recorded, Pace::Full(64, self.time / 4), is_whole).await?;
         }
+        let answers = self.all(&self.recorded, full(64), is_whole).await?;
+        report::push(lines, "the same with durable records", speed(&answers), f64::NAN);
         let (streams, ours_streams) = (streaming(direct), streaming(ours));
         let floor = self.all(&streams, full(16), is_whole_stream).await?;
         let (answers, cpu) = self.costed(&ours_streams, full(16), is_whole_stream).await?;

@@ -27,6 +27,7 @@ pub(super) fn lines() -> Vec<Line> {
     vec![
         line("64 connections, whole answers", "/s", Bar::AtLeast(10_000.0)),
         line("processor time of one", "us", Bar::AtMost(100.0)),
+        line("the same with durable records", "/s", Bar::None),
         line("16 connections, streams of 20 events", "/s", Bar::AtLeast(3_000.0)),
         line("processor time of one stream", "us", Bar::AtMost(280.0)),
         line("added at 500/s, p50", "ms", Bar::AtMost(0.25)),

@@ -34,12 +34,14 @@ const SEALED: u8 = 1;
 const SCOPE: &[u8] = b"steadfast model cache";
 /// Length and hash before each record.
 const HEAD: usize = 4 + 8;
+/// So many bytes are written at once.
+const AT_ONCE: usize = 256 << 10;
 /// The largest record. Nothing that is kept comes near.
 const RECORD_MAX: usize = 1 << 30;
 
 /// A record's first part; the answer's bytes follow.
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct Header<K = Kept> {
     #[serde(with = "hex_key")]
     key: Key,
     form: Form,
@@ -47,7 +49,7 @@ struct Header {
     hits: u64,
     used: Time,
     #[serde(flatten)]
-    kept: Kept,
+    kept: K,
 }
 
 /// Keys as hexadecimal text.
@@ -146,64 +148,62 @@ impl Keeper {
         self.size
     }
     /// Adds records.
-    pub(super) fn append<'a>(&mut self, slots: impl Iterator<Item = &'a (Key, Slot)>) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        for (key, slot) in slots {
-            self.write(&mut bytes, *key, slot);
-        }
-        self.file.write_all(&bytes)?;
-        self.size += bytes.len() as u64;
+    pub(super) fn append(&mut self, slots: impl Iterator<Item = (Key, Slot)>) -> io::Result<()> {
+        self.size += self.write_all(&mut &self.file, slots)?;
         Ok(())
     }
     /// Writes the file anew with these and nothing else.
-    pub(super) fn rewrite(&mut self, slots: &[(Key, Slot)]) -> io::Result<()> {
+    pub(super) fn rewrite(&mut self, slots: impl Iterator<Item = (Key, Slot)>) -> io::Result<()> {
         let path = self.path.with_extension("new");
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
         // The lock goes with the file: nobody else may find it without one.
         file.try_lock()?;
         file.write_all(MAGIC)?;
-        let mut size = MAGIC.len() as u64;
-        let mut bytes = Vec::new();
+        let size = MAGIC.len() as u64 + self.write_all(&mut file, slots)?;
+        file.sync_all()?;
+        std::fs::rename(&path, &self.path)?;
+        (self.file, self.size) = (file, size);
+        Ok(())
+    }
+    /// Writes records, some at a time, and says how many bytes they take.
+    fn write_all(
+        &self,
+        file: &mut impl io::Write,
+        slots: impl Iterator<Item = (Key, Slot)>,
+    ) -> io::Result<u64> {
+        let (mut bytes, mut size) = (Vec::new(), 0);
         for (key, slot) in slots {
-            self.write(&mut bytes, *key, slot);
-            if bytes.len() >= 1 << 20 {
+            self.add(&mut bytes, key, &slot);
+            if bytes.len() >= AT_ONCE {
                 file.write_all(&bytes)?;
                 size += bytes.len() as u64;
                 bytes.clear();
             }
         }
         file.write_all(&bytes)?;
-        size += bytes.len() as u64;
-        file.sync_all()?;
-        std::fs::rename(&path, &self.path)?;
-        (self.file, self.size) = (file, size);
-        Ok(())
+        Ok(size + bytes.len() as u64)
     }
-    fn write(&self, out: &mut Vec<u8>, key: Key, slot: &Slot) {
-        let entry = &slot.entry;
-        let header = Header {
-            key,
-            form: entry.form,
-            unpacked: entry.unpacked,
-            hits: slot.hits,
-            used: slot.used,
-            kept: Kept::clone(&entry.kept),
-        };
-        // Names, numbers and texts can always be written.
-        let header = serde_json::to_vec(&header).unwrap_or_default();
-        let length = u32::try_from(header.len()).unwrap_or(u32::MAX).to_be_bytes();
-        let plain = [&length[..], &header, &entry.bytes].concat();
-        let record = match &self.ring {
-            None => [&[PLAIN], &plain[..]].concat(),
+    /// Adds one record.
+    fn add(&self, out: &mut Vec<u8>, key: Key, slot: &Slot) {
+        let start = out.len();
+        out.extend_from_slice(&[0; HEAD]);
+        match &self.ring {
+            None => {
+                out.push(PLAIN);
+                add_plain(out, key, slot);
+            }
             Some(ring) => {
                 let id = ring.key_id().as_bytes();
-                let length = u8::try_from(id.len()).unwrap_or(u8::MAX);
-                [&[SEALED, length], id, &ring.seal_bytes(SCOPE, &plain)].concat()
+                out.extend_from_slice(&[SEALED, u8::try_from(id.len()).unwrap_or(u8::MAX)]);
+                out.extend_from_slice(id);
+                let mut plain = Vec::with_capacity(1 << 10);
+                add_plain(&mut plain, key, slot);
+                out.extend_from_slice(&ring.seal_bytes(SCOPE, &plain));
             }
-        };
-        out.extend_from_slice(&u32::try_from(record.len()).unwrap_or(u32::MAX).to_be_bytes());
-        out.extend_from_slice(&Sha256::digest(&record)[..8]);
-        out.extend_from_slice(&record);
+        }
+        let (head, record) = out[start..].split_at_mut(HEAD);
+        head[..4].copy_from_slice(&length(record.len()));
+        head[4..].copy_from_slice(&Sha256::digest(&record)[..HEAD - 4]);
     }
     /// What a record holds, and whether it would be written in the same way today.
     fn unseal(&self, record: &[u8]) -> Option<((Key, Slot), bool)> {
@@ -228,6 +228,24 @@ impl Keeper {
         let slot = Slot { entry: entry.into(), hits: header.hits, used: header.used };
         Some(((header.key, slot), as_today))
     }
+}
+
+/// What is known of an answer, after its length, and the answer.
+fn add_plain(out: &mut Vec<u8>, key: Key, slot: &Slot) {
+    let entry = &slot.entry;
+    let (form, unpacked, kept) = (entry.form, entry.unpacked, &*entry.kept);
+    let header = Header { key, form, unpacked, hits: slot.hits, used: slot.used, kept };
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    // Names, numbers and texts can always be written, and memory takes them all.
+    let _ = serde_json::to_writer(&mut *out, &header);
+    let written = length(out.len() - start - 4);
+    out[start..start + 4].copy_from_slice(&written);
+    out.extend_from_slice(&entry.bytes);
+}
+
+fn length(bytes: usize) -> [u8; 4] {
+    u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 /// The next record whose hash is right.

@@ -203,9 +203,13 @@ impl Store {
         }
         keys.len()
     }
-    /// All entries, the one that was not used for the longest time first.
-    pub(super) fn all(&self) -> Vec<(Key, Slot)> {
-        self.lock().entries.iter().rev().map(|(key, slot)| (*key, slot.clone())).collect()
+    /// All keys, the one that was not used for the longest time first.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.lock().entries.iter().rev().map(|(key, _)| *key).collect()
+    }
+    /// One entry, if it is still there.
+    pub(super) fn slot(&self, key: &Key) -> Option<Slot> {
+        self.lock().entries.peek(key).cloned()
     }
     /// How many entries there are, and how much memory they take.
     pub(super) fn size(&self) -> (usize, usize) {

@@ -174,7 +174,7 @@ impl Worker {
             slots.push((key, slot));
         }
         if let Some(keeper) = &mut self.keeper {
-            let done = keeper.append(slots.iter());
+            let done = keeper.append(slots.into_iter());
             self.note(done);
         }
     }
@@ -188,7 +188,9 @@ impl Worker {
         if let Some(keeper) = &mut self.keeper {
             let live = u64::try_from(self.store.size().1).unwrap_or(u64::MAX);
             if behind || keeper.size() > live.saturating_mul(2).saturating_add(WASTE_MIN) {
-                let done = keeper.rewrite(&self.store.all());
+                // One by one, so that what is forgotten meanwhile is not held in memory.
+                let keys = self.store.keys();
+                let done = keeper.rewrite(keys.iter().filter_map(|key| Some((*key, self.store.slot(key)?))));
                 good = done.is_ok();
                 self.note(done);
             }
