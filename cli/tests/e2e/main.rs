@@ -10,6 +10,7 @@ mod chat;
 mod clients;
 mod crashes;
 mod docs;
+mod durable;
 mod failures;
 mod faults;
 mod formats;

@@ -175,6 +175,7 @@ impl Models {
     }
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
     pub async fn answer(&self, mut call: Call) -> Result<Answer, Rejected> {
+        call.check_foreground()?;
         let route = self.routes.find(&call);
         let key = call.caller.key.as_ref().and_then(|id| self.keys.find(id));
         if let Some(key) = &key {

@@ -28,6 +28,8 @@ pub struct Asked {
     pub tools: bool,
     /// Must one of them be called?
     pub must_call: bool,
+    /// Is it to be answered in the background, nobody waiting?
+    pub background: bool,
     /// Does the provider know more of the conversation than stands here?
     pub elsewhere: bool,
     /// Must the answer be JSON?
@@ -50,6 +52,7 @@ pub(crate) struct Places {
     /// What the model is told beside them.
     pub(crate) system: Option<Range<usize>>,
     pub(crate) stream_options: Option<Range<usize>>,
+    pub(crate) background: Option<Range<usize>>,
     /// `max_tokens`, `max_completion_tokens` and `max_output_tokens`, which may be `null`.
     pub(crate) output_max: [Option<Range<usize>>; 3],
     /// `metadata` without what is meant for us, if something is.
@@ -85,7 +88,8 @@ struct Body<'a> {
     system: Option<&'a RawValue>,
     #[serde(borrow)]
     instructions: Option<&'a RawValue>,
-    background: Option<bool>,
+    #[serde(borrow)]
+    background: Option<&'a RawValue>,
     #[serde(borrow, default)]
     max_output_tokens: Raw<'a>,
     #[serde(default)]
@@ -193,13 +197,6 @@ impl Asked {
                 raw.input.ok_or(Unreadable::Missing("input"))?
             }
         };
-        if raw.background == Some(true) {
-            return Err(Unreadable::Option {
-                name: "background".into(),
-                value: "true".into(),
-                expected: "false: work in the background is not served here",
-            });
-        }
         if matches!(operation, Operation::Chat | Operation::Messages) && !said.get().starts_with('[') {
             return Err(Unreadable::Body("`messages` is a list".into()));
         }
@@ -218,6 +215,10 @@ impl Asked {
         Ok(Self {
             model: serde_json::from_str(model.get()).map_err(unreadable)?,
             stream: raw.stream.unwrap_or(false),
+            background: match raw.background {
+                Some(it) => serde_json::from_str(it.get()).map_err(unreadable)?,
+                None => false,
+            },
             // Which of several a provider reads, nobody knows.
             output_max: bounds.iter().try_fold(None, |most: Option<u64>, raw| Ok(most.max(raw.said()?)))?,
             elsewhere: raw.previous_response_id.0 || raw.conversation.0 || raw.prompt.is_some(),
@@ -243,6 +244,7 @@ impl Asked {
                 messages: place(body, said),
                 system: raw.system.or(raw.instructions).map(|it| place(body, it)),
                 stream_options: raw.stream_options.map(|it| place(body, it)),
+                background: raw.background.map(|it| place(body, it)),
                 output_max: bounds.map(|raw| raw.place(body)),
                 metadata,
                 own: raw.metadata.map(|it| place(body, it)),

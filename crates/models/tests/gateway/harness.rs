@@ -95,7 +95,7 @@ impl Gateway {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("nodelay"));
-        let router = serve::routes(current.clone(), Arc::new(|headers| Ok(identified(headers)))).merge(
+        let router = serve::routes(current.clone(), Arc::new(|headers| Ok(identified(headers))), None).merge(
             axum::Router::new()
                 .nest("/operator", serve::operator_routes(current.clone()))
                 .layer(middleware::map_request(operator)),
