@@ -74,7 +74,7 @@ test: lint services ## everything that must hold: format, lints, tests, document
 deny: ## licences and advisories of all dependencies; needs cargo install cargo-deny --locked
 	$(CARGO) deny --all-features check licenses bans sources advisories
 
-soak: build services ## three hundred rounds of kill -9 under load, two thousand of power loss, a thousand simulated worlds
+soak: build services ## three hundred rounds of kill -9 under load, two thousand of power loss, a thousand simulated worlds, twelve minutes of upstreams that fail
 	$(CARGO) sim --seeds $${STEADFAST_SIM_SEEDS:-1000}
 	$(CARGO) sim-mutants
 	STEADFAST_POWER_ROUNDS=$${STEADFAST_POWER_ROUNDS:-2000} \
@@ -83,6 +83,9 @@ soak: build services ## three hundred rounds of kill -9 under load, two thousand
 	  $(CARGO) test --locked --package steadfast-log-postgres --test postgres contract
 	STEADFAST_KILL_ROUNDS=$${STEADFAST_KILL_ROUNDS:-300} STEADFAST_BIN=$(CURDIR)/$(STEADFAST) \
 	  $(CARGO) test --locked --package steadfast-cli --test e2e -- --nocapture --exact kill::killing_it_at_any_moment_loses_and_doubles_nothing
+	STEADFAST_CHAOS_SECONDS=$${STEADFAST_CHAOS_SECONDS:-120} STEADFAST_LEAK_SECONDS=$${STEADFAST_LEAK_SECONDS:-600} \
+	  STEADFAST_BIN=$(CURDIR)/$(STEADFAST) \
+	  $(CARGO) test --locked --package steadfast-cli --test e2e -- --nocapture --test-threads=1 chaos::
 
 SECONDS ?= 30
 FUZZ_FLAGS := --cfg fuzzing -Clink-dead-code -Ccodegen-units=1 -Cpasses=sancov-module \

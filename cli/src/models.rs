@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use steadfast_core::{Failure, World, config::environment, observe::Observer};
+use steadfast_core::{Failure, World, config::environment, observe::Observer, secret::Keyring};
 use steadfast_log::Log;
 use steadfast_models::{Current, Home, Models, ModelsConfig};
 use steadfast_models_api::ModelsApp;
@@ -22,6 +22,7 @@ pub(crate) async fn app(
     world: &World,
     observer: &Arc<dyn Observer>,
     home: &Home,
+    words: Keyring,
 ) -> anyhow::Result<ModelsApp> {
     let demo = args.demo;
     let models = Models::at(home, completed(config.models.clone(), demo), &environment(), world, observer)?;
@@ -47,7 +48,7 @@ pub(crate) async fn app(
         }
         reloaded
     };
-    Ok(ModelsApp::new(current, Arc::new(reload)))
+    Ok(ModelsApp::new(current, Arc::new(reload), words))
 }
 
 /// With the providers that need no configuration.

@@ -101,6 +101,7 @@ pub(crate) async fn reading(store: &StoreArgs) -> anyhow::Result<(Engine, Bank)>
     let keyring = Keyring::new("none", &Secret::new([0; 32]), world.clone());
     let assistant = assistant(&bank, &shared, &world, keyring, AssistantConfig::default());
     let mut registry = registry(&assistant);
+    steadfast_models_api::register(&mut registry);
     effects::register(&mut registry, &world, None::<&Path>)?;
     let config = EngineConfig::default();
     Ok((Engine::new(log, world, registry, config, silent()), bank))

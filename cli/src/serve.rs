@@ -101,7 +101,7 @@ impl Node {
         }
         let shared: Arc<dyn Log> = log.clone();
         let keyring = keys::words_ring(&config.store, &key, world)?;
-        let assistant = node::assistant(&bank, &shared, world, keyring, config.assistant.clone());
+        let assistant = node::assistant(&bank, &shared, world, keyring.clone(), config.assistant.clone());
         let mut registry = node::registry(&assistant);
         if args.bench {
             effects::register(&mut registry, world, args.bench_effects.as_deref())?;
@@ -114,9 +114,11 @@ impl Node {
             keyring: keys::ring(&config.store, world)?,
             production: config.node.production,
         };
-        let models = models::app(args, config, shared, world, &observer, &home).await?;
+        let models = models::app(args, config, shared, world, &observer, &home, keyring).await?;
+        models.register(&mut registry);
         breakers.also(models.breakers());
         let engine = Engine::new(log.clone(), world.clone(), registry, config.engine.clone(), observer);
+        models.run_on(&engine);
         let conversations = Conversations::new(assistant, engine.clone());
         let world = world.clone();
         Ok(Self { log, bank, decider, engine, conversations, metrics, models, breakers, key, world })

@@ -5,6 +5,7 @@ pub(crate) mod bank;
 pub(crate) mod bench;
 pub(crate) mod breakers;
 pub(crate) mod cache;
+pub(crate) mod calls;
 pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod costs;

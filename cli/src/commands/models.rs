@@ -4,6 +4,7 @@ use steadfast_core::Failure;
 
 use super::{
     Global,
+    calls::{self, CallsArgs},
     price::{self, PriceArgs},
 };
 use crate::output;
@@ -20,11 +21,15 @@ pub(crate) enum ModelsCommand {
     },
     /// What a model costs, and where that is known from.
     Price(PriceArgs),
+    /// Calls of late, the newest first: who asked whom, how long it took, how it ended, what it
+    /// cost. Nothing that was said is kept.
+    Calls(CallsArgs),
 }
 
 pub(crate) async fn run(command: ModelsCommand, global: &Global) -> anyhow::Result<()> {
     match command {
         ModelsCommand::Price(args) => price::run(args, global),
+        ModelsCommand::Calls(args) => calls::run(args, global).await,
         ModelsCommand::List => {
             let client = global.connection.client()?;
             let answer = client.get("/models", &[]).await?;

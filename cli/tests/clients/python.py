@@ -10,6 +10,7 @@ answers by itself.
 import asyncio
 import json
 import sys
+import time
 
 import anthropic
 import openai
@@ -140,6 +141,23 @@ def messages():
         assert stream.get_final_message().stop_reason == "end_turn"
 
 
+def background():
+    begun = ours.responses.create(model="local", input="go", background=True)
+    assert begun.status == "queued" and begun.background, begun
+    response = begun
+    while response.status in ("queued", "in_progress"):
+        time.sleep(0.02)
+        response = ours.responses.retrieve(begun.id)
+    assert (response.id, response.status) == (begun.id, "completed"), response
+    assert response.output_text == "You said: go" and response.usage.output_tokens > 0
+    hangs = ours.responses.create(model="plan/fault=hang", input="go", background=True)
+    assert ours.responses.cancel(hangs.id).status == "cancelled"
+    assert ours.responses.retrieve(hangs.id).status == "cancelled"
+    fails(openai.NotFoundError, "response.not_found", lambda: ours.responses.retrieve("resp_1"))
+    unstored = lambda: ours.responses.create(model="m", input="go", background=True, store=False)
+    assert fails(openai.BadRequestError, None, unstored).param == "store"
+
+
 def messages_tools():
     answer = theirs.messages.create(
         model="local",
@@ -168,6 +186,7 @@ for check in (
     models,
     errors,
     retries,
+    background,
     messages,
     messages_tools,
 ):

@@ -33,7 +33,7 @@ type Asked = Arc<Mutex<Vec<(Ask, Option<Reply>)>>>;
 /// Everything ever said, with its outcome where there is one.
 type Talked = Arc<Mutex<Vec<Said>>>;
 
-fn setting(name: &str) -> Option<u64> {
+pub(crate) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 

@@ -34,9 +34,10 @@ pub struct Explanation {
 pub struct Line {
     /// When.
     pub at: Time,
-    /// The event that says so: its version in the run's stream.
+    /// The event that says so: its version in the run's stream, or in that of its steps from
+    /// outside.
     pub version: u64,
-    /// `accepted`, `delivered`, `asked`, `message`, `effect`, `undone`, `ended`, ….
+    /// `accepted`, `delivered`, `asked`, `message`, `effect`, `outside`, `undone`, `ended`, ….
     pub what: &'static str,
     /// In words.
     pub text: String,
@@ -60,6 +61,13 @@ impl Engine {
                 break;
             }
             from += page.len() as u64;
+        }
+        for (recorded, done) in self.outside_steps(tenant, run).await? {
+            let (step, by) = (&done.step, &done.by);
+            let (at, version) = (recorded.event.time, recorded.version);
+            let text = format!("step {step} was done outside by {by}");
+            let after = teller.story.iter().rposition(|line| line.at <= at).map_or(0, |last| last + 1);
+            teller.story.insert(after, Line { at, version, what: "outside", text });
         }
         let mut query = ListQuery { tenant: tenant.clone(), limit: 50, ..ListQuery::default() };
         query.labels.insert("run".into(), run.to_string());

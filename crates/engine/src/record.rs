@@ -7,7 +7,7 @@ use steadfast_core::{Failure, NodeId, RunId, Time};
 use steadfast_log::{ClaimKey, DecodeError, Recorded, Upcasters};
 use uuid::Uuid;
 
-use crate::{Data, DeadLetter, StepId, StepOutcome};
+use crate::{Data, DeadLetter, OutsideStep, StepId, StepOutcome};
 
 /// The category of runs' streams.
 pub const RUN: &str = "run";
@@ -36,6 +36,8 @@ steadfast_log::event_types! {
     NOTED = "run.noted": Noted;
     /// All children that the run left behind have been told.
     TOLD = "run.told": Told;
+    /// [`crate::OutsideStep`], in a stream of its own beside the run's.
+    OUTSIDE = "run.outside_step": OutsideStep;
     /// [`crate::DeadLetter`]
     LETTER_RECORDED = "dead_letter.recorded": DeadLetter;
     /// [`super::LetterClosed`]: it was replayed.

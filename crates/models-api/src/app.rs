@@ -6,12 +6,18 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{delete, get, post},
 };
-use steadfast_core::Failure;
+use steadfast_core::{Failure, secret::Keyring};
+use steadfast_engine::{Engine, Registry};
 use steadfast_models::{Current, serve};
 use steadfast_resilience::Breakers;
 use steadfast_server::{App, Edge};
 
-use crate::{gate::gate, money, operate};
+use crate::{
+    durable::OnEngine,
+    gate::gate,
+    money, operate,
+    responses::{self, Responses},
+};
 
 /// Reads the configuration again and puts it in place, or says why not. It may block.
 pub type Reload = Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>;
@@ -21,6 +27,12 @@ pub type Reload = Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>;
 pub struct ModelsApp {
     pub(crate) current: Arc<Current>,
     reload: Reload,
+    responses: Responses,
+}
+
+/// Registers what the gateway runs, for a binary that only reads runs.
+pub fn register(registry: &mut Registry) {
+    responses::register(registry, None);
 }
 
 /// What handlers for operators need.
@@ -37,9 +49,19 @@ impl FromRef<Desk> for Edge {
 }
 
 impl ModelsApp {
-    /// Of this gateway.
-    pub fn new(current: Arc<Current>, reload: Reload) -> Self {
-        Self { current, reload }
+    /// Of this gateway. What is asked and answered beyond a request is sealed with the ring's
+    /// first key.
+    pub fn new(current: Arc<Current>, reload: Reload, keyring: Keyring) -> Self {
+        let responses = Responses::new(current.clone(), keyring);
+        Self { current, reload, responses }
+    }
+    /// Registers what it runs: responses in the background.
+    pub fn register(&self, registry: &mut Registry) {
+        responses::register(registry, Some(self.responses.clone()));
+    }
+    /// Says which engine runs it.
+    pub fn run_on(&self, engine: &Engine) {
+        self.responses.run_on(engine);
     }
     /// The providers' breakers.
     pub fn breakers(&self) -> Arc<dyn Breakers> {
@@ -67,13 +89,15 @@ impl App for ModelsApp {
             .route("/reload", post(operate::reload))
             .route("/status", get(money::status))
             .route("/costs", get(money::costs))
+            .route("/calls", get(money::calls))
             .route("/keys", get(money::keys).post(money::make))
             .route("/keys/{id}", delete(money::revoke))
             .with_state(desk)
             .merge(serve::operator_routes(self.current.clone()).layer(operators))
     }
     fn foreign(&self, edge: Edge) -> Router {
-        serve::routes(self.current.clone(), gate(edge))
+        let durable = Arc::new(OnEngine::new(edge.engine().clone(), &self.responses));
+        serve::routes(self.current.clone(), gate(edge), Some(durable))
     }
     fn health(&self) -> Option<&'static str> {
         let models = self.current.get();

@@ -4,8 +4,10 @@
 //! operators under `/api/v1/models`, like everything else of the node.
 
 mod app;
+mod durable;
 mod gate;
 mod money;
 mod operate;
+mod responses;
 
-pub use app::{ModelsApp, Reload};
+pub use app::{ModelsApp, Reload, register};

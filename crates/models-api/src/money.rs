@@ -9,7 +9,7 @@ use steadfast_core::{Coded as _, Failure};
 use steadfast_models::{
     QueueState, Reason, Spending,
     keys::{KeyError, KeyInfo, KeyRequest},
-    record::{By, Cost, RecordError},
+    record::{By, CALLS_MAX, CallRecord, Cost, RecordError, Wanted},
 };
 use steadfast_server::{Json, Operator, Page, Problem, Query};
 
@@ -54,6 +54,32 @@ pub(crate) async fn costs(
     match desk.app.current.get().costs(&month, by).await {
         Ok(Some(items)) => Ok(Json(Page { items, next: None })),
         Ok(None) => Err(invalid().into()),
+        Err(RecordError::Missing(_)) => Ok(Json(Page { items: Vec::new(), next: None })),
+        Err(error) => Err(Failure::internal("records.unreadable", error.to_string()).into()),
+    }
+}
+
+/// Single calls, the newest first; `next` is the `before` of the next page.
+pub(crate) async fn calls(
+    State(desk): State<Desk>,
+    _: Operator,
+    mut query: Query,
+) -> Result<Json<Page<CallRecord>>, Problem> {
+    let limit = query.read::<usize>("limit", "a count")?.unwrap_or(100).min(CALLS_MAX);
+    let wanted = Wanted {
+        id: query.one("id")?,
+        run: query.one("run")?,
+        key: query.one("key")?,
+        user: query.one("user")?,
+        before: query.read("before", "the number of a call")?,
+        limit,
+    };
+    query.finish()?;
+    match desk.app.current.get().calls(wanted).await {
+        Ok(items) => {
+            let next = items.last().filter(|_| items.len() == limit).map(|call| call.n.to_string());
+            Ok(Json(Page { items, next }))
+        }
         Err(RecordError::Missing(_)) => Ok(Json(Page { items: Vec::new(), next: None })),
         Err(error) => Err(Failure::internal("records.unreadable", error.to_string()).into()),
     }

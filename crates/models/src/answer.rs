@@ -137,6 +137,8 @@ pub struct About {
     pub queued: Duration,
     /// What the cache did.
     pub cache: Option<CacheResult>,
+    /// It was recorded as a step of a run before, and nobody was asked now.
+    pub recorded: bool,
     /// What it is instead of an answer of the route's.
     pub degraded: Option<Degraded>,
 }

@@ -10,13 +10,19 @@ mod options;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, header::CONTENT_TYPE};
-use steadfast_core::{Coded, Fault, TenantId};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use steadfast_core::{Coded, Fault, TenantId, canonical::Hash};
 
 pub use asked::Asked;
 pub use options::{CacheResult, CacheUse, CallOptions, Priority};
 
-use crate::record::Bill;
+use crate::{
+    record::Bill,
+    wire::{edit::Edits, form},
+};
 
 /// Whose conventions a client follows: how errors look and how streams end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +131,15 @@ const FORWARDED: [&str; 4] = ["anthropic-beta", "anthropic-version", "openai-bet
 /// The most letters of what is told about a body.
 pub(crate) const WORDS_MAX: usize = 300;
 
+/// What a provider is not asked for, and a node does by other means.
+fn in_background() -> Unreadable {
+    Unreadable::Option {
+        name: "background".into(),
+        value: "true".into(),
+        expected: "false: only responses are worked on in the background, and only by a node",
+    }
+}
+
 fn unreadable(error: serde_json::Error) -> Unreadable {
     // Serde's words may quote the body: to the one who sent it, but not all of it.
     Unreadable::Body(steadfast_core::shown(&error.to_string(), WORDS_MAX))
@@ -194,10 +209,47 @@ impl Call {
             bill: None,
         })
     }
+    /// Those headers that are part of a call. With its body they are all of it.
+    pub fn headers_of(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        headers.iter().filter(|(name, _)| {
+            let name = name.as_str();
+            name.starts_with("x-steadfast-") || name == CACHE_CONTROL || FORWARDED.contains(&name)
+        })
+    }
+    /// The body of the same call, with somebody who waits for the answer.
+    pub fn body_in_foreground(&self) -> Bytes {
+        let mut edits = Edits::default();
+        if let Some(place) = &self.asked.at.background {
+            edits.replace(place.clone(), "false");
+        }
+        edits.apply(&self.body)
+    }
+    /// What is asked for. Other spellings of the same JSON have the same hash; so has the same
+    /// form with other marks between its parts.
+    pub fn hash(&self) -> Result<Hash, Unreadable> {
+        if self.operation != Operation::Transcription {
+            let body: serde_json::Value = serde_json::from_slice(&self.body).map_err(unreadable)?;
+            return Hash::of(&(self.operation.name(), body)).map_err(unreadable);
+        }
+        let form = self.forwarded.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        let parts = form.and_then(form::boundary).and_then(|boundary| form::parts(&self.body, boundary));
+        let parts = parts.ok_or_else(|| Unreadable::Body("a whole form is expected".into()))?;
+        let mut hashed = vec![self.operation.name().as_bytes()];
+        hashed.extend(parts.iter().flat_map(|part| [part.name.as_bytes(), &self.body[part.at.clone()]]));
+        Ok(Hash::of_parts(&hashed))
+    }
+    pub(crate) fn check_foreground(&self) -> Result<(), Unreadable> {
+        if self.asked.background { Err(in_background()) } else { Ok(()) }
+    }
     /// Puts a body in the place of the client's that says the same in other words.
     pub(crate) fn replace_body(&mut self, body: Bytes) -> Result<(), Unreadable> {
-        // Options were taken from the first one.
-        self.asked = Asked::read(&body, self.operation, &mut CallOptions::default())?;
+        // Who asks, and options, were taken from the first one.
+        let user = self.asked.user.take();
+        let asked = match (self.operation, self.forwarded.get(CONTENT_TYPE)) {
+            (Operation::Transcription, Some(form)) => Asked::read_form(&body, form)?,
+            _ => Asked::read(&body, self.operation, &mut CallOptions::default())?,
+        };
+        self.asked = Asked { user, ..asked };
         self.body = body;
         self.redacted = true;
         Ok(())

@@ -329,6 +329,15 @@ pub(crate) fn error_body(
 pub(crate) fn error_event(operation: Operation, failed: &Failed, id: &str) -> Bytes {
     let mut failure = failed.to_failure();
     failed.class.code().clone_into(&mut failure.code);
+    event(operation, failed.class.status(), &failure, id)
+}
+
+/// The event that ends a stream which nobody broke, and which is of no use all the same.
+pub(crate) fn rejected_event(operation: Operation, rejected: &Rejected, id: &str) -> Bytes {
+    event(operation, rejected.status, &rejected.failure, id)
+}
+
+fn event(operation: Operation, status: StatusCode, failure: &Failure, id: &str) -> Bytes {
     let api = operation.api();
     let mut event = match api {
         Api::OpenAi if operation == Operation::Responses => {
@@ -339,7 +348,7 @@ pub(crate) fn error_event(operation: Operation, failed: &Failed, id: &str) -> By
         Api::OpenAi => b"data: ".to_vec(),
         Api::Anthropic => b"event: error\ndata: ".to_vec(),
     };
-    event.extend_from_slice(&error_body(api, failed.class.status(), &failure, None, id));
+    event.extend_from_slice(&error_body(api, status, failure, None, id));
     event.extend_from_slice(b"\n\n");
     event.into()
 }

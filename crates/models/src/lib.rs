@@ -24,6 +24,7 @@ pub mod record;
 mod route;
 mod screen;
 pub mod serve;
+mod transcript;
 mod vitals;
 pub mod wire;
 
@@ -44,4 +45,5 @@ pub use failure::Rejected;
 pub use pipeline::{Health, Models};
 pub use providers::SetupError;
 pub use route::{Found, Probe, ProviderView, RouteView, TargetView};
+pub use transcript::Transcript;
 pub use vitals::{Alarm, Reason};

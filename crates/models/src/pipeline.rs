@@ -7,7 +7,11 @@
 //! A stage that is not listed in [`Models::process`] is not there. Whatever a stage takes
 //! (a reservation, a place, a permit) is given back when what it returned is dropped.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::HeaderMap;
 use serde::Serialize;
@@ -29,7 +33,7 @@ use crate::{
     failure::Rejected,
     keys::{Key, KeyError, Keys},
     providers::SetupError,
-    record::{self, By, Cost, RecordError},
+    record::{self, By, CallRecord, Cost, RecordError, Wanted},
     route::{Found, Probe, Route, Routes},
     screen::Screen,
     vitals::Reason,
@@ -61,7 +65,7 @@ impl std::fmt::Debug for Models {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// All providers are called, calls are answered, and nothing rings.
+    /// All providers are called, calls are answered, and nothing rings but for a cold cache.
     Healthy,
     /// Some are left alone, some calls found nobody, or [`Models::reasons`] says what is wrong.
     Degraded,
@@ -171,6 +175,7 @@ impl Models {
     }
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
     pub async fn answer(&self, mut call: Call) -> Result<Answer, Rejected> {
+        call.check_foreground()?;
         let route = self.routes.find(&call);
         let key = call.caller.key.as_ref().and_then(|id| self.keys.find(id));
         if let Some(key) = &key {
@@ -256,10 +261,20 @@ impl Models {
     }
     /// What was spent in a month such as `2026-11`. `None` if it is no month.
     pub async fn costs(&self, month: &str, by: By) -> Result<Option<Vec<Cost>>, RecordError> {
+        let month = month.to_owned();
+        self.read(move |file| record::costs(file, &month, &by)).await
+    }
+    /// Single calls, the newest first.
+    pub async fn calls(&self, wanted: Wanted) -> Result<Vec<CallRecord>, RecordError> {
+        self.read(move |file| record::calls(file, &wanted)).await
+    }
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Path) -> Result<T, RecordError> + Send + 'static,
+    ) -> Result<T, RecordError> {
         let Some(file) = self.file.clone() else { return Err(RecordError::Missing(record::FILE.into())) };
         self.flush().await;
-        let month = month.to_owned();
-        let read = tokio::task::spawn_blocking(move || record::costs(&file, &month, &by));
+        let read = tokio::task::spawn_blocking(move || read(&file));
         read.await.unwrap_or_else(|_| Err(RecordError::Missing(record::FILE.into())))
     }
     /// What has been spent of late, and what calls under way may cost.
@@ -325,8 +340,10 @@ impl Models {
     pub fn health(&self) -> Health {
         let breakers = self.routes.breakers();
         let open = breakers.iter().filter(|breaker| breaker.state != "closed").count();
+        // Where no two questions are alike a cold cache is as it should be.
+        let fine = self.reasons().iter().all(|reason| reason.what == "cache");
         match (open, self.degrade.level()) {
-            (0, Degradation::None) if self.reasons().is_empty() => Health::Healthy,
+            (0, Degradation::None) if fine => Health::Healthy,
             (_, Degradation::Full) => Health::Unhealthy,
             (open, _) if open > 0 && open == breakers.len() => Health::Unhealthy,
             _ => Health::Degraded,

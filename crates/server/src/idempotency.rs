@@ -31,6 +31,26 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// The one among these headers, if there is one.
+    pub fn read(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        let refuse = |message: &str| {
+            let failure = Failure::refused("request.invalid_idempotency_key", message);
+            Err(Problem::new(failure).with_field("Idempotency-Key"))
+        };
+        let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(_), Some(_)) => refuse("Idempotency-Key: given more than once"),
+            (Some(value), None) => match value.to_str() {
+                Ok(text)
+                    if (1..=KEY_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) =>
+                {
+                    Ok(Some(Self(text.into())))
+                }
+                _ => refuse("Idempotency-Key: expected 1 to 255 visible ASCII characters, such as a UUID"),
+            },
+        }
+    }
     /// What its record is found by: the same text from someone else, or for something
     /// else, is another key.
     pub fn claim(&self, principal: &Principal, operation: &str) -> ClaimKey {
@@ -45,29 +65,11 @@ impl std::fmt::Debug for Key {
     }
 }
 
-fn read(headers: &HeaderMap) -> Result<Option<Key>, Problem> {
-    let refuse = |message: &str| {
-        let failure = Failure::refused("request.invalid_idempotency_key", message);
-        Err(Problem::new(failure).with_field("Idempotency-Key"))
-    };
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(_), Some(_)) => refuse("Idempotency-Key: given more than once"),
-        (Some(value), None) => match value.to_str() {
-            Ok(text) if (1..=KEY_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) => {
-                Ok(Some(Key(text.into())))
-            }
-            _ => refuse("Idempotency-Key: expected 1 to 255 visible ASCII characters, such as a UUID"),
-        },
-    }
-}
-
 impl<S: Send + Sync> FromRequestParts<S> for OptionalKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        read(&parts.headers).map(Self)
+        Key::read(&parts.headers).map(Self)
     }
 }
 
@@ -84,7 +86,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RequiredKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let key = read(&parts.headers)?.ok_or_else(key_required)?;
+        let key = Key::read(&parts.headers)?.ok_or_else(key_required)?;
         Ok(Self(key))
     }
 }

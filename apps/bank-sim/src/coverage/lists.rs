@@ -147,6 +147,10 @@ const ENGINE: Layer = Layer {
         (&["store.away"], "counted by metrics; nobody is told"),
         (&["run.busy"], CROWD),
         (
+            &["run.outside_step", "run.too_many_steps"],
+            "nobody serves models here: the engine's own tests and those of the binary record steps from outside",
+        ),
+        (
             &["dead_letter.expired"],
             "the moment between the end of a letter and its record: the engine's own test stops there",
         ),

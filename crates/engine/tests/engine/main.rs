@@ -11,6 +11,7 @@ mod house;
 mod large;
 mod limits;
 mod messages;
+mod outside;
 mod overtaken;
 mod poison;
 mod react;

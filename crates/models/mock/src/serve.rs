@@ -49,9 +49,11 @@ pub struct Seen {
     pub body: Bytes,
 }
 
-#[derive(Default)]
+/// How the call of a number is answered.
+type Plans = Arc<dyn Fn(u64) -> Plan + Send + Sync>;
+
 struct State {
-    plan: Mutex<Plan>,
+    plans: Mutex<Plans>,
     next: Mutex<VecDeque<Plan>>,
     seen: Mutex<Vec<Seen>>,
     calls: AtomicU64,
@@ -92,7 +94,16 @@ impl Mock {
     /// Starts one on this listener.
     pub fn on(listener: TcpListener, plan: Plan) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let state = Arc::new(State { plan: Mutex::new(plan), ..State::default() });
+        let state = Arc::new(State {
+            plans: Mutex::new(Arc::new(move |_| plan.clone())),
+            next: Mutex::default(),
+            seen: Mutex::default(),
+            calls: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            changed: Notify::new(),
+        });
         let serving = tokio::spawn(accept(listener, state.clone()));
         Ok(Self { address, state, serving })
     }
@@ -110,7 +121,12 @@ impl Mock {
     }
     /// How calls are answered from now on.
     pub fn plan(&self, plan: impl Into<Plan>) {
-        *lock(&self.state.plan) = plan.into();
+        let plan = plan.into();
+        self.plans(move |_| plan.clone());
+    }
+    /// The same, where each call is answered by its number.
+    pub fn plans(&self, plans: impl Fn(u64) -> Plan + Send + Sync + 'static) {
+        *lock(&self.state.plans) = Arc::new(plans);
     }
     /// How the next calls are answered, one after another, before the plan goes on.
     pub fn next(&self, plans: impl IntoIterator<Item = impl Into<Plan>>) {
@@ -219,8 +235,8 @@ async fn answer(
     }
     state.changed.notify_waiters();
     let named = asked.model.strip_prefix("plan/").and_then(|text| text.parse().ok());
-    let mut plan: Plan =
-        named.or_else(|| lock(&state.next).pop_front()).unwrap_or_else(|| lock(&state.plan).clone());
+    let plans = lock(&state.plans).clone();
+    let mut plan: Plan = named.or_else(|| lock(&state.next).pop_front()).unwrap_or_else(|| plans(number));
     if !plan.strikes(number) {
         plan.fault = Fault::None;
     }

@@ -53,7 +53,7 @@ impl Bound {
         }
         if call.operation != Operation::Embeddings {
             let mut parts = Parts { images: 0, files: u64::from(call.asked.elsewhere) };
-            for at in call.asked.at.texts() {
+            for at in call.asked.at.said() {
                 let said = call.body.get(at).unwrap_or_default();
                 parts.add(&serde_json::from_slice(said).unwrap_or_else(|_| Parts::unread(said)));
             }

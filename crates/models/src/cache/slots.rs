@@ -23,12 +23,15 @@ pub(super) fn slots(text: &str) -> Option<Vec<String>> {
     courtesies(&mut words);
     let asks = words.iter().any(|word| QUESTIONS.contains(&word.as_str()));
     let spanish = words.iter().any(|word| SPANISH.contains(&word.as_str()));
+    // Where it stands does not matter, but that it does: "who is paid" is not "who paid".
+    let mut moved = 0;
     words.retain(|word| {
         let word = word.as_str();
-        let harmless =
-            NO_MATTER.contains(&word) || (asks && IN_QUESTIONS.contains(&word)) || (word == "a" && !spanish);
-        !harmless
+        let moves = asks && IN_QUESTIONS.contains(&word);
+        moved += usize::from(moves);
+        !(moves || NO_MATTER.contains(&word) || (word == "a" && !spanish))
     });
+    words.extend(std::iter::repeat_n("is".to_owned(), moved));
     for word in &mut words {
         if let Some(group) = SYNONYMS.iter().find(|group| group.contains(&word.as_str())) {
             group[0].clone_into(word);
@@ -309,7 +312,7 @@ const QUESTIONS: [&str; 20] = [
 const NO_MATTER: [&str; 12] =
     ["the", "an", "of", "my", "please", "kindly", "el", "la", "los", "las", "mi", "mis"];
 
-/// Where a question word says already that it is a question.
+/// Where a question word says already that it is a question, these may stand anywhere.
 const IN_QUESTIONS: [&str; 5] = ["is", "are", "am", "es", "son"];
 
 /// Where one of these stands, "a" is no article.

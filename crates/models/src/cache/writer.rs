@@ -30,7 +30,7 @@ use super::{
 /// the next quiet time or at the end.
 const WAITING_MAX: usize = 4_000;
 /// How long answers gather.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(20);
 /// How often old answers are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// Waste that a file may hold at the least.

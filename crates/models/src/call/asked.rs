@@ -28,6 +28,8 @@ pub struct Asked {
     pub tools: bool,
     /// Must one of them be called?
     pub must_call: bool,
+    /// Is it to be answered in the background, nobody waiting?
+    pub background: bool,
     /// Does the provider know more of the conversation than stands here?
     pub elsewhere: bool,
     /// Must the answer be JSON?
@@ -50,16 +52,27 @@ pub(crate) struct Places {
     /// What the model is told beside them.
     pub(crate) system: Option<Range<usize>>,
     pub(crate) stream_options: Option<Range<usize>>,
+    pub(crate) background: Option<Range<usize>>,
     /// `max_tokens`, `max_completion_tokens` and `max_output_tokens`, which may be `null`.
     pub(crate) output_max: [Option<Range<usize>>; 3],
     /// `metadata` without what is meant for us, if something is.
     pub(crate) metadata: Option<(Range<usize>, String)>,
+    /// What the client says of its own, under any names.
+    own: Option<Range<usize>>,
+    /// What else may say something of somebody.
+    beside: [Option<Range<usize>>; 7],
 }
 
 impl Places {
     /// All that is said to the model.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = Range<usize>> {
+    pub(crate) fn said(&self) -> impl Iterator<Item = Range<usize>> {
         [Some(self.messages.clone()), self.system.clone()].into_iter().flatten()
+    }
+    /// All that may say something of somebody, and whether names of members say nothing there.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (Range<usize>, bool)> {
+        let beside = self.beside.clone().into_iter().flatten();
+        let named = self.said().chain(beside).map(|place| (place, false));
+        named.chain(self.own.clone().map(|place| (place, true)))
     }
 }
 
@@ -75,15 +88,16 @@ struct Body<'a> {
     system: Option<&'a RawValue>,
     #[serde(borrow)]
     instructions: Option<&'a RawValue>,
-    background: Option<bool>,
+    #[serde(borrow)]
+    background: Option<&'a RawValue>,
     #[serde(borrow, default)]
     max_output_tokens: Raw<'a>,
     #[serde(default)]
     previous_response_id: There,
     #[serde(default)]
     conversation: There,
-    #[serde(default)]
-    prompt: There,
+    #[serde(borrow)]
+    prompt: Option<&'a RawValue>,
     #[serde(borrow)]
     text: Option<&'a RawValue>,
     stream: Option<bool>,
@@ -102,7 +116,17 @@ struct Body<'a> {
     #[serde(borrow)]
     output_config: Option<&'a RawValue>,
     #[serde(borrow)]
-    user: Option<Cow<'a, str>>,
+    user: Option<&'a RawValue>,
+    #[serde(borrow)]
+    safety_identifier: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompt_cache_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prediction: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stop: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stop_sequences: Option<&'a RawValue>,
     #[serde(borrow)]
     stream_options: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -173,13 +197,6 @@ impl Asked {
                 raw.input.ok_or(Unreadable::Missing("input"))?
             }
         };
-        if raw.background == Some(true) {
-            return Err(Unreadable::Option {
-                name: "background".into(),
-                value: "true".into(),
-                expected: "false: work in the background is not served here",
-            });
-        }
         if matches!(operation, Operation::Chat | Operation::Messages) && !said.get().starts_with('[') {
             return Err(Unreadable::Body("`messages` is a list".into()));
         }
@@ -198,9 +215,13 @@ impl Asked {
         Ok(Self {
             model: serde_json::from_str(model.get()).map_err(unreadable)?,
             stream: raw.stream.unwrap_or(false),
+            background: match raw.background {
+                Some(it) => serde_json::from_str(it.get()).map_err(unreadable)?,
+                None => false,
+            },
             // Which of several a provider reads, nobody knows.
             output_max: bounds.iter().try_fold(None, |most: Option<u64>, raw| Ok(most.max(raw.said()?)))?,
-            elsewhere: raw.previous_response_id.0 || raw.conversation.0 || raw.prompt.0,
+            elsewhere: raw.previous_response_id.0 || raw.conversation.0 || raw.prompt.is_some(),
             choices: raw.n.unwrap_or(1),
             temperature: raw.temperature,
             tools: raw.tools.is_some_and(|it| it.get() != "[]"),
@@ -211,7 +232,10 @@ impl Asked {
                 .any(|it| it.get().contains("\"json")),
             user: match operation {
                 Operation::Messages => raw.metadata.and_then(user_id),
-                _ => raw.user.map(Cow::into_owned),
+                _ => match raw.user {
+                    Some(user) => serde_json::from_str(user.get()).map_err(unreadable)?,
+                    None => None,
+                },
             },
             usage_in_stream,
             media_type: None,
@@ -220,8 +244,20 @@ impl Asked {
                 messages: place(body, said),
                 system: raw.system.or(raw.instructions).map(|it| place(body, it)),
                 stream_options: raw.stream_options.map(|it| place(body, it)),
+                background: raw.background.map(|it| place(body, it)),
                 output_max: bounds.map(|raw| raw.place(body)),
                 metadata,
+                own: raw.metadata.map(|it| place(body, it)),
+                beside: [
+                    raw.user,
+                    raw.safety_identifier,
+                    raw.prompt_cache_key,
+                    raw.prediction,
+                    raw.stop,
+                    raw.stop_sequences,
+                    raw.prompt,
+                ]
+                .map(|raw| raw.map(|it| place(body, it))),
             },
         })
     }
@@ -248,7 +284,11 @@ impl Asked {
                 Some("vtt") => Some("text/vtt; charset=utf-8"),
                 _ => None,
             },
-            at: Places { model: at, ..Places::default() },
+            at: Places {
+                model: at,
+                messages: text("prompt").map(|(_, at)| at).unwrap_or_default(),
+                ..Places::default()
+            },
             ..Self::default()
         })
     }

@@ -79,6 +79,8 @@ impl CacheResult {
 /// The most tags of one call, and the most letters of a tag.
 const TAGS_MAX: usize = 8;
 const TAG_MAX: usize = 64;
+/// The longest name of a step.
+const STEP_MAX: usize = 128;
 
 /// What a client wants beyond the API.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,6 +99,8 @@ pub struct CallOptions {
     pub budget: Option<String>,
     /// `run`: the run that the call belongs to.
     pub run: Option<Arc<str>>,
+    /// `step`: the step of that run that the answer is recorded as.
+    pub step: Option<Arc<str>>,
     /// `labels`: what costs are summed up by, such as `team=search,workflow=triage`. Sorted.
     pub labels: Option<Arc<str>>,
     /// `persona`: in whose voice degraded answers are given.
@@ -142,6 +146,12 @@ impl CallOptions {
             "run" => {
                 let run = check_name("run", value).map(|()| value.into());
                 self.run = Some(run.map_err(|_| "a name of 1 to 64 letters, digits, '.', '_' and '-'")?);
+            }
+            "step" => {
+                let fine =
+                    (1..=STEP_MAX).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic());
+                let step = fine.then(|| value.into());
+                self.step = Some(step.ok_or("a name of 1 to 128 visible ASCII characters")?);
             }
             "labels" => self.labels = Some(labels(value).ok_or(LABELS_RULE)?.into()),
             "persona" => self.persona = Some(value.into()),

@@ -113,7 +113,7 @@ impl File {
             return Err(RecordError::Foreign(path.to_owned()));
         }
         let batch = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
-            PRAGMA cache_size = -4096; PRAGMA busy_timeout = 5000;";
+            PRAGMA cache_size = -1024; PRAGMA busy_timeout = 5000;";
         connection.execute_batch(batch).map_err(&sqlite)?;
         if empty {
             let made = format!(

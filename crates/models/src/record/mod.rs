@@ -2,6 +2,7 @@
 //! what it cost. Figures and names, never what was said.
 
 mod bill;
+mod calls;
 mod costs;
 mod file;
 mod row;
@@ -10,6 +11,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 pub(crate) use bill::{Attempt, Bill, End, Opening};
+pub use calls::{CALLS_MAX, CallRecord, Wanted, calls};
 pub use costs::{By, Cost, costs};
 pub(crate) use writer::Recorder;
 

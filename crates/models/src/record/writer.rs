@@ -30,7 +30,7 @@ use crate::{
 /// How long what has ended waits to be written.
 const PERIOD: Duration = Duration::from_secs(1);
 /// So many calls that have ended are written at once.
-const BATCH: u64 = 2_048;
+const BATCH: u64 = 512;
 /// Rows are looked through for old ones every so many writings.
 const FORGET_EVERY: u32 = 600;
 

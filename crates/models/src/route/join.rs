@@ -4,7 +4,8 @@
 //! no text twice. Models that are asked to go on often begin anew, or repeat their last
 //! words. So the beginning of the continuation is held back for as long as it could be such
 //! a repetition, and what it repeats is left out. Fewer than [`REPEAT_MIN`] bytes are not
-//! taken for one, as any text may begin with a word that another ends with.
+//! taken for one, as any text may begin with a word that another ends with; save where they
+//! are all that was said, because then the model rather began anew.
 
 use std::{borrow::Cow, collections::VecDeque};
 
@@ -17,7 +18,7 @@ use crate::{
     wire::sse,
 };
 
-/// The fewest bytes that count as a repetition.
+/// The fewest bytes that count as a repetition of a part.
 const REPEAT_MIN: usize = 12;
 
 /// What a stream said so far, and what it takes to go on with it.
@@ -266,16 +267,24 @@ impl Repeat {
 fn could_repeat_more(before: &str, held: &str) -> bool {
     memchr::memmem::find_iter(before.as_bytes(), held.as_bytes()).any(|at| {
         let left = before.len() - at;
-        left > held.len() && left >= REPEAT_MIN
+        left > held.len() && counts(before, left)
     })
+}
+
+/// Are so many bytes at the end of `before` enough to be known again?
+fn counts(before: &str, bytes: usize) -> bool {
+    bytes >= REPEAT_MIN || bytes == before.len()
 }
 
 /// How many bytes at the beginning of `held` are the end of `before`.
 fn repeated(before: &str, held: &str) -> usize {
     let most = held.len().min(before.len());
-    let is_end =
-        |len: &usize| held.is_char_boundary(*len) && before.as_bytes().ends_with(&held.as_bytes()[..*len]);
-    (REPEAT_MIN..=most).rev().find(is_end).unwrap_or(0)
+    let is_end = |len: &usize| {
+        counts(before, *len)
+            && held.is_char_boundary(*len)
+            && before.as_bytes().ends_with(&held.as_bytes()[..*len])
+    };
+    (1..=most).rev().find(is_end).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -308,6 +317,8 @@ mod tests {
         assert_eq!(joined(before, &["The quick", " answer"]), format!("{before}The quick answer"));
         assert_eq!(joined(before, &["The quick"]), format!("{before}The quick"));
         assert_eq!(joined("a b c", &["c d"]), "a b cc d", "too short to be told from chance");
+        assert_eq!(joined("Well, ", &["We", "ll, yes"]), "Well, yes", "all of what little was said");
+        assert_eq!(joined("Well, ", &["I ", "see"]), "Well, I see");
         assert_eq!(joined("größer als é é é é", &["größer als é é é é", "!"]), "größer als é é é é!");
     }
 
@@ -320,7 +331,7 @@ mod tests {
             let kept = text.strip_prefix(before.as_str()).expect("what was said stays");
             let left_out = more.strip_suffix(kept).expect("only a beginning is left out");
             proptest::prop_assert!(before.ends_with(left_out));
-            proptest::prop_assert!(left_out.is_empty() || left_out.len() >= REPEAT_MIN);
+            proptest::prop_assert!(left_out.is_empty() || counts(&before, left_out.len()));
         }
     }
 }

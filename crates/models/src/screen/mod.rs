@@ -14,9 +14,14 @@
 //!
 //! A text that has something like a placeholder already keeps it: its number is not given.
 //!
+//! What is said to the model is looked at, what it may be told again, and what says who asks
+//! (`user`, `metadata`): providers then know users by placeholders, and who must tell them
+//! apart sends a name of no person. Of a recording the prompt is looked at, the sound is not.
+//!
 //! Names of members, tools' schemas, and what must stay as it is (ids, signatures, pictures
 //! and their addresses) are not looked at. A number in what a tool was given becomes a text
-//! when it is replaced, and stays one.
+//! when it is replaced, and stays one, because a placeholder is no number: a tool that takes
+//! card numbers as JSON numbers gets them as texts.
 
 mod stream;
 mod vault;
@@ -34,7 +39,7 @@ pub(crate) use vault::Vault;
 use crate::{
     Answer, Rejected,
     answer::Body,
-    call::{Call, Unreadable},
+    call::{Call, Operation, Unreadable},
     config::{Action, KindsConfig, ScreenConfig},
     wire::{
         edit::Edits,
@@ -126,9 +131,12 @@ impl Screen {
             return Ok(None);
         }
         let places: Vec<_> = call.asked.at.texts().collect();
+        // What is said beside a recording is no JSON.
+        let json = call.operation != Operation::Transcription;
         let mut values = Values::default();
-        for place in &places {
-            self.look(text(&call.body, place)?, &mut values);
+        for (place, free) in &places {
+            let text = text(&call.body, place)?;
+            if json { self.look(text, *free, &mut values) } else { self.find(text, false, &mut values) }
         }
         if values.all.is_empty() {
             return Ok(None);
@@ -137,23 +145,32 @@ impl Screen {
         let (vault, names) = Vault::new(values.all.iter().map(|it| (it.kind, &*it.text)), &taken(&call.body));
         let forms = values.forms()?;
         let mut edits = Edits::default();
-        for place in &places {
-            replace(text(&call.body, place)?, place.start, &forms, &names, &mut edits);
+        for (place, free) in &places {
+            let text = text(&call.body, place)?;
+            if json {
+                replace(text, *free, place.start, &forms, &names, &mut edits);
+            } else {
+                for hit in forms.automaton.find_iter(text) {
+                    let name = names[forms.of[hit.pattern().as_usize()]].clone();
+                    edits.replace(place.start + hit.start()..place.start + hit.end(), name);
+                }
+            }
         }
         let body = edits.apply(&call.body);
         call.replace_body(body)?;
         Ok(Some(Redacted { vault: Arc::new(vault) }))
     }
-    fn look(&self, json: &str, values: &mut Values) {
+    fn look(&self, json: &str, free: bool, values: &mut Values) {
         walk(json, |found| {
-            if !looked_at(&found) {
-                return;
-            }
-            let text = said(&json[found.at]);
-            for span in self.detector.find(&text) {
-                values.add(span.kind, &text[span.range], found.name == "arguments");
+            if looked_at(&found, free) {
+                self.find(&said(&json[found.at]), found.name == "arguments", values);
             }
         });
+    }
+    fn find(&self, text: &str, json: bool, values: &mut Values) {
+        for span in self.detector.find(text) {
+            values.add(span.kind, &text[span.range], json);
+        }
     }
     fn refuse(&self, values: &Values) -> Result<(), Refused> {
         let mut kinds: Vec<_> = values.all.iter().map(|it| it.kind).collect();
@@ -168,12 +185,13 @@ impl Screen {
     }
 }
 
-/// Is it text that somebody wrote?
-fn looked_at(found: &Found<'_>) -> bool {
+/// Is it text that somebody wrote? `free` says that names of members say nothing about that.
+fn looked_at(found: &Found<'_>, free: bool) -> bool {
+    let free = free || found.free;
     match found.is {
         Is::Name => false,
-        Is::Number => found.free && found.at.len() >= 7,
-        Is::Text => found.free || !NO_TEXT.contains(&found.name),
+        Is::Number => free && found.at.len() >= 7,
+        Is::Text => free || !NO_TEXT.contains(&found.name),
     }
 }
 
@@ -230,9 +248,9 @@ struct Forms {
 }
 
 /// Replaces values in the texts of `json`, which stands at `start` of the body.
-fn replace(json: &str, start: usize, forms: &Forms, names: &[String], edits: &mut Edits) {
+fn replace(json: &str, free: bool, start: usize, forms: &Forms, names: &[String], edits: &mut Edits) {
     walk(json, |found| {
-        if !looked_at(&found) {
+        if !looked_at(&found, free) {
             return;
         }
         let raw = &json[found.at.clone()];
@@ -284,6 +302,10 @@ impl Redacted {
     pub(crate) fn restore(self, call: &Call, mut answer: Answer) -> Answer {
         let json = call.asked.json;
         answer.body = match answer.body {
+            Body::Whole(bytes) if call.asked.media_type.is_some() => {
+                let text = String::from_utf8_lossy(&bytes);
+                Body::Whole(self.vault.restore_all(&text, false).into_owned().into())
+            }
             Body::Whole(bytes) => Body::Whole(self.vault.restore_body(&bytes, json)),
             Body::Stream(frames) => Body::Stream(stream::restored(frames, self.vault, call.operation, json)),
         };

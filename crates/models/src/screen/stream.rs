@@ -115,7 +115,7 @@ impl Restorer {
         let Ok(Some(event)) = parser.next_event() else { return ready.push_back(frame) };
         let read = match self.operation {
             Operation::Messages => blocks(&event.data),
-            Operation::Responses => items(&event.data),
+            Operation::Responses | Operation::Transcription => items(&event.data),
             _ => choices(&event.data),
         };
         let spoken = |text: TextId| read.pieces.iter().any(|piece| piece.text == text);
@@ -324,15 +324,16 @@ struct ItemEvent<'a> {
     delta: Option<&'a RawValue>,
 }
 
-/// Texts in an event of OpenAI's responses.
+/// Texts in an event of OpenAI's responses or transcriptions.
 fn items(data: &[u8]) -> Event {
     let mut event = Event::default();
     let Ok(read) = serde_json::from_slice::<ItemEvent<'_>>(data) else { return event };
-    let kind = read.kind.strip_prefix("response.").unwrap_or_default();
+    let kind = read.kind.strip_prefix("response.").or_else(|| read.kind.strip_prefix("transcript."));
+    let kind = kind.unwrap_or_default();
     let (kind, step) = kind.rsplit_once('.').unwrap_or_default();
     if step == "delta" {
         let name = match kind {
-            "output_text" => "delta",
+            "output_text" | "text" => "delta",
             "function_call_arguments" | "mcp_call_arguments" => "arguments",
             "refusal" => "refusal",
             _ => "reasoning",

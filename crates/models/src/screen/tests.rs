@@ -65,6 +65,25 @@ fn other_apis_have_their_texts_in_other_places() {
 }
 
 #[test]
+fn whatever_else_says_something_of_somebody_is_replaced_and_who_asks_is_still_known() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"user":"bob@example.com",
+        "safety_identifier":"bob@example.com","prompt_cache_key":"k bob@example.com","stop":["bob@example.com"],
+        "metadata":{"id":"bob@example.com","card":4111111111111111},"prediction":{"type":"content","content":"bob@example.com"}}"#;
+    let mut chat = call(Operation::Chat, body);
+    screen(|_| ()).redact(&mut chat, None).expect("fine").expect("something");
+    let expected = body.replace("bob@example.com", "<EMAIL_1>").replace("4111111111111111", "\"<CARD_1>\"");
+    assert_eq!(chat.body, expected);
+    assert_eq!(chat.asked.user.as_deref(), Some("bob@example.com"), "answers are kept for each user");
+    let body = r#"{"model":"m","max_tokens":9,"messages":[],"metadata":{"user_id":"bob@example.com"},"stop_sequences":["bob@example.com"]}"#;
+    let mut message = call(Operation::Messages, body);
+    screen(|_| ()).redact(&mut message, None).expect("fine").expect("something");
+    assert_eq!(message.body, body.replace("bob@example.com", "<EMAIL_1>"));
+    assert_eq!(message.asked.user.as_deref(), Some("bob@example.com"));
+    let body = r#"{"model":"m","input":"x","prompt":{"id":"p","variables":{"to":"bob@example.com"}}}"#;
+    assert_eq!(redacted(Operation::Responses, body).0, body.replace("bob@example.com", "<EMAIL_1>"));
+}
+
+#[test]
 fn the_same_value_has_the_same_name_also_where_it_is_not_recognised() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"call 7512345678"},{"role":"user","content":"x 7512345678 y"}]}"#;
     assert_eq!(redacted(Operation::Chat, body).0, body.replace("7512345678", "<PHONE_1>"));

@@ -3,6 +3,7 @@
 //! Who asks is found out by the [`Gate`] of whoever mounts these routes.
 
 mod cache;
+mod durable;
 mod listing;
 mod write;
 
@@ -21,6 +22,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use steadfast_core::Failure;
 
 pub use cache::operator_routes;
+pub use durable::{Begun, Durable, Place, Step};
 
 use crate::{
     Caller, Current, Models, Operation, Rejected,
@@ -40,6 +42,7 @@ pub type Gate = Arc<dyn Fn(&HeaderMap) -> Result<Caller, Rejected> + Send + Sync
 struct Door {
     current: Arc<Current>,
     gate: Gate,
+    durable: Option<Arc<dyn Durable>>,
 }
 
 impl Door {
@@ -57,19 +60,21 @@ impl Door {
     }
 }
 
-/// The routes, under `/v1`.
-pub fn routes(current: Arc<Current>, gate: Gate) -> Router {
+/// The routes, under `/v1`. Without `durable` nothing outlives its request.
+pub fn routes(current: Arc<Current>, gate: Gate, durable: Option<Arc<dyn Durable>>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/messages", post(messages))
         .route("/v1/responses", post(responses))
+        .route("/v1/responses/{id}", get(durable::show))
+        .route("/v1/responses/{id}/cancel", post(durable::cancel))
         .route("/v1/embeddings", post(embeddings))
         .route("/v1/audio/transcriptions", post(transcriptions))
         .route("/v1/models", get(listing::list))
         .route("/v1/models/{*model}", get(listing::show))
         .route("/v1/{*rest}", any(nothing_there))
         .method_not_allowed_fallback(wrong_method)
-        .with_state(Door { current, gate })
+        .with_state(Door { current, gate, durable })
 }
 
 /// The one key or token, as either API sends it. Two of them are none: whoever stands between
@@ -112,9 +117,18 @@ async fn call(door: Door, operation: Operation, request: Request) -> Response {
     let id = request_id(&models, request.headers());
     let mut media_type = None;
     let result = match read(&door, &models, operation, request, id.clone()).await {
-        Ok(call) => {
+        Ok((call, headers)) if durable::is_background(&call) => {
+            match durable::begin(&door, call, headers).await {
+                Ok(begun) => return durable::begun(begun, &id),
+                Err(rejected) => Err(rejected),
+            }
+        }
+        Ok((call, _)) => {
             media_type = call.asked.media_type;
-            models.answer(call).await
+            match call.options.step {
+                Some(_) => durable::answer(&door, &models, call).await,
+                None => models.answer(call).await,
+            }
         }
         Err(rejected) => Err(rejected),
     };
@@ -130,7 +144,7 @@ async fn read(
     operation: Operation,
     request: Request,
     id: Arc<str>,
-) -> Result<Call, Rejected> {
+) -> Result<(Call, HeaderMap), Rejected> {
     let (head, body) = request.into_parts();
     let caller = door.enter(models, &head.headers)?;
     let limit = models.config().body_max;
@@ -149,7 +163,7 @@ async fn read(
             return Err(Rejected::new(failure, StatusCode::REQUEST_TIMEOUT));
         }
     };
-    Ok(Call::read(id, operation, &head.headers, body, caller)?)
+    Ok((Call::read(id, operation, &head.headers, body, caller)?, head.headers))
 }
 
 /// What arrives within its time. Most bodies are there at once, and need no timer.

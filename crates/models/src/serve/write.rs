@@ -30,6 +30,7 @@ const ATTEMPTS: HeaderName = HeaderName::from_static("x-steadfast-attempts");
 const COST: HeaderName = HeaderName::from_static("x-steadfast-cost-usd");
 const QUEUED: HeaderName = HeaderName::from_static("x-steadfast-queue-ms");
 const CACHE: HeaderName = HeaderName::from_static("x-steadfast-cache");
+const STEP: HeaderName = HeaderName::from_static("x-steadfast-step");
 const DEGRADED: HeaderName = HeaderName::from_static("x-steadfast-degraded");
 /// What OpenAI's own clients ask before they ask again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -82,6 +83,10 @@ fn tell(headers: &mut HeaderMap, about: &About, id: &str) {
         if let Some(cost) = about.cost {
             put(COST, &cost.to_string());
         }
+    }
+    if about.recorded {
+        headers.insert(STEP, HeaderValue::from_static("recorded"));
+    } else if !about.route.is_empty() {
         let queued = u64::try_from(about.queued.as_millis()).unwrap_or(u64::MAX);
         headers.insert(QUEUED, HeaderValue::from(queued));
         headers.insert(ATTEMPTS, HeaderValue::from(about.attempts));

@@ -1,6 +1,9 @@
 //! What is answered when nobody can be asked.
 
+use std::{sync::Arc, time::Duration};
+
 use serde_json::{Value, json};
+use steadfast_core::time::ManualClock;
 use steadfast_models::{Degradation, Health};
 use steadfast_models_mock::{Fault, Mock, Plan};
 
@@ -19,9 +22,14 @@ fn asking(text: &str, more: Value) -> String {
 /// A gateway before this upstream that gives up at once, with what `[models.cache]` and more
 /// say.
 async fn gateway(mock: &Mock, more: &str) -> Gateway {
+    timed(mock, more).await.0
+}
+
+/// The same, and its clock.
+async fn timed(mock: &Mock, more: &str) -> (Gateway, Arc<ManualClock>) {
     let config =
         route(&[mock], "breaker.enabled = false").replace("retry.waits = ['1h']", "retry.enabled = false");
-    Gateway::start(&(config + "[models.cache]\nenabled = true\n" + more)).await
+    Gateway::timed(&(config + "[models.cache]\nenabled = true\n" + more)).await
 }
 
 fn told(answer: &Answer) -> (u16, &str, &str) {
@@ -31,7 +39,7 @@ fn told(answer: &Answer) -> (u16, &str, &str) {
 #[tokio::test]
 async fn an_answer_past_its_time_is_given_when_nobody_can_be_asked_and_says_so() {
     let mock = Mock::start(Plan::default()).await.expect("runs");
-    let gateway = gateway(&mock, "").await;
+    let (gateway, clock) = timed(&mock, "").await;
     let brief = [("x-steadfast-ttl", "1ms")];
     for path in [CHAT, MESSAGES] {
         for stream in [false, true] {
@@ -39,11 +47,11 @@ async fn an_answer_past_its_time_is_given_when_nobody_can_be_asked_and_says_so()
             let body = || asking("hi", json!({ "stream": stream }));
             let first = gateway.send(path, &brief, body()).await;
             // It is over at once: as long as somebody can be asked, somebody is.
-            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+            clock.advance(Duration::from_millis(2));
             let second = gateway.send(path, &brief, body()).await;
             assert_eq!(second.header("x-steadfast-cache"), "miss");
             mock.plan(Fault::Status(503, None));
-            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+            clock.advance(Duration::from_millis(2));
             let third = gateway.send(path, &[], body()).await;
             assert_eq!(told(&third), (200, "cached", "hit"));
             assert_eq!(third.said(), first.said());
@@ -84,9 +92,9 @@ async fn similar_answers_are_off_by_default_labelled_and_of_the_same_user() {
         assert_eq!(told(&message), (200, "", "miss"));
     }
     // Past its time it still helps when nobody can be asked.
-    let gateway = gateway(&mock, "chat.similar = true\n").await;
+    let (gateway, clock) = timed(&mock, "chat.similar = true\n").await;
     gateway.send(CHAT, &[("x-steadfast-ttl", "1ms")], asking("What's my limit?", json!({}))).await;
-    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    clock.advance(Duration::from_millis(2));
     mock.plan(Fault::Status(500, None));
     let answer = gateway.send(CHAT, &[], asking("what is my limit", json!({}))).await;
     assert_eq!(told(&answer), (200, "cached", "similar"));
@@ -196,7 +204,7 @@ async fn without_a_text_the_local_provider_answers_if_that_is_wanted() {
 #[tokio::test]
 async fn the_level_is_seen_in_health_and_recovers_with_the_upstream() {
     let mock = Mock::start(Fault::Status(500, None)).await.expect("runs");
-    let gateway = gateway(&mock, &TEMPLATES.replace("simplified = true\n", "window = '300ms'\n")).await;
+    let (gateway, clock) = timed(&mock, TEMPLATES).await;
     let state = || (gateway.models.degradation(), gateway.models.health());
     assert_eq!(state(), (Degradation::None, Health::Healthy));
     gateway.send(CHAT, &[], asking("a", json!({}))).await;
@@ -204,7 +212,6 @@ async fn the_level_is_seen_in_health_and_recovers_with_the_upstream() {
     mock.plan(Plan::default());
     gateway.send(CHAT, &[], asking("b", json!({}))).await;
     assert_eq!(state(), (Degradation::Partial, Health::Degraded));
-    while state() != (Degradation::None, Health::Healthy) {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    clock.advance(Duration::from_secs(90));
+    assert_eq!(state(), (Degradation::None, Health::Healthy));
 }

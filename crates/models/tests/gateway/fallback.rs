@@ -152,12 +152,21 @@ async fn calls_upstream_stay_near_one_for_each_call_when_the_first_provider_is_d
 async fn once_the_breaker_is_open_a_provider_that_hangs_costs_nobody_any_time() {
     let (hanging, second) = (mock(Fault::Hang).await, mock(Plan::default()).await);
     let limit = "[models.providers.p0.timeouts]\nfirst = '50ms'\n";
-    let gateway = Gateway::start(&(route(&[&hanging, &second], "") + limit)).await;
-    for _ in 0..30 {
+    let (gateway, clock) = Gateway::timed(&(route(&[&hanging, &second], "") + limit)).await;
+    for call in 1..=5 {
+        let late = async {
+            hanging.until(|mock| mock.calls() == call && mock.open() == 1).await;
+            clock.advance(std::time::Duration::from_millis(50));
+        };
+        let (answer, ()) = tokio::join!(gateway.chat(true), late);
+        assert_eq!(answer.said(), Plan::default().text());
+        hanging.until(|mock| mock.open() == 0).await;
+    }
+    // From now on no time goes by at all.
+    for _ in 0..25 {
         assert_eq!(gateway.chat(true).await.said(), Plan::default().text());
     }
     assert_eq!(hanging.calls(), 5);
-    hanging.until(|mock| mock.open() == 0).await;
 }
 
 #[tokio::test]
@@ -258,12 +267,14 @@ async fn who_asks_for_models_that_are_not_there_is_told_so_and_nobody_is_thought
 }
 
 #[tokio::test]
-async fn failing_at_random_for_a_thousand_calls_leaks_no_connection_and_no_call() {
+async fn failing_at_random_for_a_thousand_calls_leaks_no_connection_no_task_and_no_call() {
     let faults =
         ["status:500", "cut:3", "cut_at_byte:300", "bad_chunk:0", "error_event:2", "error_body", "none"];
     let (first, second) = (mock(Plan::default()).await, mock(Plan::default()).await);
     let config = route(&[&first, &second], "breaker.enabled = false") + "continue_streams = true\n";
-    let gateway = Gateway::start(&config).await;
+    let mut gateway = Gateway::start(&config).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
     let mut calls = Vec::new();
     for i in 0..1_000_usize {
         let fault: Plan = format!("fault={},percent=60", faults[i % faults.len()]).parse().expect("a plan");
@@ -278,4 +289,11 @@ async fn failing_at_random_for_a_thousand_calls_leaks_no_connection_and_no_call(
     }
     first.until(|mock| mock.open() == 0).await;
     second.until(|mock| mock.open() == 0).await;
+    drop(calls);
+    gateway.hang_up();
+    drop((first, second));
+    // Both upstreams are gone, and with them what accepted connections there.
+    while tasks() > before - 2 {
+        tokio::task::yield_now().await;
+    }
 }

@@ -12,7 +12,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::{Value, json};
-use steadfast_core::{World, config, observe::silent};
+use steadfast_core::{World, config, observe::silent, time::ManualClock};
 use steadfast_log::MemoryLog;
 use steadfast_models::{Caller, Current, Home, Models, ModelsConfig, SetupError, serve};
 use steadfast_models_mock::Mock;
@@ -83,13 +83,19 @@ impl Gateway {
     pub(crate) async fn at(home: &Home, config: &str) -> Self {
         Self::serve(set_up(home, config).unwrap_or_else(|error| panic!("{error}"))).await
     }
+    /// One whose time goes on when the clock is told.
+    pub(crate) async fn timed(config: &str) -> (Self, Arc<ManualClock>) {
+        let (world, clock) = World::manual(1);
+        let models = Models::new(read(config), &env(), &world, &silent());
+        (Self::serve(models.unwrap_or_else(|error| panic!("{error}"))).await, clock)
+    }
     async fn serve(models: Models) -> Self {
         let current = Arc::new(Current::new(models));
         let models = current.get();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("nodelay"));
-        let router = serve::routes(current.clone(), Arc::new(|headers| Ok(identified(headers)))).merge(
+        let router = serve::routes(current.clone(), Arc::new(|headers| Ok(identified(headers))), None).merge(
             axum::Router::new()
                 .nest("/operator", serve::operator_routes(current.clone()))
                 .layer(middleware::map_request(operator)),
@@ -143,6 +149,10 @@ impl Gateway {
         while models.strong_count() > 0 {
             tokio::task::yield_now().await;
         }
+    }
+    /// Its client closes all connections.
+    pub(crate) fn hang_up(&mut self) {
+        self.client = HyperClient::builder(TokioExecutor::new()).build_http();
     }
     /// A chat with model `m`.
     pub(crate) async fn chat(&self, stream: bool) -> Answer {

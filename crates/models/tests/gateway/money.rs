@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use steadfast_models::{
     budget::Usd,
-    record::{By, Cost, costs},
+    record::{By, Cost, Wanted, costs},
 };
 use steadfast_models_mock::{Fault, Mock, Plan};
 
@@ -225,8 +225,18 @@ async fn a_client_that_leaves_pays_what_it_got_and_frees_what_was_reserved() {
         tokio::task::yield_now().await;
     }
     gateway.models.flush().await;
-    let row: String = sql(folder.path(), "SELECT state || ' ' || status || ' ' || code FROM calls");
-    assert_eq!(row, "done 499 client.left");
+    let wanted = Wanted { limit: 2, ..Wanted::default() };
+    let calls = gateway.models.calls(wanted.clone()).await.expect("readable");
+    let [call] = &calls[..] else { panic!("one call: {calls:?}") };
+    assert_eq!((&*call.state, call.status, &*call.code), ("done", 499, "client.left"));
+    assert_eq!((call.estimated, call.cost_usd), (true, Some(cost(folder.path()))));
+    for none in [
+        Wanted { before: Some(call.n), ..wanted.clone() },
+        Wanted { run: Some(String::new()), ..wanted.clone() },
+        Wanted { id: Some("another".into()), ..wanted },
+    ] {
+        assert_eq!(gateway.models.calls(none).await.expect("readable"), []);
+    }
     let least = dollars(&(2 * "word0 word1 word2 ".len()).to_string());
     assert!(cost(folder.path()) >= least);
     assert_eq!(gateway.models.spending()[0].spent, cost(folder.path()));

@@ -56,6 +56,34 @@ async fn answers_that_are_no_json_keep_their_type() {
 }
 
 #[tokio::test]
+async fn the_prompt_of_a_recording_leaves_redacted_and_the_answer_comes_back_restored() {
+    let delta =
+        |text: &str| format!("data: {}\n\n", json!({ "type": "transcript.text.delta", "delta": text }));
+    let done = json!({ "type": "transcript.text.done", "text": "to <EMAIL_1>." });
+    let stream = [delta("to <EM"), delta("AIL_1>."), format!("data: {done}\n\n")].concat();
+    for (more, says, expected) in [
+        (&[][..], r#"{"text":"to <EMAIL_1>."}"#.to_owned(), r#"{"text":"to bob@example.com."}"#),
+        (&[("response_format", "text")], "to <EMAIL_1>.".into(), "to bob@example.com."),
+        (&[("stream", "true")], stream, ""),
+    ] {
+        let mock = Mock::start(Plan::replaying(says)).await.expect("runs");
+        let gateway = Gateway::before(&[&mock]).await;
+        let parts = |prompt| [&[("model", "m"), ("prompt", prompt)], more].concat();
+        let answer = send(&gateway, form(&parts("It is bob@example.com"))).await;
+        assert_eq!(mock.seen()[0].body, form(&parts("It is <EMAIL_1>")));
+        if !expected.is_empty() {
+            assert_eq!(answer.text, expected);
+            continue;
+        }
+        let events: Vec<Value> =
+            answer.events().iter().map(|event| serde_json::from_str(event).expect("JSON")).collect();
+        let said: String = events.iter().filter_map(|event| event["delta"].as_str()).collect();
+        assert_eq!(said, "to bob@example.com.", "{}", answer.text);
+        assert_eq!(events.last().expect("an end")["text"], "to bob@example.com.");
+    }
+}
+
+#[tokio::test]
 async fn streams_pass_and_broken_ones_fall_back_before_the_first_word() {
     let delta = "data: {\"type\":\"transcript.text.delta\",\"delta\":\"hel\"}\n\n";
     let whole = format!(

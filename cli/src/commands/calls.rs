@@ -1,0 +1,75 @@
+use clap::Args;
+use serde_json::json;
+use steadfast_models::record::{self, CallRecord, Wanted};
+
+use super::Global;
+use crate::{
+    output,
+    store::{StoreArgs, blocking},
+};
+
+/// See [`super::models::ModelsCommand::Calls`].
+#[derive(Debug, Args)]
+pub(crate) struct CallsArgs {
+    /// The one with this `X-Request-Id`, which errors call their support id.
+    #[arg(long)]
+    id: Option<String>,
+    /// Those of a run.
+    #[arg(long)]
+    run: Option<String>,
+    /// Those under a virtual key.
+    #[arg(long)]
+    key: Option<String>,
+    /// Those of a user.
+    #[arg(long = "user")]
+    whose: Option<String>,
+    /// Those before the call of this number.
+    #[arg(long, value_name = "NUMBER")]
+    before: Option<u64>,
+    /// So many at most.
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    limit: usize,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Reads the file of records beside the store, whether a server writes it or not.
+pub(crate) async fn run(args: CallsArgs, global: &Global) -> anyhow::Result<()> {
+    let file = args.store.url()?.path().with_file_name(record::FILE);
+    let CallsArgs { id, run, key, whose: user, before, limit, .. } = args;
+    let wanted = Wanted { id, run, key, user, before, limit };
+    let calls = blocking(move || Ok(record::calls(&file, &wanted)?)).await?;
+    if global.json {
+        return output::json(&json!({ "items": calls }));
+    }
+    if calls.is_empty() {
+        output::line("There are no such calls.");
+        return Ok(());
+    }
+    let rows: Vec<_> = calls.iter().map(row).collect();
+    let columns =
+        ["N", "BEGUN", "STATE", "STATUS", "ASKED", "ANSWERED BY", "CACHE", "TRIED", "IN", "OUT", "USD", "MS"];
+    output::table(&columns, &rows);
+    Ok(())
+}
+
+fn row(it: &CallRecord) -> Vec<String> {
+    let some = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let status =
+        if it.code.is_empty() { it.status.to_string() } else { format!("{} {}", it.status, it.code) };
+    let about = if it.estimated { "~" } else { "" };
+    vec![
+        it.n.to_string(),
+        it.begun.to_string(),
+        it.state.clone(),
+        status,
+        some(&it.asked),
+        some(&it.provider),
+        some(&it.cache),
+        some(&it.tried),
+        it.input.to_string(),
+        format!("{about}{}", it.output),
+        it.cost_usd.map_or("-".to_owned(), |cost| format!("{about}{cost}")),
+        (it.total_us / 1_000).to_string(),
+    ]
+}
