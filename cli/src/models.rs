@@ -9,14 +9,20 @@ use steadfast_models_api::ModelsApp;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    config::{self, Config},
+    config::{self, Config, ConfigArgs},
     failed::Failed,
-    serve::ServeArgs,
 };
+
+/// Where the configuration is read from again.
+pub(crate) struct Source {
+    pub(crate) config: ConfigArgs,
+    /// Whether a provider that needs no network is there in any case.
+    pub(crate) demo: bool,
+}
 
 /// The gateway as it is configured.
 pub(crate) async fn app(
-    args: &ServeArgs,
+    source: Source,
     config: &Config,
     log: Arc<dyn Log>,
     world: &World,
@@ -24,11 +30,11 @@ pub(crate) async fn app(
     home: &Home,
     words: Keyring,
 ) -> anyhow::Result<ModelsApp> {
-    let demo = args.demo;
+    let Source { config: source, demo } = source;
     let models = Models::at(home, completed(config.models.clone(), demo), &environment(), world, observer)?;
     let models = models.with_keys_on(log).await?;
     let current = Arc::new(Current::new(models));
-    let (source, again) = (args.store.config.clone(), current.clone());
+    let again = current.clone();
     let reload = move || {
         let read = || -> anyhow::Result<()> {
             let next = config::load(&source)?.models;

@@ -114,7 +114,8 @@ impl Node {
             keyring: keys::ring(&config.store, world)?,
             production: config.node.production,
         };
-        let models = models::app(args, config, shared, world, &observer, &home, keyring).await?;
+        let source = models::Source { config: args.store.config.clone(), demo: args.demo };
+        let models = models::app(source, config, shared, world, &observer, &home, keyring).await?;
         models.register(&mut registry);
         breakers.also(models.breakers());
         let engine = Engine::new(log.clone(), world.clone(), registry, config.engine.clone(), observer);
