@@ -37,7 +37,7 @@ pub(crate) struct CallsArgs {
 pub(crate) async fn run(args: CallsArgs, global: &Global) -> anyhow::Result<()> {
     let file = args.store.url()?.path().with_file_name(record::FILE);
     let CallsArgs { id, run, key, whose: user, before, limit, .. } = args;
-    let wanted = Wanted { id, run, key, user, before, limit };
+    let wanted = Wanted { id, run, key, user, before, limit, tenant: None };
     let calls = blocking(move || Ok(record::calls(&file, &wanted)?)).await?;
     if global.json {
         return output::json(&json!({ "items": calls }));

@@ -30,7 +30,7 @@ pub(crate) async fn run(args: CostsArgs, global: &Global) -> anyhow::Result<()> 
     let file = args.store.url()?.path().with_file_name(record::FILE);
     let month = args.month.unwrap_or_else(|| World::system().now().to_string().chars().take(7).collect());
     let (by, wanted) = (args.by, month.clone());
-    let costs = blocking(move || Ok(record::costs(&file, &wanted, &by)?)).await?;
+    let costs = blocking(move || Ok(record::costs(&file, &wanted, &by, None)?)).await?;
     let costs = costs.ok_or_else(|| {
         let message = format!("{month:?} is not a month such as 2026-11");
         Failure::refused("costs.invalid_month", message)

@@ -1,5 +1,7 @@
 //! One deployment of a LiteLLM configuration: who it is at.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use toml::Table;
 
@@ -48,6 +50,7 @@ impl Deployment {
     pub(super) fn read(
         at: &str,
         mut params: Map<String, Value>,
+        keys: &mut Keys,
         notes: &mut Vec<String>,
     ) -> Result<Option<Self>, String> {
         let Some(model) = text(&mut params, "model") else {
@@ -75,7 +78,7 @@ impl Deployment {
             notes.push(format!("{at}: a provider of kind {kind:?} has no counterpart yet and was left out"));
             return Ok(None);
         };
-        if let Some(key) = key(at, text(&mut params, "api_key"), &kind, variable, notes) {
+        if let Some(key) = key(at, text(&mut params, "api_key"), &kind, variable, keys, notes) {
             provider.insert("key".into(), Table::from_iter([("env".to_owned(), key.into())]).into());
         }
         if kind == "bedrock" {
@@ -93,10 +96,8 @@ impl Deployment {
         let rpm = params.remove("rpm").and_then(|it| it.as_u64());
         params.remove("tpm");
         let mut timeouts = Table::new();
-        for (theirs, ours) in [("timeout", "total"), ("stream_timeout", "first")] {
-            if let Some(period) = params.remove(theirs).and_then(|it| it.as_f64()).and_then(period) {
-                timeouts.insert(ours.into(), period.into());
-            }
+        if let Some(period) = params.remove("timeout").and_then(|it| it.as_f64()).and_then(period) {
+            timeouts.insert("total".into(), period.into());
         }
         if !timeouts.is_empty() {
             provider.insert("timeouts".into(), timeouts.into());
@@ -114,6 +115,29 @@ impl Deployment {
         }
         let kind = kind.trim_end_matches("_chat").trim_start_matches("hosted_").to_owned();
         Ok(Some(Self { kind, provider, model, weight, price }))
+    }
+}
+
+/// The variables that keys go to.
+#[derive(Default)]
+pub(super) struct Keys {
+    /// Those that the file names itself.
+    pub(super) named: BTreeSet<String>,
+    /// Keys that stood in the file, and where they go.
+    given: Vec<(String, String)>,
+}
+
+impl Keys {
+    /// The variable of a key that stood in the file, one for each key, and whether it is new.
+    fn variable(&mut self, key: &str, wanted: &str) -> (String, bool) {
+        if let Some((_, name)) = self.given.iter().find(|(known, _)| known == key) {
+            return (name.clone(), false);
+        }
+        let taken = |name: &String| self.named.contains(name) || self.given.iter().any(|(_, it)| it == name);
+        let mut names = std::iter::once(wanted.to_owned()).chain((2_u32..).map(|n| format!("{wanted}_{n}")));
+        let name = names.find(|name| !taken(name)).unwrap_or_default();
+        self.given.push((key.to_owned(), name.clone()));
+        (name, true)
     }
 }
 
@@ -217,6 +241,7 @@ fn key(
     given: Option<String>,
     kind: &str,
     variable: &str,
+    keys: &mut Keys,
     notes: &mut Vec<String>,
 ) -> Option<String> {
     match given {
@@ -229,7 +254,10 @@ fn key(
                 } else {
                     variable.into()
                 };
-                notes.push(format!("{at}: the key stood in the file; put it into the variable {name}"));
+                let (name, new) = keys.variable(&key, &name);
+                if new {
+                    notes.push(format!("{at}: the key stood in the file; put it into the variable {name}"));
+                }
                 Some(name)
             }
         },

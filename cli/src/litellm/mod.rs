@@ -17,7 +17,7 @@ use steadfast_core::config::{Environment, load_checked};
 use toml::Table;
 
 use crate::config::Config;
-use kinds::Deployment;
+use kinds::{Deployment, Keys};
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -50,6 +50,7 @@ struct Import {
     routes: BTreeMap<String, Route>,
     prices: Table,
     notes: Vec<String>,
+    keys: Keys,
 }
 
 #[derive(Default)]
@@ -74,6 +75,10 @@ pub(crate) fn import(text: &str) -> Result<Imported, String> {
         return Err("there is no model_list".into());
     };
     let mut import = Import::default();
+    for entry in &list {
+        let key = entry["litellm_params"]["api_key"].as_str();
+        import.keys.named.extend(key.and_then(|key| key.strip_prefix("os.environ/")).map(str::to_owned));
+    }
     for (i, entry) in list.into_iter().enumerate() {
         import.deployment(i, entry)?;
     }
@@ -148,11 +153,14 @@ impl Import {
         let Some(Value::String(name)) = entry.remove("model_name") else {
             return Err(format!("{at}.model_name is missing"));
         };
-        let Some(Value::Object(params)) = entry.remove("litellm_params") else {
+        let Some(Value::Object(mut params)) = entry.remove("litellm_params") else {
             return Err(format!("{at}.litellm_params is missing"));
         };
+        prices_beside(&mut entry, &mut params);
         self.left(&at, entry);
-        let Some(found) = Deployment::read(&at, params, &mut self.notes)? else { return Ok(()) };
+        let Some(found) = Deployment::read(&at, params, &mut self.keys, &mut self.notes)? else {
+            return Ok(());
+        };
         let provider = self.provider(&found);
         if let Some((input, output)) = found.price {
             let price = Table::from_iter([
@@ -214,7 +222,13 @@ impl Import {
             match self.routes.get_mut(name) {
                 Some(route) if !found.is_empty() => {
                     // Without weight they come last, in this order.
-                    route.targets.extend(found.into_iter().map(|target| Target { weight: 0, ..target }));
+                    for target in found {
+                        let there =
+                            |it: &Target| (&it.provider, &it.model) == (&target.provider, &target.model);
+                        if !route.targets.iter().any(there) {
+                            route.targets.push(Target { weight: 0, ..target });
+                        }
+                    }
                 }
                 _ => self.note(format!(
                     "{section}.fallbacks: {name:?} or who stands in for it is not in model_list"
@@ -250,6 +264,19 @@ impl Import {
             models.insert("prices".to_owned(), self.prices.clone().into());
         }
         Table::from_iter([("models".to_owned(), models.into())])
+    }
+}
+
+/// Prices may stand in `model_info` as well.
+fn prices_beside(entry: &mut Map<String, Value>, params: &mut Map<String, Value>) {
+    let Some(Value::Object(info)) = entry.get_mut("model_info") else { return };
+    for name in ["input_cost_per_token", "output_cost_per_token"] {
+        if let Some(price) = info.remove(name) {
+            params.entry(name).or_insert(price);
+        }
+    }
+    if info.is_empty() {
+        entry.remove("model_info");
     }
 }
 

@@ -84,3 +84,36 @@ fn what_is_no_such_configuration_is_refused_with_a_reason() {
         assert!(said.contains(why), "{said}");
     }
 }
+
+#[test]
+fn keys_of_the_file_stay_apart_prices_may_stand_beside_and_nobody_is_asked_twice() {
+    let imported = import(
+        "model_list:
+  - model_name: a
+    litellm_params: { model: anthropic/claude-sonnet-4-5, api_key: sk-one-one-one }
+    model_info: { input_cost_per_token: 0.000001, output_cost_per_token: 0.000002 }
+  - model_name: b
+    litellm_params: { model: anthropic/claude-sonnet-4-5, api_key: sk-two-two-two, stream_timeout: 3 }
+  - model_name: c
+    litellm_params: { model: anthropic/claude-opus-4-5, api_key: os.environ/ANTHROPIC_API_KEY }
+  - model_name: d
+    litellm_params: { model: anthropic/claude-opus-4-5, api_key: sk-one-one-one }
+litellm_settings:
+  fallbacks: [{ a: [b, c] }, { b: [a] }, { a: [b] }]
+",
+    );
+    let imported = imported.expect("read");
+    let models = &imported.config["models"];
+    let mut variables: Vec<_> = models["providers"]
+        .as_table()
+        .expect("providers")
+        .values()
+        .map(|provider| provider["key"]["env"].as_str().expect("a variable"))
+        .collect();
+    variables.sort_unstable();
+    assert_eq!(variables, ["ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY_2", "ANTHROPIC_API_KEY_3"]);
+    assert_eq!(models["prices"]["claude-sonnet-4-5"]["output"].as_str(), Some("2"));
+    assert_eq!(models["routes"]["a"]["targets"].as_array().map(Vec::len), Some(3));
+    let text = imported.print();
+    assert!(text.contains("stream_timeout has no counterpart") && !text.contains("model_info"), "{text}");
+}

@@ -269,3 +269,44 @@ fn a_litellm_configuration_is_printed_as_one_that_is_accepted() {
     let refused = place.refused(&["config", "import-litellm", "ours.toml"]);
     assert!(refused.contains("import.invalid"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_has_the_keys_costs_and_calls_of_their_own_tenant_and_of_no_other() {
+    let place = Place::new();
+    let upstream = mock(Plan::default()).await;
+    let node = serve(&place, &[&upstream]);
+    let client = Client::new(&node.url);
+    let token = |tenant: &str, role: &str| {
+        let made = place.ok(&["token", "--user", "op", "--role", role, "--tenant", tenant]);
+        made.trim().to_owned()
+    };
+    let (ours, theirs, admin) =
+        (token("acme", "operator"), token("bank", "operator"), token("default", "admin"));
+    let make = async |token: &str, wanted: Value| {
+        let request = client.raw(Method::POST, "/api/v1/models/keys").bearer_auth(token);
+        let answer = request.json(&wanted).send().await.expect("an answer");
+        (answer.status(), answer.json::<Value>().await.expect("JSON"))
+    };
+    let refused = make(&theirs, json!({ "name": "spy", "tenant": "acme", "user": "ana" })).await;
+    assert_eq!((refused.0, &refused.1["code"]), (StatusCode::FORBIDDEN, &json!("auth.forbidden")));
+    let lost = make(&ours, json!({ "name": "web", "tenant": "acme", "routes": ["n"] })).await;
+    assert_eq!(lost.1["code"], "key.unknown_route", "{lost:?}");
+    let (status, made) = make(&ours, json!({ "name": "web", "tenant": "acme", "routes": ["m"] })).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let answer = chat(&client, made["secret"].as_str().expect("a key"), false).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+
+    for (who, seen) in [(&ours, 1), (&theirs, 0), (&admin, 1)] {
+        for list in ["keys", "calls", "costs"] {
+            let page = client.get(who, &format!("/models/{list}")).await;
+            assert_eq!(page["items"].as_array().map(Vec::len), Some(seen), "{list}: {page}");
+        }
+        let status = client.get(who, "/models/status").await;
+        assert_eq!(status.get("spending").is_some(), who == &admin, "{status}");
+    }
+    let path = format!("/api/v1/models/keys/{}", made["id"].as_str().expect("an id"));
+    for (who, status) in [(&theirs, StatusCode::NOT_FOUND), (&ours, StatusCode::OK)] {
+        let answer = client.raw(Method::DELETE, &path).bearer_auth(who).send().await.expect("an answer");
+        assert_eq!(answer.status(), status);
+    }
+}

@@ -38,7 +38,7 @@ pub fn register(registry: &mut Registry) {
 /// What handlers for operators need.
 #[derive(Clone)]
 pub(crate) struct Desk {
-    edge: Edge,
+    pub(crate) edge: Edge,
     pub(crate) app: ModelsApp,
 }
 

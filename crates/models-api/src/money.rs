@@ -1,11 +1,13 @@
-//! Virtual keys, costs, and how queue and limits stand.
+//! Virtual keys, costs, and how queue and limits stand. An operator sees and does what concerns
+//! their own tenant, an admin all of it.
 
 use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
 use serde::Serialize;
-use steadfast_core::{Coded as _, Failure};
+use steadfast_core::config::nearest;
+use steadfast_core::{Coded as _, Failure, Principal, Role, TenantId};
 use steadfast_models::{
     QueueState, Reason, Spending,
     keys::{KeyError, KeyInfo, KeyRequest},
@@ -21,37 +23,47 @@ const BY: &str = "team, key, user, tenant, workflow, model, route, provider, bud
 pub(crate) struct Status {
     health: &'static str,
     reasons: Vec<Reason>,
+    /// Who waits is told to admins.
     queue: Option<QueueState>,
-    spending: Vec<Spending>,
+    /// Told to admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spending: Option<Vec<Spending>>,
+}
+
+/// Of whom something is shown; `None` for everybody.
+fn only(principal: &Principal) -> Option<TenantId> {
+    (principal.role < Role::Admin).then(|| principal.tenant.clone())
 }
 
 /// What rings, who waits, and what limits have left.
 pub(crate) async fn status(
     State(desk): State<Desk>,
-    _: Operator,
+    Operator(by): Operator,
     query: Query,
 ) -> Result<Json<Status>, Problem> {
     query.finish()?;
     let models = desk.app.current.get();
-    Ok(Json(Status {
-        health: models.health().name(),
-        reasons: models.reasons(),
-        queue: models.queue(),
-        spending: models.spending(),
-    }))
+    let all = only(&by.principal).is_none();
+    let mut queue = models.queue();
+    if let Some(queue) = queue.as_mut().filter(|_| !all) {
+        queue.waiting.clear();
+    }
+    let spending = all.then(|| models.spending());
+    Ok(Json(Status { health: models.health().name(), reasons: models.reasons(), queue, spending }))
 }
 
 /// What a month cost.
 pub(crate) async fn costs(
     State(desk): State<Desk>,
-    _: Operator,
+    Operator(by_whom): Operator,
     mut query: Query,
 ) -> Result<Json<Page<Cost>>, Problem> {
     let by = query.read::<By>("by", BY)?.unwrap_or(By::Model);
-    let month = query.one("month")?.unwrap_or_default();
+    let month = query.one("month")?;
+    let month = month.unwrap_or_else(|| desk.edge.world().now().to_string().chars().take(7).collect());
     query.finish()?;
     let invalid = || Failure::refused("costs.invalid_month", "`month` is a month such as 2026-11");
-    match desk.app.current.get().costs(&month, by).await {
+    match desk.app.current.get().costs(&month, by, only(&by_whom.principal)).await {
         Ok(Some(items)) => Ok(Json(Page { items, next: None })),
         Ok(None) => Err(invalid().into()),
         Err(RecordError::Missing(_)) => Ok(Json(Page { items: Vec::new(), next: None })),
@@ -62,7 +74,7 @@ pub(crate) async fn costs(
 /// Single calls, the newest first; `next` is the `before` of the next page.
 pub(crate) async fn calls(
     State(desk): State<Desk>,
-    _: Operator,
+    Operator(by): Operator,
     mut query: Query,
 ) -> Result<Json<Page<CallRecord>>, Problem> {
     let limit = query.read::<usize>("limit", "a count")?.unwrap_or(100).min(CALLS_MAX);
@@ -71,6 +83,7 @@ pub(crate) async fn calls(
         run: query.one("run")?,
         key: query.one("key")?,
         user: query.one("user")?,
+        tenant: only(&by.principal).map(|tenant| tenant.to_string()),
         before: query.read("before", "the number of a call")?,
         limit,
     };
@@ -88,11 +101,15 @@ pub(crate) async fn calls(
 /// All of them, the oldest first.
 pub(crate) async fn keys(
     State(desk): State<Desk>,
-    _: Operator,
+    Operator(by): Operator,
     query: Query,
 ) -> Result<Json<Page<KeyInfo>>, Problem> {
     query.finish()?;
-    Ok(Json(Page { items: desk.app.current.get().keys().list(), next: None }))
+    let mut items = desk.app.current.get().keys().list();
+    if let Some(tenant) = only(&by.principal) {
+        items.retain(|key| key.key.tenant == tenant);
+    }
+    Ok(Json(Page { items, next: None }))
 }
 
 /// The only time that a key is shown.
@@ -109,7 +126,18 @@ pub(crate) async fn make(
     Json(wanted): Json<KeyRequest>,
 ) -> Result<(StatusCode, Json<Made>), Problem> {
     wanted.check().map_err(|wrong| Failure::refused("request.invalid", wrong))?;
+    if only(&by.principal).is_some_and(|tenant| wanted.tenant != tenant) {
+        let message = format!("tenant: operators make keys of their own tenant, {}", by.principal.tenant);
+        return Err(Failure::refused("auth.forbidden", message).into());
+    }
     let models = desk.app.current.get();
+    let found = models.found();
+    if let Some(none) = wanted.routes.iter().find(|it| found.routes.iter().all(|route| route.name != **it)) {
+        let names = found.routes.iter().map(|route| route.name.as_str());
+        let meant = nearest(none, names).map(|it| format!("; did you mean {it:?}?")).unwrap_or_default();
+        let message = format!("routes: there is no route {none:?}{meant}: see `steadfast models list`");
+        return Err(Failure::refused("key.unknown_route", message).into());
+    }
     let (secret, info) = models.keys().create(wanted, &by.principal.user).await.map_err(unkept)?;
     Ok((StatusCode::CREATED, Json(Made { secret, info })))
 }
@@ -120,6 +148,10 @@ pub(crate) async fn revoke(
     Path(id): Path<String>,
 ) -> Result<Json<KeyInfo>, Problem> {
     let models = desk.app.current.get();
+    let tenant = models.keys().show(&id).map_err(unkept)?.key.tenant;
+    if only(&by.principal).is_some_and(|only| only != tenant) {
+        return Err(unkept(KeyError::Unknown(id)).into());
+    }
     Ok(Json(models.keys().revoke(&id, &by.principal.user).await.map_err(unkept)?))
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use http::HeaderMap;
 use serde::Serialize;
-use steadfast_core::{Failure, World, config::Environment, observe::Observer};
+use steadfast_core::{Failure, TenantId, World, config::Environment, observe::Observer};
 use steadfast_log::Log;
 use steadfast_resilience::{BreakerState, Deadline};
 
@@ -36,7 +36,7 @@ use crate::{
     record::{self, By, CallRecord, Cost, RecordError, Wanted},
     route::{Found, Probe, Route, Routes},
     screen::Screen,
-    vitals::Reason,
+    vitals::{Alarm, Reason},
 };
 
 /// The gateway.
@@ -253,16 +253,36 @@ impl Models {
     /// All that is not as it should be.
     pub fn reasons(&self) -> Vec<Reason> {
         let waiting = self.admission.as_ref().map_or(0, Admission::waiting);
-        self.books.vitals.reasons(waiting, self.books.lost())
+        let mut reasons = self.books.vitals.reasons(waiting, self.books.lost());
+        let mut say = |what, alarm, message| reasons.push(Reason { what, alarm, message });
+        let breakers = self.routes.breakers();
+        let open: Vec<_> =
+            breakers.iter().filter(|it| it.state != "closed").map(|it| it.name.as_str()).collect();
+        if !open.is_empty() {
+            let alarm = if open.len() == breakers.len() { Alarm::Critical } else { Alarm::Warning };
+            let (few, all) = (open.len(), breakers.len());
+            say("providers", alarm, format!("{few} of {all} are left alone: {}", open.join(", ")));
+        }
+        match self.degrade.level() {
+            Degradation::None => {}
+            Degradation::Partial => say("answers", Alarm::Warning, "some calls found nobody".into()),
+            Degradation::Full => say("answers", Alarm::Critical, "the last calls found nobody".into()),
+        }
+        reasons
     }
     /// Virtual keys.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
-    /// What was spent in a month such as `2026-11`. `None` if it is no month.
-    pub async fn costs(&self, month: &str, by: By) -> Result<Option<Vec<Cost>>, RecordError> {
+    /// What was spent in a month such as `2026-11`, by one tenant or all. `None` if it is no month.
+    pub async fn costs(
+        &self,
+        month: &str,
+        by: By,
+        tenant: Option<TenantId>,
+    ) -> Result<Option<Vec<Cost>>, RecordError> {
         let month = month.to_owned();
-        self.read(move |file| record::costs(file, &month, &by)).await
+        self.read(move |file| record::costs(file, &month, &by, tenant.as_ref())).await
     }
     /// Single calls, the newest first.
     pub async fn calls(&self, wanted: Wanted) -> Result<Vec<CallRecord>, RecordError> {
@@ -338,15 +358,16 @@ impl Models {
     }
     /// How well models can be reached.
     pub fn health(&self) -> Health {
-        let breakers = self.routes.breakers();
-        let open = breakers.iter().filter(|breaker| breaker.state != "closed").count();
         // Where no two questions are alike a cold cache is as it should be.
-        let fine = self.reasons().iter().all(|reason| reason.what == "cache");
-        match (open, self.degrade.level()) {
-            (0, Degradation::None) if fine => Health::Healthy,
-            (_, Degradation::Full) => Health::Unhealthy,
-            (open, _) if open > 0 && open == breakers.len() => Health::Unhealthy,
-            _ => Health::Degraded,
+        let reasons = self.reasons();
+        let fine = reasons.iter().all(|reason| reason.what == "cache");
+        let lost = |it: &Reason| matches!(it.what, "providers" | "answers") && it.alarm == Alarm::Critical;
+        if reasons.iter().any(lost) {
+            Health::Unhealthy
+        } else if fine {
+            Health::Healthy
+        } else {
+            Health::Degraded
         }
     }
     /// How it was configured.

@@ -31,7 +31,7 @@ pub enum Alarm {
 /// One thing that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// `responses`, `errors`, `queue`, `cache` or `records`.
+    /// `responses`, `errors`, `queue`, `cache`, `records`, `providers` or `answers`.
     pub what: &'static str,
     /// How bad it is.
     pub alarm: Alarm,

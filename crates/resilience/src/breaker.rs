@@ -251,6 +251,13 @@ impl Breaker {
             state.slots.clear();
         }
         let name = phase.name();
+        match phase {
+            Phase::Open { .. } if !matches!(state.phase, Phase::Probing { .. }) => {
+                tracing::warn!(policy = %self.site.name, "a breaker opened: what it guards is left alone");
+            }
+            Phase::Closed => tracing::info!(policy = %self.site.name, "a breaker closed"),
+            _ => {}
+        }
         state.phase = phase;
         state.era += 1;
         self.site.observer.observe(Signal::Breaker { name: &self.site.name, state: name });

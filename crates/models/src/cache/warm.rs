@@ -9,10 +9,11 @@ use serde_json::value::RawValue;
 
 use steadfast_resilience::Deadline;
 
-use super::{Cache, Entry, Place, verdict};
+use super::{Cache, Entry, Place, key::owners, verdict};
 use crate::{
     Call, Caller, Operation,
     answer::{About, Frame, Usage},
+    config::ShareWith,
     failure::Failed,
     route::Route,
     wire::{self, Reader, chat, messages, sse},
@@ -59,6 +60,9 @@ pub enum Unfit {
     /// Such a call is never answered from what is kept.
     #[error("answers to such a request are not kept: it says so, or asks for chance, or is too large")]
     NotServed,
+    /// It is nobody's, and nobody would get it.
+    #[error("answers are each user's own: name the `user`, or share them (models.cache, `share`)")]
+    Nobodys,
     /// The answer is cut, refused, calls tools, is too large or past its time.
     #[error("such an answer is not kept: cut, refused, with tool calls, too large or past its time")]
     NotKept,
@@ -128,6 +132,10 @@ impl Cache {
         let answer = line.answer(call).map_err(|failed| Unfit::Answer(failed.message))?;
         let deadline = Deadline::after(&self.world, PATIENCE);
         let place = self.place(call, route.mark()).ok_or(Unfit::NotServed)?;
+        if self.config.of(call.operation).share == ShareWith::User && owners(call).iter().all(Option::is_none)
+        {
+            return Err(Unfit::Nobodys);
+        }
         let near = self.near(call, route.mark(), &deadline).await;
         let place = Place { near, ..place };
         let about = About { route: route.name().clone(), provider: "warmed".into(), ..About::default() };

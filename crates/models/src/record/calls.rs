@@ -26,6 +26,8 @@ pub struct Wanted {
     pub key: Option<String>,
     /// The user.
     pub user: Option<String>,
+    /// The tenant.
+    pub tenant: Option<String>,
     /// Those before the call of this number.
     pub before: Option<u64>,
     /// So many at most, and no more than [`CALLS_MAX`].
@@ -103,6 +105,7 @@ pub struct CallRecord {
 pub fn calls(path: &Path, wanted: &Wanted) -> Result<Vec<CallRecord>, RecordError> {
     let connection = file::read(path)?;
     let texts = [("id", &wanted.id), ("run", &wanted.run), ("key", &wanted.key), ("user", &wanted.user)];
+    let texts = texts.into_iter().chain([("tenant", &wanted.tenant)]);
     let mut values = Vec::new();
     let mut sql = String::from("SELECT * FROM calls WHERE n < ?1");
     values.push(rusqlite::types::Value::Integer(wanted.before.map_or(i64::MAX, int)));

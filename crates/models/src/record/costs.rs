@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path, str::FromStr};
 
 use serde::Serialize;
+use steadfast_core::TenantId;
 
 use super::{RecordError, file, row::Sums};
 use crate::budget::{Usd, window::days_of_month};
@@ -71,10 +72,17 @@ pub struct Cost {
     pub cost: Usd,
 }
 
-/// The costs of a month such as `2026-11`, the dearest first. `None` if it is no month.
-pub fn costs(path: &Path, month: &str, by: &By) -> Result<Option<Vec<Cost>>, RecordError> {
+/// The costs of a month such as `2026-11`, the dearest first, of one tenant or of all. `None` if
+/// it is no month.
+pub fn costs(
+    path: &Path,
+    month: &str,
+    by: &By,
+    tenant: Option<&TenantId>,
+) -> Result<Option<Vec<Cost>>, RecordError> {
     let Some((first, last)) = days_of_month(month) else { return Ok(None) };
     let connection = file::read(path)?;
+    let tenant = tenant.map(TenantId::as_str);
     let column = match by {
         By::Key => "key",
         By::User => "user",
@@ -87,7 +95,7 @@ pub fn costs(path: &Path, month: &str, by: &By) -> Result<Option<Vec<Cost>>, Rec
     };
     let sql = format!(
         "SELECT {column}, sum(calls), sum(unpriced), sum(input), sum(cached), sum(output), sum(cost)
-         FROM days WHERE day BETWEEN ?1 AND ?2 GROUP BY 1"
+         FROM days WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR tenant = ?3) GROUP BY 1"
     );
     let sqlite = RecordError::sqlite(path);
     let mut statement = connection.prepare(&sql).map_err(&sqlite)?;
@@ -105,7 +113,7 @@ pub fn costs(path: &Path, month: &str, by: &By) -> Result<Option<Vec<Cost>>, Rec
         Ok((row.get::<_, String>(0)?, sums))
     };
     let mut all = BTreeMap::<String, Sums>::new();
-    for row in statement.query_map([first, last], read).map_err(&sqlite)? {
+    for row in statement.query_map(rusqlite::params![first, last, tenant], read).map_err(&sqlite)? {
         let (name, more) = row.map_err(&sqlite)?;
         let name = match by {
             By::Label(label) => value_of(&name, label).into(),

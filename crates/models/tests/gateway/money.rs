@@ -52,7 +52,7 @@ fn cost(folder: &Path) -> Usd {
 fn this_month(folder: &Path, by: &By) -> Vec<Cost> {
     let month: String =
         sql(folder, "SELECT strftime('%Y-%m', begun / 1000000, 'unixepoch') FROM calls LIMIT 1");
-    costs(&file(folder), &month, by).expect("read").expect("a month")
+    costs(&file(folder), &month, by, None).expect("read").expect("a month")
 }
 
 #[tokio::test]
