@@ -110,8 +110,8 @@ mutation: tools ## change commit, turn and ledger in one place at a time, which 
 bench: build ## how fast everything is beside what the disk can do, what kill -9 costs, what a conversation takes to store
 	@for what in log runs transfers ws recovery conversation growth gateway; do ./$(STEADFAST) bench $$what || exit 1; done
 
-bench-peers: build ## the same runs on Restate, DBOS and LangGraph, in one table; see bench/README.md
-	python3 bench/peers.py --binary $(STEADFAST)
+bench-peers: build ## the same runs on Restate, DBOS and LangGraph, and the same calls of a model through other gateways; see bench/README.md
+	@failed=0; for what in peers gateway_peers; do python3 bench/$$what.py --binary $(STEADFAST) || failed=1; done; exit $$failed
 
 docs: build ## write docs/configuration.md, docs/steadfast.example.toml and docs/planted-faults.md from the code
 	./$(STEADFAST) config reference > docs/configuration.md

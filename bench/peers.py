@@ -139,9 +139,10 @@ def stamped(where, sources, install):
     stamp.write_text(content)
 
 
-def node():
-    where = INSTALLED / "node"
-    sources = [HERE / "node" / "package.json", HERE / "node" / "package-lock.json"]
+def npm(name):
+    """What `NAME/package-lock.json` says, where it is installed."""
+    where = INSTALLED / name
+    sources = [HERE / name / "package.json", HERE / name / "package-lock.json"]
 
     def install():
         for source in sources:
@@ -152,6 +153,24 @@ def node():
     if shutil.which("node") is None or shutil.which("npm") is None:
         raise Absent("Node.js with npm is not installed")
     stamped(where, sources, install)
+    return where
+
+
+def venv(name):
+    """What `NAME/requirements.txt` says; the folder of its programs."""
+    where = INSTALLED / name
+    requirements = HERE / name / "requirements.txt"
+
+    def install():
+        call([sys.executable, "-m", "venv", where / "venv"])
+        call([where / "venv/bin/pip", "install", "--quiet", "--no-deps", "--requirement", requirements])
+
+    stamped(where, [requirements], install)
+    return where / "venv" / "bin"
+
+
+def node():
+    where = npm("node")
     for program in (HERE / "node").glob("*.mjs"):
         shutil.copy(program, where)
     return where
@@ -166,22 +185,20 @@ def rust():
 
 
 def python():
-    where = INSTALLED / "python"
-    requirements = HERE / "python" / "requirements.txt"
+    return venv("python") / "python"
 
-    def install():
-        call([sys.executable, "-m", "venv", where / "venv"])
-        call([where / "venv/bin/pip", "install", "--quiet", "--no-deps", "--requirement", requirements])
 
-    stamped(where, [requirements], install)
-    return where / "venv" / "bin" / "python"
+def debian(package):
+    """Installs it where that can be done without asking."""
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        call(["apt-get", "update", "-qq"])
+        call(["apt-get", "install", "-y", "-qq", package], env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
 
 
 def postgres_programs():
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found and os.geteuid() == 0 and shutil.which("apt-get"):
-        call(["apt-get", "update", "-qq"])
-        call(["apt-get", "install", "-y", "-qq", "postgresql"], env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    if not found:
+        debian("postgresql")
         found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         raise Absent("PostgreSQL is not installed; on Debian: apt-get install postgresql")
@@ -309,9 +326,9 @@ PEERS = {
 }
 
 
-def load(binary, target, callers, seconds):
-    command = [binary, "bench", "load", target["url"], "--json", "--body", json.dumps(target["body"])]
-    command += ["--expect", '"status":"completed"', "--callers", str(callers), "--seconds", str(seconds)]
+def load(binary, target, callers, seconds, expect='"status":"completed"', pinned=()):
+    command = [*pinned, binary, "bench", "load", target["url"], "--json", "--body", json.dumps(target["body"])]
+    command += ["--expect", expect, "--callers", str(callers), "--seconds", str(seconds)]
     command += [word for header in target.get("headers", []) for word in ("--header", header)]
     command += ["--keyed"] if target.get("keyed") else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
