@@ -149,6 +149,40 @@ async fn where_a_limit_holds_and_the_client_sets_no_bound_the_gateway_does() {
 }
 
 #[tokio::test]
+async fn under_a_limit_a_provider_is_told_the_bound_under_the_name_that_it_reads() {
+    let upstream = mock(Plan { chunks: 4, ..Plan::default() }).await;
+    let (chat, messages, responses) = ("/v1/chat/completions", "/v1/messages", "/v1/responses");
+    let cases = [
+        ("", chat, "max_output_tokens", "max_completion_tokens", 77),
+        ("", messages, "max_completion_tokens", "max_completion_tokens", 77),
+        ("", messages, "max_output_tokens", "max_completion_tokens", 77),
+        ("responses = false\n", responses, "max_tokens", "max_completion_tokens", 77),
+        ("", responses, "max_tokens", "max_output_tokens", 77),
+        ("legacy_max_tokens = true\n", chat, "max_completion_tokens", "max_tokens", 1),
+        ("legacy_max_tokens = true\n", chat, "max_output_tokens", "max_tokens", 77),
+        ("kind = 'anthropic'\n", chat, "max_output_tokens", "max_tokens", 77),
+        ("kind = 'anthropic'\n", chat, "max_completion_tokens", "max_tokens", 1),
+        ("kind = 'anthropic'\n", messages, "max_output_tokens", "max_tokens", 77),
+    ];
+    for (provider, path, said, read, told) in cases {
+        let config = route(&[&upstream], provider)
+            + PRICE
+            + &limit("100000", "")
+            + "[models.budget]\noutput_max = 77\n";
+        let gateway = Gateway::start(&config).await;
+        let mut body = json!({ "model": "m", said: 1 });
+        let conversation = if path == responses { "input" } else { "messages" };
+        body[conversation] = json!([{ "role": "user", "content": "go" }]);
+        let before = upstream.calls();
+        gateway.send(path, &[], body.to_string()).await;
+        assert!(upstream.calls() > before, "{path} {said}: nobody was asked");
+        let seen = upstream.seen();
+        let sent: Value = serde_json::from_slice(&seen.last().expect("asked").body).expect("JSON");
+        assert_eq!(sent[read], told, "{provider}{path} {said}: {sent}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_price_is_fine_without_a_limit_and_refused_with_one_naming_the_line_to_add() {
     let upstream = mock(Plan::default()).await;
     let gateway = Gateway::before(&[&upstream]).await;
