@@ -242,6 +242,26 @@ async fn what_went_out_of_a_broken_stream_is_paid_and_so_are_both_who_made_a_con
 }
 
 #[tokio::test]
+async fn who_goes_on_does_not_spend_what_is_reserved_for_the_part_that_broke_off() {
+    let (first, second) = (mock(Fault::Cut(5)).await, mock(Plan::default()).await);
+    // 2000 dollars at most for each who answers, and some hundreds for what goes in.
+    let body = ask(true).replace("100", "1000");
+    for (dollars, whole) in [("3500", false), ("9000", true)] {
+        let config = route(&[&first, &second], "") + PRICE + &limit(dollars, "");
+        let gateway = Gateway::start(&config.replace("retry.waits = ['1h']\n", "")).await;
+        let headers = [("x-steadfast-continue", "true")];
+        let answer = gateway.send("/v1/chat/completions", &headers, body.clone()).await;
+        assert_eq!(
+            (answer.is_whole_stream(), second.calls() > 0),
+            (whole, whole),
+            "{dollars}: {}",
+            answer.text
+        );
+        assert!(answer.said().starts_with("word0 word1 "));
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_pays_what_it_got_and_frees_what_was_reserved() {
     let plan = Plan { every: std::time::Duration::from_millis(20), chunks: 10_000, ..Plan::default() };
     let (upstream, folder) = (mock(plan).await, folder());
