@@ -17,6 +17,7 @@ use http::{
 use steadfast_core::{Coded, Fault, TenantId, canonical::Hash};
 
 pub use asked::Asked;
+pub(crate) use asked::TOKENS_MAX;
 pub use options::{CacheResult, CacheUse, CallOptions, Priority};
 
 use crate::{

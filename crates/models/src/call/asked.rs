@@ -11,6 +11,9 @@ use super::{CallOptions, Operation, Unreadable, unreadable};
 use crate::wire::chat::There;
 use crate::wire::form;
 
+/// More tokens nothing has.
+pub(crate) const TOKENS_MAX: u64 = u32::MAX as u64;
+
 /// The members of a body that are acted on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Asked {
@@ -236,7 +239,8 @@ impl Asked {
                 .iter()
                 .zip(bounding(operation))
                 .filter(|(_, reads)| *reads)
-                .try_fold(None, |most: Option<u64>, (raw, _)| Ok(most.max(raw.said()?)))?,
+                .try_fold(None, |most: Option<u64>, (raw, _)| Ok(most.max(raw.said()?)))?
+                .map(|most| most.min(TOKENS_MAX)),
             elsewhere: raw.previous_response_id.0 || raw.conversation.0 || raw.prompt.is_some(),
             choices: raw.n.unwrap_or(1),
             temperature: raw.temperature,

@@ -29,9 +29,12 @@ use crate::{
         ledger::{Refused, Reservation},
         prices::{Price, Prices},
     },
-    call::{Call, Operation},
+    call::{Call, Operation, TOKENS_MAX},
     failure::{Class, Tried, Wait},
 };
+
+/// More no attempt costs, whatever a provider says: a million dollars.
+const COST_MAX: Usd = Usd::from_nanos(1_000_000_000_000_000);
 
 /// What is known of a call when it begins.
 #[derive(Debug)]
@@ -386,6 +389,7 @@ impl Attempt {
         if !std::mem::replace(&mut self.open, false) {
             return;
         }
+        let usage = usage.at_most(TOKENS_MAX);
         let mut state = self.bill.lock();
         state.alive -= 1;
         state.open = state.open.minus(self.most);
@@ -393,7 +397,7 @@ impl Attempt {
         state.estimated |= estimated;
         let used = usage != Usage::default();
         match self.price {
-            Some(price) => state.cost = state.cost.plus(price.cost(usage)),
+            Some(price) => state.cost = state.cost.plus(price.cost(usage).min(COST_MAX)),
             None => state.priced &= !used,
         }
         self.bill.settle_if_over(&mut state);

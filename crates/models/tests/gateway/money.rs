@@ -371,6 +371,43 @@ async fn limits_survive_restarts_and_new_ones_count_what_was_spent_before() {
 }
 
 #[tokio::test]
+async fn no_figure_of_a_client_or_a_provider_stops_the_books() {
+    let (upstream, folder) = (mock(Fault::Hang).await, folder());
+    let config = route(&[&upstream], "") + PRICE + &limit("100000", "named = true");
+    let gateway = Gateway::recorded(&config, folder.path()).await;
+    let body = ask(false).replace("100", &u64::MAX.to_string());
+    let usage = json!({ "prompt_tokens": u64::MAX, "completion_tokens": u64::MAX, "total_tokens": u64::MAX });
+    let choice =
+        json!({ "index": 0, "message": { "role": "assistant", "content": "a" }, "finish_reason": "stop" });
+    let told =
+        json!({ "id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice],
+        "usage": usage })
+        .to_string();
+    for round in 1..=3 {
+        upstream.plan(Fault::Hang);
+        let headers = [("x-steadfast-deadline", "5ms")];
+        let late = gateway.send("/v1/chat/completions", &headers, body.clone()).await;
+        assert_eq!(late.status, 504, "{}", late.text);
+        upstream.plan(Plan::replaying(told.clone()));
+        let answer = gateway.chat(false).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!(gateway.models.flush().await, "written");
+        assert_eq!(sql::<i64>(folder.path(), "SELECT sum(calls) FROM days"), 2 * round);
+    }
+    // Sums that are as great as a number can be are no error.
+    let connection = rusqlite::Connection::open(file(folder.path())).expect("the file");
+    let most = "UPDATE days SET output = 9223372036854775807, cost = 9223372036854775807;
+        INSERT INTO days SELECT day, tenant, 'another', key, budget, labels, route, provider, model,
+            calls, unpriced, input, cached, output, cost FROM days";
+    connection.execute_batch(most).expect("changed");
+    assert_eq!(gateway.chat(false).await.status, 200);
+    assert!(gateway.models.flush().await, "written");
+    let lines = this_month(folder.path(), &By::Route);
+    let most = u64::try_from(i64::MAX).expect("positive");
+    assert_eq!((lines[0].output, lines[0].cost), (most, Usd::from_nanos(most)));
+}
+
+#[tokio::test]
 async fn a_durable_intent_is_there_before_the_provider_is_asked() {
     let plan = Plan { pause: std::time::Duration::from_secs(3_600), ..Plan::default() };
     let (upstream, folder) = (mock(plan).await, folder());
