@@ -44,6 +44,18 @@ impl Usage {
             seconds: self.seconds.saturating_add(other.seconds),
         }
     }
+    /// Each at most so much.
+    #[must_use]
+    pub(crate) fn at_most(self, most: u64) -> Self {
+        Self {
+            input: self.input.min(most),
+            cached: self.cached.min(most),
+            cache_written: self.cache_written.min(most),
+            cache_written_hour: self.cache_written_hour.min(most),
+            output: self.output.min(most),
+            seconds: self.seconds.min(most),
+        }
+    }
     /// The larger of each: providers report usage in parts, each part cumulative.
     #[must_use]
     pub fn max(self, other: Self) -> Self {

@@ -122,8 +122,8 @@ impl Books {
         Entry { books: self.clone(), bill, operation, taken: None, about: About::default(), open: true }
     }
     /// Estimates what a call may cost at most, and reserves it with all limits that hold for
-    /// it: those of the configuration, and `more`. Returns how long an answer may be, where the
-    /// client did not say and a limit wants it said.
+    /// it: those of the configuration, and `more`. Returns how long an answer may be, where a limit
+    /// wants every provider to be told.
     pub(crate) async fn reserve<'a>(
         &self,
         call: &Call,
@@ -154,8 +154,7 @@ impl Books {
         let reservation = self.ledger.reserve(claims, most, self.world.now()).await;
         bill.held(reservation.map_err(over_budget)?);
         let says = !matches!(call.operation, Operation::Embeddings | Operation::Transcription);
-        let silent = says && call.asked.output_max.is_none();
-        Ok(silent.then(|| self.config.budget.output_max.get().into()))
+        Ok(says.then(|| call.asked.output_max.unwrap_or(self.config.budget.output_max.get().into())))
     }
     fn check_name(&self, call: &Call) -> Result<(), Rejected> {
         let Some(name) = &call.options.budget else { return Ok(()) };

@@ -17,6 +17,7 @@ use http::{
 use steadfast_core::{Coded, Fault, TenantId, canonical::Hash};
 
 pub use asked::Asked;
+pub(crate) use asked::TOKENS_MAX;
 pub use options::{CacheResult, CacheUse, CallOptions, Priority};
 
 use crate::{
@@ -165,7 +166,7 @@ pub struct Call {
     pub(crate) redacted: bool,
     /// What providers of the same API get to see of the client's headers.
     pub(crate) forwarded: HeaderMap,
-    /// What providers are told where the client did not say how long an answer may be.
+    /// How long an answer may be, where a limit wants every provider to be told.
     pub(crate) output_forced: Option<u64>,
     /// What it costs.
     pub(crate) bill: Option<Arc<Bill>>,

@@ -255,6 +255,15 @@ mod tests {
         let both = json!({ "model": "m", "messages": [], "max_tokens": 100, "max_completion_tokens": 5 });
         assert_eq!(bound(Operation::Chat, &both).output, 100);
         assert_eq!(bound(Operation::Chat, &json!({ "model": "m", "messages": [], "n": 0 })).output, 4_096);
+        // What this operation does not have, no provider reads.
+        for (operation, body) in [
+            (Operation::Chat, json!({ "model": "m", "messages": [], "max_output_tokens": 1 })),
+            (Operation::Messages, json!({ "model": "m", "messages": [], "max_completion_tokens": 1 })),
+            (Operation::Messages, json!({ "model": "m", "messages": [], "max_output_tokens": 1 })),
+            (Operation::Responses, json!({ "model": "m", "input": "hi", "max_tokens": 1 })),
+        ] {
+            assert_eq!(bound(operation, &body).output, 4_096, "{body}");
+        }
         let embed = json!({ "model": "m", "input": [1, 2, 3] });
         assert_eq!(bound(Operation::Embeddings, &embed).output, 0);
     }

@@ -11,6 +11,9 @@ use super::{CallOptions, Operation, Unreadable, unreadable};
 use crate::wire::chat::There;
 use crate::wire::form;
 
+/// More tokens nothing has.
+pub(crate) const TOKENS_MAX: u64 = u32::MAX as u64;
+
 /// The members of a body that are acted on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Asked {
@@ -174,6 +177,17 @@ fn must_call(choice: &str) -> bool {
     !["\"auto\"", "\"none\""].iter().any(|free| choice.contains(free))
 }
 
+/// Which of `max_tokens`, `max_completion_tokens` and `max_output_tokens` say in this operation how
+/// long an answer may be.
+const fn bounding(operation: Operation) -> [bool; 3] {
+    match operation {
+        Operation::Chat => [true, true, false],
+        Operation::Messages => [true, false, false],
+        Operation::Responses => [false, false, true],
+        Operation::Embeddings | Operation::Transcription => [false; 3],
+    }
+}
+
 fn place(body: &[u8], of: &RawValue) -> Range<usize> {
     let start = (of.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
     start..start + of.get().len()
@@ -219,8 +233,14 @@ impl Asked {
                 Some(it) => serde_json::from_str(it.get()).map_err(unreadable)?,
                 None => false,
             },
-            // Which of several a provider reads, nobody knows.
-            output_max: bounds.iter().try_fold(None, |most: Option<u64>, raw| Ok(most.max(raw.said()?)))?,
+            // Which of several a provider reads, nobody knows. Members of other operations nobody
+            // reads.
+            output_max: bounds
+                .iter()
+                .zip(bounding(operation))
+                .filter(|(_, reads)| *reads)
+                .try_fold(None, |most: Option<u64>, (raw, _)| Ok(most.max(raw.said()?)))?
+                .map(|most| most.min(TOKENS_MAX)),
             elsewhere: raw.previous_response_id.0 || raw.conversation.0 || raw.prompt.is_some(),
             choices: raw.n.unwrap_or(1),
             temperature: raw.temperature,

@@ -15,7 +15,7 @@ mod openai;
 mod patience;
 mod status;
 
-use std::{pin::Pin, sync::Arc};
+use std::{ops::Range, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, future::BoxFuture};
@@ -158,12 +158,17 @@ fn edits(order: &Order<'_>, legacy_max: bool) -> Edits {
     let call = order.call;
     if let Some(most) = call.output_forced {
         let [old, new, responses] = &call.asked.at.output_max;
-        let (name, place) = match call.operation {
-            Operation::Responses => ("max_output_tokens", responses),
-            Operation::Chat if !legacy_max => ("max_completion_tokens", new),
-            _ => ("max_tokens", old),
+        // Whoever reads the new name of a chat reads the old one too.
+        let (name, place, other) = match call.operation {
+            Operation::Responses => ("max_output_tokens", responses, &None),
+            Operation::Chat if !legacy_max => ("max_completion_tokens", new, old),
+            _ => ("max_tokens", old, &None),
+        };
+        let said = |place: &Option<Range<usize>>| {
+            place.as_ref().is_some_and(|place| call.body.get(place.clone()) != Some(b"null"))
         };
         match place {
+            _ if said(place) || said(other) => {}
             // It was null.
             Some(place) => edits.replace(place.clone(), most.to_string()),
             None => edits.replace(first_member(&call.body), format!(r#""{name}":{most},"#)),

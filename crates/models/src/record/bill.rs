@@ -29,9 +29,12 @@ use crate::{
         ledger::{Refused, Reservation},
         prices::{Price, Prices},
     },
-    call::{Call, Operation},
+    call::{Call, Operation, TOKENS_MAX},
     failure::{Class, Tried, Wait},
 };
+
+/// More no attempt costs, whatever a provider says: a million dollars.
+const COST_MAX: Usd = Usd::from_nanos(1_000_000_000_000_000);
 
 /// What is known of a call when it begins.
 #[derive(Debug)]
@@ -87,6 +90,8 @@ struct State {
     estimated: bool,
     usage: Usage,
     alive: u32,
+    /// What the attempts under way may cost: one that broke off lasts until another goes on.
+    open: Usd,
     /// The price of the attempt under way.
     price: Option<Price>,
     first: Option<Duration>,
@@ -135,6 +140,7 @@ impl Bill {
                 estimated: false,
                 usage: Usage::default(),
                 alive: 0,
+                open: Usd::ZERO,
                 price: None,
                 first: None,
                 end: None,
@@ -177,12 +183,12 @@ impl Bill {
         more: u64,
     ) -> Result<Attempt, Refused> {
         let price = self.prices.find(provider, local, model);
-        let (bound, wanted) = {
+        let (bound, most, wanted) = {
             let state = self.lock();
             let bound = Bound { input: state.bound.input.saturating_add(more), ..state.bound };
             let most = price.unwrap_or(Price::FREE).bound(bound.input, bound.output, bound.seconds);
             let reserved = state.reservation.as_ref().map_or(Usd::MAX, Reservation::amount);
-            (bound, state.cost.plus(most).minus(reserved))
+            (bound, most, state.cost.plus(state.open).plus(most).minus(reserved))
         };
         if wanted > Usd::ZERO {
             self.reserve_more(wanted).await?;
@@ -191,6 +197,7 @@ impl Bill {
         state.whose.provider = provider.clone();
         state.whose.model = model.clone();
         state.alive += 1;
+        state.open = state.open.plus(most);
         state.price = price;
         self.coming.store(0, Relaxed);
         drop(state);
@@ -198,6 +205,7 @@ impl Bill {
             bill: self.clone(),
             price,
             bound,
+            most,
             usage: Usage::default(),
             said: 0,
             begun: false,
@@ -319,6 +327,8 @@ pub(crate) struct Attempt {
     bill: Arc<Bill>,
     price: Option<Price>,
     bound: Bound,
+    /// What it may cost.
+    most: Usd,
     usage: Usage,
     said: u64,
     /// Content came as a stream: what did not come was not made.
@@ -379,13 +389,15 @@ impl Attempt {
         if !std::mem::replace(&mut self.open, false) {
             return;
         }
+        let usage = usage.at_most(TOKENS_MAX);
         let mut state = self.bill.lock();
         state.alive -= 1;
+        state.open = state.open.minus(self.most);
         state.usage = state.usage.plus(usage);
         state.estimated |= estimated;
         let used = usage != Usage::default();
         match self.price {
-            Some(price) => state.cost = state.cost.plus(price.cost(usage)),
+            Some(price) => state.cost = state.cost.plus(price.cost(usage).min(COST_MAX)),
             None => state.priced &= !used,
         }
         self.bill.settle_if_over(&mut state);

@@ -94,8 +94,8 @@ pub fn costs(
         By::Label(_) => "labels",
     };
     let sql = format!(
-        "SELECT {column}, sum(calls), sum(unpriced), sum(input), sum(cached), sum(output), sum(cost)
-         FROM days WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR tenant = ?3) GROUP BY 1"
+        "SELECT {column}, {} FROM days WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR tenant = ?3) GROUP BY 1",
+        ["calls", "unpriced", "input", "cached", "output", "cost"].map(file::sum).join(", ")
     );
     let sqlite = RecordError::sqlite(path);
     let mut statement = connection.prepare(&sql).map_err(&sqlite)?;
@@ -122,9 +122,9 @@ pub fn costs(
         let sums = all.entry(name).or_default();
         sums.calls += more.calls;
         sums.unpriced += more.unpriced;
-        sums.input += more.input;
-        sums.cached += more.cached;
-        sums.output += more.output;
+        sums.input = sums.input.saturating_add(more.input);
+        sums.cached = sums.cached.saturating_add(more.cached);
+        sums.output = sums.output.saturating_add(more.output);
         sums.cost = sums.cost.plus(more.cost);
     }
     let mut costs: Vec<_> = all

@@ -58,10 +58,22 @@ CREATE TABLE accounts (
 const PUT_CALL: &str = "INSERT OR REPLACE INTO calls VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
     ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)";
 const ADD_DAY: &str =
-    "INSERT INTO days VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-    ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, unpriced = unpriced + excluded.unpriced,
-    input = input + excluded.input, cached = cached + excluded.cached, output = output + excluded.output,
-    cost = cost + excluded.cost";
+    "INSERT INTO days VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+
+/// What a day has already, and more. A sum that is too great becomes a float, which is no less
+/// than the greatest whole number, and only that one can be stored.
+fn onto_day() -> String {
+    let columns = ["calls", "unpriced", "input", "cached", "output", "cost"];
+    let sets = columns.map(|it| format!("{it} = min({}, {it} + excluded.{it})", i64::MAX));
+    format!(" ON CONFLICT DO UPDATE SET {}", sets.join(", "))
+}
+
+/// The sum of a column, at most what a whole number can be: SQLite's own fails beyond that.
+pub(super) fn sum(column: &str) -> String {
+    const PART: u64 = 1_000_000_000;
+    let parts = format!("coalesce(sum({column} / {PART}) * {PART} + sum({column} % {PART}), 0)");
+    format!("min({}, {parts})", i64::MAX)
+}
 
 /// Whole numbers as SQLite has them; what does not fit is as much as it can say.
 pub(super) fn int(n: u64) -> i64 {
@@ -136,15 +148,13 @@ impl File {
     }
     fn close_lost(&mut self) -> rusqlite::Result<()> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        tx.execute(
+        let sums = ["1 - priced", "input", "cached", "output", "cost"].map(|it| sum(&format!("({it})")));
+        let lost = format!(
             "INSERT INTO days SELECT begun / 86400000000, tenant, user, key, budget, labels, route, provider,
-                model, count(*), sum(1 - priced), sum(input), sum(cached), sum(output), sum(cost)
-             FROM calls WHERE state = 'open' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
-             ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, unpriced = unpriced + excluded.unpriced,
-                input = input + excluded.input, cached = cached + excluded.cached,
-                output = output + excluded.output, cost = cost + excluded.cost",
-            [],
-        )?;
+                model, count(*), {} FROM calls WHERE state = 'open' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9",
+            sums.join(", ")
+        );
+        tx.execute(&(lost + &onto_day()), [])?;
         tx.execute("UPDATE calls SET state = 'lost', code = 'node.died' WHERE state = 'open'", [])?;
         tx.commit()
     }
@@ -165,7 +175,7 @@ impl File {
                     days.entry((row.begun.day(), &row.whose)).or_default().add(row);
                 }
             }
-            let mut add = tx.prepare_cached(ADD_DAY)?;
+            let mut add = tx.prepare_cached(&[ADD_DAY, &onto_day()].concat())?;
             for ((day, of), sums) in days {
                 add.execute(params![
                     day,

@@ -149,6 +149,40 @@ async fn where_a_limit_holds_and_the_client_sets_no_bound_the_gateway_does() {
 }
 
 #[tokio::test]
+async fn under_a_limit_a_provider_is_told_the_bound_under_the_name_that_it_reads() {
+    let upstream = mock(Plan { chunks: 4, ..Plan::default() }).await;
+    let (chat, messages, responses) = ("/v1/chat/completions", "/v1/messages", "/v1/responses");
+    let cases = [
+        ("", chat, "max_output_tokens", "max_completion_tokens", 77),
+        ("", messages, "max_completion_tokens", "max_completion_tokens", 77),
+        ("", messages, "max_output_tokens", "max_completion_tokens", 77),
+        ("responses = false\n", responses, "max_tokens", "max_completion_tokens", 77),
+        ("", responses, "max_tokens", "max_output_tokens", 77),
+        ("legacy_max_tokens = true\n", chat, "max_completion_tokens", "max_tokens", 1),
+        ("legacy_max_tokens = true\n", chat, "max_output_tokens", "max_tokens", 77),
+        ("kind = 'anthropic'\n", chat, "max_output_tokens", "max_tokens", 77),
+        ("kind = 'anthropic'\n", chat, "max_completion_tokens", "max_tokens", 1),
+        ("kind = 'anthropic'\n", messages, "max_output_tokens", "max_tokens", 77),
+    ];
+    for (provider, path, said, read, told) in cases {
+        let config = route(&[&upstream], provider)
+            + PRICE
+            + &limit("100000", "")
+            + "[models.budget]\noutput_max = 77\n";
+        let gateway = Gateway::start(&config).await;
+        let mut body = json!({ "model": "m", said: 1 });
+        let conversation = if path == responses { "input" } else { "messages" };
+        body[conversation] = json!([{ "role": "user", "content": "go" }]);
+        let before = upstream.calls();
+        gateway.send(path, &[], body.to_string()).await;
+        assert!(upstream.calls() > before, "{path} {said}: nobody was asked");
+        let seen = upstream.seen();
+        let sent: Value = serde_json::from_slice(&seen.last().expect("asked").body).expect("JSON");
+        assert_eq!(sent[read], told, "{provider}{path} {said}: {sent}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_price_is_fine_without_a_limit_and_refused_with_one_naming_the_line_to_add() {
     let upstream = mock(Plan::default()).await;
     let gateway = Gateway::before(&[&upstream]).await;
@@ -205,6 +239,26 @@ async fn what_went_out_of_a_broken_stream_is_paid_and_so_are_both_who_made_a_con
     let before = dollars(&(input + 2 * said).to_string());
     let continued = cost(folder.path()).minus(before);
     assert!(continued > before, "the broken part is paid as well as its end: {continued:?}");
+}
+
+#[tokio::test]
+async fn who_goes_on_does_not_spend_what_is_reserved_for_the_part_that_broke_off() {
+    let (first, second) = (mock(Fault::Cut(5)).await, mock(Plan::default()).await);
+    // 2000 dollars at most for each who answers, and some hundreds for what goes in.
+    let body = ask(true).replace("100", "1000");
+    for (dollars, whole) in [("3500", false), ("9000", true)] {
+        let config = route(&[&first, &second], "") + PRICE + &limit(dollars, "");
+        let gateway = Gateway::start(&config.replace("retry.waits = ['1h']\n", "")).await;
+        let headers = [("x-steadfast-continue", "true")];
+        let answer = gateway.send("/v1/chat/completions", &headers, body.clone()).await;
+        assert_eq!(
+            (answer.is_whole_stream(), second.calls() > 0),
+            (whole, whole),
+            "{dollars}: {}",
+            answer.text
+        );
+        assert!(answer.said().starts_with("word0 word1 "));
+    }
 }
 
 #[tokio::test]
@@ -314,6 +368,43 @@ async fn limits_survive_restarts_and_new_ones_count_what_was_spent_before() {
         gateway.stopped().await;
         assert!(before >= spent && cost(folder.path()) > before);
     }
+}
+
+#[tokio::test]
+async fn no_figure_of_a_client_or_a_provider_stops_the_books() {
+    let (upstream, folder) = (mock(Fault::Hang).await, folder());
+    let config = route(&[&upstream], "") + PRICE + &limit("100000", "named = true");
+    let gateway = Gateway::recorded(&config, folder.path()).await;
+    let body = ask(false).replace("100", &u64::MAX.to_string());
+    let usage = json!({ "prompt_tokens": u64::MAX, "completion_tokens": u64::MAX, "total_tokens": u64::MAX });
+    let choice =
+        json!({ "index": 0, "message": { "role": "assistant", "content": "a" }, "finish_reason": "stop" });
+    let told =
+        json!({ "id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice],
+        "usage": usage })
+        .to_string();
+    for round in 1..=3 {
+        upstream.plan(Fault::Hang);
+        let headers = [("x-steadfast-deadline", "5ms")];
+        let late = gateway.send("/v1/chat/completions", &headers, body.clone()).await;
+        assert_eq!(late.status, 504, "{}", late.text);
+        upstream.plan(Plan::replaying(told.clone()));
+        let answer = gateway.chat(false).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!(gateway.models.flush().await, "written");
+        assert_eq!(sql::<i64>(folder.path(), "SELECT sum(calls) FROM days"), 2 * round);
+    }
+    // Sums that are as great as a number can be are no error.
+    let connection = rusqlite::Connection::open(file(folder.path())).expect("the file");
+    let most = "UPDATE days SET output = 9223372036854775807, cost = 9223372036854775807;
+        INSERT INTO days SELECT day, tenant, 'another', key, budget, labels, route, provider, model,
+            calls, unpriced, input, cached, output, cost FROM days";
+    connection.execute_batch(most).expect("changed");
+    assert_eq!(gateway.chat(false).await.status, 200);
+    assert!(gateway.models.flush().await, "written");
+    let lines = this_month(folder.path(), &By::Route);
+    let most = u64::try_from(i64::MAX).expect("positive");
+    assert_eq!((lines[0].output, lines[0].cost), (most, Usd::from_nanos(most)));
 }
 
 #[tokio::test]
