@@ -206,7 +206,8 @@ impl Books {
 pub struct Spending {
     /// The limit.
     pub budget: String,
-    /// Whose account.
+    /// Whose account. Users, keys and runs stand after their tenant: `acme/ana`, or `acme/` for
+    /// those without a name.
     pub of: Arc<str>,
     /// What was spent.
     pub spent: Usd,
