@@ -350,6 +350,10 @@ impl Reservation {
             }
         }
     }
+    /// The limits that hold.
+    pub(crate) fn claims(&self) -> &[Claim] {
+        &self.claims
+    }
     /// What is reserved.
     pub(crate) const fn amount(&self) -> Usd {
         self.amount

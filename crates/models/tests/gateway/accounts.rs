@@ -73,3 +73,44 @@ async fn a_run_that_nobody_vouches_for_is_refused_with_a_step_and_without() {
     assert_eq!(gateway.send(CHAT, &[], named).await.status, 400);
     assert_eq!(upstream.calls(), 0);
 }
+
+#[tokio::test]
+async fn who_asks_pays_for_the_embedding_that_finds_a_similar_answer() {
+    let upstream = mock().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = route(&[&upstream], "")
+        + PRICE
+        + "[models.routes.embed]\ntargets = [{ provider = 'p0' }]\n[models.prices.embed]\ninput = '1000000'\n\
+           output = '0'\n[models.cache]\nchat.similar = true\nsimilar.model = 'embed'\n"
+        + &limit("600", "per = 'user'\nroutes = ['m']\nwindow = 'total'");
+    let gateway = Gateway::recorded(&config, folder.path()).await;
+    let asked = async |words: &str| {
+        let body =
+            json!({ "model": "m", "max_tokens": 20, "messages": [{ "role": "user", "content": words }] });
+        gateway.send(CHAT, &[("test-user", "ana")], body.to_string()).await
+    };
+    let mut statuses = Vec::new();
+    for words in ["How do I raise my limit?", "how can I raise the limit"] {
+        statuses.push(asked(words).await.header("x-steadfast-cache").to_owned());
+    }
+    assert_eq!(statuses, ["miss", "similar"]);
+    let paths = || upstream.seen().iter().map(|it| it.path.clone()).collect::<Vec<_>>();
+    assert_eq!(paths(), ["/v1/embeddings", CHAT, "/v1/embeddings"]);
+    gateway.models.flush().await;
+    let file =
+        rusqlite::Connection::open(folder.path().join(steadfast_models::record::FILE)).expect("the file");
+    let one = |sql: &str| file.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a row");
+    let embeddings =
+        "operation = 'embeddings' AND user = 'ana' AND route = 'm' AND model = 'embed' AND cost > 0";
+    assert_eq!(one(&format!("SELECT count(*) FROM calls WHERE {embeddings}")), 2);
+    let spent = &gateway.models.spending()[0];
+    assert_eq!(
+        (i64::try_from(spent.spent.nanos()), spent.reserved),
+        (Ok(one("SELECT sum(cost) FROM calls")), Usd::ZERO)
+    );
+
+    // What does not fit into the limit is not embedded either.
+    let long = "please ".repeat(120);
+    assert_eq!(asked(&long).await.status, 402);
+    assert_eq!(upstream.calls(), 3);
+}
