@@ -89,6 +89,7 @@ impl Books {
         let rules = rules::rules(&config.budget);
         if let Some(recorder) = &self.recorder {
             recorder.ruled_by(rules.clone());
+            self.ledger.ruled_by(|id| rules::in_force(&rules, id));
         }
         Self {
             prices: Arc::new(Prices::new(config)),

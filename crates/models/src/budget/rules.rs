@@ -43,6 +43,13 @@ pub(crate) fn rules(config: &BudgetConfig) -> Arc<[Rule]> {
     config.limits.iter().map(|(name, limit)| Rule::new(name, limit.clone())).collect()
 }
 
+/// Is this the id of a limit that holds now? Limits of keys, which are in no configuration, do as
+/// long as the key can be used.
+pub(crate) fn in_force(rules: &[Rule], id: &str) -> bool {
+    let of_key = || id.starts_with("key Key ") && id.contains(" false [] [] [\"") && id.ends_with("\"] []");
+    rules.iter().any(|rule| *rule.id == *id) || of_key()
+}
+
 impl Rule {
     pub(crate) fn new(name: &str, config: LimitConfig) -> Self {
         let LimitConfig { limit: _, window, per, named, tenants, users, keys, routes } = &config;

@@ -4,7 +4,7 @@ use serde_json::json;
 use steadfast_models::budget::Usd;
 use steadfast_models_mock::{Mock, Plan};
 
-use crate::harness::{Gateway, ask, route};
+use crate::harness::{Gateway, ask, env, read, route};
 
 const CHAT: &str = "/v1/chat/completions";
 /// A dollar a token in, two a token out.
@@ -113,4 +113,31 @@ async fn who_asks_pays_for_the_embedding_that_finds_a_similar_answer() {
     let long = "please ".repeat(120);
     assert_eq!(asked(&long).await.status, 402);
     assert_eq!(upstream.calls(), 3);
+}
+
+#[tokio::test]
+async fn a_limit_that_was_off_for_a_while_counts_what_was_spent_meanwhile() {
+    let upstream = mock().await;
+    let plain = route(&[&upstream], "") + PRICE;
+    let limited = plain.clone() + &limit("100000", "window = 'total'");
+    for restart in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut gateway = Gateway::recorded(&limited, folder.path()).await;
+        let mut seen = Vec::new();
+        for config in [&limited, &plain, &limited, &plain, &limited] {
+            if restart {
+                gateway.models.flush().await;
+                gateway.stopped().await;
+                gateway = Gateway::recorded(config, folder.path()).await;
+            } else {
+                gateway.current.reload(read(config), &env()).expect("reads");
+            }
+            assert_eq!(gateway.chat(false).await.status, 200);
+            let models = gateway.current.get();
+            assert!(models.flush().await);
+            seen.extend(models.spending().first().filter(|_| config == &limited).map(|it| it.spent));
+        }
+        let one = seen[0].nanos();
+        assert_eq!(seen.iter().map(|it| it.nanos() / one).collect::<Vec<_>>(), [1, 3, 5], "{restart}");
+    }
 }
