@@ -226,11 +226,69 @@ impl Durable for OnEngine {
     fn cancel<'a>(&'a self, caller: &'a Caller, id: &'a str) -> BoxFuture<'a, Result<Bytes, Rejected>> {
         Box::pin(self.give_up(caller, id))
     }
+    fn run<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Arc<str>, Rejected>> {
+        Box::pin(async move { Ok(self.run_of(call).await?.to_string().into()) })
+    }
     fn step<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Step, Rejected>> {
         Box::pin(self.enter(call))
     }
     fn longest(&self) -> usize {
         // Sealed, each byte is written as two.
         PAYLOAD_BYTES / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use steadfast_core::{World, config, observe::silent, secret::Secret};
+    use steadfast_engine::{Ctx, EngineConfig, Registry, WorkflowOptions};
+    use steadfast_log::MemoryLog;
+    use steadfast_models::{Current, Models, ModelsConfig, Operation};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_run_is_named_by_those_who_may_add_to_it_and_has_one_name() {
+        let world = World::system();
+        let mut registry = Registry::default();
+        registry.workflow("talk", 1, WorkflowOptions::default(), |_: Ctx, (): ()| async move { Ok(()) });
+        let log = Arc::new(MemoryLog::new(world.clone()));
+        let engine = Engine::new(log, world.clone(), registry, EngineConfig::default(), silent());
+        let start = |tenant: &str| Start::new(tenant.parse().expect("a name"), "ana", "talk", Data::null());
+        let run = engine.start(start("acme")).await.expect("accepted").run;
+
+        let none = BTreeMap::new();
+        let config: ModelsConfig = config::load(None, &none).expect("reads");
+        let models = Models::new(config, &none, &world, &silent()).expect("set up");
+        let keyring = Keyring::new("k", &Secret::new([1; 32]), world.clone());
+        let on_engine = OnEngine::new(engine, &Responses::new(Arc::new(Current::new(models)), keyring));
+        let named = async |tenant: &str, user: Option<&str>, key: Option<&str>, run: &str| {
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("x-steadfast-run"),
+                run.parse().expect("a header"),
+            )]);
+            let (tenant, user) = (tenant.parse().expect("a name"), user.map(Into::into));
+            let caller = Caller { tenant, user, key: key.map(Into::into) };
+            let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
+            let call = Call::read("c".into(), Operation::Chat, &headers, body, caller).expect("reads");
+            on_engine.run(&call).await.map_err(|rejected| rejected.failure.code)
+        };
+        let name = run.to_string();
+        for spelled in [name.clone(), name.to_uppercase(), name.replace('-', "")] {
+            assert_eq!(named("acme", Some("ana"), None, &spelled).await.as_deref(), Ok(&*name));
+        }
+        assert_eq!(named("acme", None, Some("k1"), &name).await.as_deref(), Ok(&*name));
+        let another = RunId::next(&world).to_string();
+        for (tenant, user, run) in [
+            ("acme", "luis", &*name),
+            ("bank", "ana", &name),
+            ("acme", "ana", &another),
+            ("acme", "ana", "x"),
+        ] {
+            let refused = named(tenant, Some(user), None, run).await;
+            assert_eq!(refused.expect_err("not theirs"), "run.not_found", "{tenant} {user} {run}");
+        }
     }
 }

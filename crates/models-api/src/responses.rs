@@ -142,7 +142,9 @@ impl Responses {
         let body = Box::<str>::from(request.body).into_boxed_bytes().into();
         let call = Call::read(asked.id.into(), Operation::Responses, &headers, body, caller);
         let mut call = call.map_err(|error| error.failure())?;
-        call.options.run.get_or_insert_with(|| task.run.to_string().into());
+        // One that it names was its caller's when it was accepted.
+        let named = call.options.run.as_ref().and_then(|run| run.parse().ok());
+        call.options.run = Some(named.unwrap_or(task.run).to_string().into());
         if again {
             call.options.priority = call.options.priority.max(call::Priority::High);
         }

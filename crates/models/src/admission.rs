@@ -72,8 +72,7 @@ impl Visitor {
     /// Whoever calls: the user, or the key where there is none, of their tenant.
     pub(crate) fn of(call: &Call, route: &Arc<str>) -> Self {
         let caller = &call.caller;
-        let user = caller.user.clone().or_else(|| caller.key.clone());
-        let user = user.unwrap_or_else(|| caller.tenant.as_str().into());
+        let user = caller.within(caller.user.as_deref().or(caller.key.as_deref()));
         Self { user, route: route.clone(), priority: call.options.priority }
     }
 }

@@ -89,6 +89,7 @@ impl Books {
         let rules = rules::rules(&config.budget);
         if let Some(recorder) = &self.recorder {
             recorder.ruled_by(rules.clone());
+            self.ledger.ruled_by(|id| rules::in_force(&rules, id));
         }
         Self {
             prices: Arc::new(Prices::new(config)),
@@ -156,6 +157,28 @@ impl Books {
         let says = !matches!(call.operation, Operation::Embeddings | Operation::Transcription);
         Ok(says.then(|| call.asked.output_max.unwrap_or(self.config.budget.output_max.get().into())))
     }
+    /// A call comes in that `asker` needs answered first. It is recorded by itself, as of the
+    /// asker's route, which limits look at.
+    pub(crate) fn open_for(self: &Arc<Self>, asker: &Call, call: &mut Call, route: &Arc<str>) -> Entry {
+        let of = asker.bill.as_ref().map(|bill| bill.route());
+        self.open(call, Some(of.as_ref().unwrap_or(route)))
+    }
+    /// The same as [`Self::reserve`], with all limits that hold for `asker`.
+    pub(crate) async fn reserve_for<'a>(
+        &self,
+        asker: &Call,
+        call: &Call,
+        route: &Arc<str>,
+        prospects: impl Iterator<Item = Prospect<'a>>,
+    ) -> Result<(), Rejected> {
+        let (mut of, mut more) = (route.clone(), Vec::new());
+        if let Some(bill) = &asker.bill {
+            (of, more) = (bill.route(), bill.claims());
+            // Those of the configuration are found again, that of a key is not.
+            more.retain(|claim| self.rules.iter().all(|rule| rule.id != claim.account.rule));
+        }
+        self.reserve(call, &of, prospects, more).await.map(drop)
+    }
     fn check_name(&self, call: &Call) -> Result<(), Rejected> {
         let Some(name) = &call.options.budget else { return Ok(()) };
         if self.rules.iter().any(|rule| rule.name() == name) {
@@ -205,7 +228,8 @@ impl Books {
 pub struct Spending {
     /// The limit.
     pub budget: String,
-    /// Whose account.
+    /// Whose account. Users, keys and runs stand after their tenant: `acme/ana`, or `acme/` for
+    /// those without a name.
     pub of: Arc<str>,
     /// What was spent.
     pub spent: Usd,

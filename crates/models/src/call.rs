@@ -81,6 +81,13 @@ pub struct Caller {
     pub key: Option<Arc<str>>,
 }
 
+impl Caller {
+    /// A name that is the tenant's own, told apart from other tenants': no tenant's has a slash.
+    pub(crate) fn within(&self, name: Option<&str>) -> Arc<str> {
+        [self.tenant.as_str(), "/", name.unwrap_or_default()].concat().into()
+    }
+}
+
 /// A request that does not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {

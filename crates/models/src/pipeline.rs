@@ -85,8 +85,18 @@ impl Health {
 }
 
 /// Who turns questions into points.
-fn embedder(model: &str, routes: &Arc<Routes>) -> Arc<dyn Embedder> {
-    if model.is_empty() { Arc::new(Counting) } else { Arc::new(Asking::new(model, routes)) }
+fn embedder(
+    config: &ModelsConfig,
+    routes: &Arc<Routes>,
+    books: &Arc<Books>,
+    admission: &Option<Admission>,
+) -> Arc<dyn Embedder> {
+    let model = config.cache.similar.model.clone();
+    if model.is_empty() {
+        return Arc::new(Counting);
+    }
+    let (routes, books, admission) = (routes.clone(), books.clone(), admission.clone());
+    Arc::new(Asking { model, routes, books, admission })
 }
 
 impl Models {
@@ -110,8 +120,6 @@ impl Models {
     ) -> Result<Self, SetupError> {
         let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
         let routes = Arc::new(Routes::new(&config, None, env, world, observer)?);
-        let embedder = embedder(&config.cache.similar.model, &routes);
-        let cache = Cache::new(&config.cache, home, embedder, world)?;
         let degrade = Degrade::new(&config.degrade, world);
         let file = home.folder.as_ref().map(|folder| folder.join(record::FILE));
         let books = Books::new(&config, world, observer);
@@ -119,6 +127,9 @@ impl Models {
             Some(file) => books.kept(file)?,
             None => books,
         });
+        let admission = config.admission.enabled.then(|| Admission::new(&config.admission, world));
+        let embedder = embedder(&config, &routes, &books, &admission);
+        let cache = Cache::new(&config.cache, home, embedder, world)?;
         Ok(Self {
             screen,
             routes,
@@ -126,7 +137,7 @@ impl Models {
             degrade,
             books,
             keys: Arc::new(Keys::none(world, observer)),
-            admission: config.admission.enabled.then(|| Admission::new(&config.admission, world)),
+            admission,
             file,
             observer: observer.clone(),
             config,
@@ -146,13 +157,15 @@ impl Models {
         let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
         let routes = Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?;
         let routes = Arc::new(routes);
-        let cache = self.cache.reloaded(&config.cache, embedder(&config.cache.similar.model, &routes));
+        let books = Arc::new(self.books.reloaded(&config));
+        let embedder = embedder(&config, &routes, &books, &self.admission);
+        let cache = self.cache.reloaded(&config.cache, embedder);
         Ok(Self {
             screen,
             routes,
             cache,
             degrade: Degrade::new(&config.degrade, &self.world),
-            books: Arc::new(self.books.reloaded(&config)),
+            books,
             keys: self.keys.clone(),
             admission: self.admission.clone(),
             file: self.file.clone(),

@@ -264,6 +264,21 @@ impl Ledger {
         (account.limit, account.idle) = (claim.limit, 0);
         account
     }
+    /// Other limits hold from now on: of an account whose limit does not, nobody knows what is
+    /// spent until the file has told it again.
+    pub(crate) fn ruled_by(&self, holds: impl Fn(&str) -> bool) {
+        if self.writer.is_none() {
+            return;
+        }
+        let mut state = self.lock();
+        for (_, account) in state.accounts.iter_mut().filter(|(id, _)| !holds(&id.rule)) {
+            let (limit, reserved) = (account.limit, account.reserved);
+            *account = Account { limit, reserved, ..Account::default() };
+        }
+        drop(state);
+        // Who waits for the file asks it anew.
+        self.answered.notify_waiters();
+    }
     /// What is to be written now: accounts that want more, and, once a second, `all` that have
     /// changed. Once `stopping`, nothing is booked that was not spent.
     pub(crate) fn bookings(&self, all: bool, stopping: bool) -> Vec<Booking> {
@@ -281,7 +296,8 @@ impl Ledger {
         if !all {
             return out;
         }
-        let clean = |it: &Account| it.booked == Some(it.spent) && !it.dirty && it.wanted.is_none();
+        let as_written = |it: &Account| it.booked.is_none_or(|booked| booked == it.spent && !it.dirty);
+        let clean = |it: &Account| it.wanted.is_none() && as_written(it);
         state.accounts.retain(|_, it| it.idle < IDLE_MAX || it.reserved > Usd::ZERO || !clean(it));
         for (id, account) in &mut state.accounts {
             account.idle += 1;
@@ -303,8 +319,13 @@ impl Ledger {
         state.broken = false;
         for Booked { id, spent, booked } in done {
             let Some(account) = state.accounts.get_mut(&id) else { continue };
+            if account.booked.is_none() && account.wanted.is_none() {
+                // Other limits hold since it was asked.
+                continue;
+            }
             if account.booked.is_none() {
-                account.spent = spent;
+                // What ended while the file was asked may not be in it.
+                account.spent = account.spent.plus(spent);
             }
             account.booked = Some(booked);
             account.wanted = None;
@@ -350,6 +371,10 @@ impl Reservation {
             }
         }
     }
+    /// The limits that hold.
+    pub(crate) fn claims(&self) -> &[Claim] {
+        &self.claims
+    }
     /// What is reserved.
     pub(crate) const fn amount(&self) -> Usd {
         self.amount
@@ -370,7 +395,9 @@ impl Reservation {
             let ahead = self.ledger.ahead(claim.limit);
             let Some(account) = state.accounts.get_mut(&claim.account) else { continue };
             account.reserved = account.reserved.minus(amount);
-            account.spent = account.spent.plus(cost);
+            if account.booked.is_some() || account.wanted.is_some() {
+                account.spent = account.spent.plus(cost);
+            }
             account.dirty |= cost > Usd::ZERO;
             // More than the bound: what a provider fetched by itself.
             if cost > amount && account.book(account.used(), ahead) {

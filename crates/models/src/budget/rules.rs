@@ -43,6 +43,13 @@ pub(crate) fn rules(config: &BudgetConfig) -> Arc<[Rule]> {
     config.limits.iter().map(|(name, limit)| Rule::new(name, limit.clone())).collect()
 }
 
+/// Is this the id of a limit that holds now? Limits of keys, which are in no configuration, do as
+/// long as the key can be used.
+pub(crate) fn in_force(rules: &[Rule], id: &str) -> bool {
+    let of_key = || id.starts_with("key Key ") && id.contains(" false [] [] [\"") && id.ends_with("\"] []");
+    rules.iter().any(|rule| *rule.id == *id) || of_key()
+}
+
 impl Rule {
     pub(crate) fn new(name: &str, config: LimitConfig) -> Self {
         let LimitConfig { limit: _, window, per, named, tenants, users, keys, routes } = &config;
@@ -65,14 +72,13 @@ impl Rule {
         if !holds {
             return None;
         }
-        let nobody = || self.all.clone();
         let value = match per {
-            Per::All => nobody(),
+            Per::All => self.all.clone(),
             Per::Tenant => caller.tenant.as_str().into(),
-            Per::User => caller.user.clone().unwrap_or_else(nobody),
-            Per::Key => caller.key.clone().unwrap_or_else(nobody),
+            Per::User => caller.within(caller.user.as_deref()),
+            Per::Key => caller.within(caller.key.as_deref()),
             Per::Route => about.route.clone(),
-            Per::Run => about.call.options.run.clone()?,
+            Per::Run => caller.within(Some(about.call.options.run.as_deref()?)),
         };
         Some(self.claim_of(value, *limit, about.now, *window))
     }
@@ -85,16 +91,18 @@ impl Rule {
     pub(crate) fn recount(&self, id: &AccountId) -> (String, Vec<String>) {
         let LimitConfig { window, per, named, tenants, users, keys, routes, limit: _ } = &self.config;
         let (first, last) = days_of(*window, id.window);
-        let nobody = *id.value == *self.all;
+        let within = |column| {
+            format!(
+                "tenant = substr(?1, 1, instr(?1, '/') - 1) AND {column} = substr(?1, instr(?1, '/') + 1)"
+            )
+        };
         let whose = match per {
-            Per::All => "?1 = 'all'",
-            Per::Tenant => "tenant = ?1",
-            Per::User if nobody => "?1 = 'all' AND user IN ('', 'all')",
-            Per::Key if nobody => "?1 = 'all' AND key IN ('', 'all')",
-            Per::User => "user = ?1",
-            Per::Key => "key = ?1",
-            Per::Route => "route = ?1",
-            Per::Run => "run = ?1",
+            Per::All => "?1 = 'all'".into(),
+            Per::Tenant => "tenant = ?1".into(),
+            Per::User => within("user"),
+            Per::Key => within("key"),
+            Per::Route => "route = ?1".into(),
+            Per::Run => within("run"),
         };
         let (table, days) = match per {
             Per::Run => ("calls", format!("begun / 86400000000 BETWEEN {first} AND {last} AND run <> ''")),

@@ -7,19 +7,27 @@ use serde_json::json;
 use steadfast_resilience::Deadline;
 
 use super::Embedder;
-use crate::{Call, Caller, Operation, answer::Body, route::Routes};
+use crate::{
+    Call, Operation,
+    admission::{Admission, Seat, Visitor},
+    answer::{Answer, Body},
+    books::{Books, Entry},
+    call::CallOptions,
+    failure::Rejected,
+    route::{Route, Routes},
+};
 
-/// Has questions embedded by a model of the gateway's own routes.
+/// Has questions embedded by a model of the gateway's own routes, on behalf of who asks them:
+/// whoever's question it is pays, and waits for a place as for any call.
 pub(crate) struct Asking {
-    model: String,
-    routes: Arc<Routes>,
+    pub(crate) model: String,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) books: Arc<Books>,
+    pub(crate) admission: Option<Admission>,
 }
 
 impl Asking {
-    pub(crate) fn new(model: &str, routes: &Arc<Routes>) -> Self {
-        Self { model: model.into(), routes: routes.clone() }
-    }
-    async fn ask(&self, text: &str, deadline: &Deadline) -> Option<Vec<f32>> {
+    async fn ask(&self, asker: &Call, text: &str, deadline: &Deadline) -> Option<Vec<f32>> {
         #[derive(Deserialize)]
         struct Embedded {
             data: Vec<Point>,
@@ -29,19 +37,43 @@ impl Asking {
             embedding: Vec<f32>,
         }
         let body = json!({ "model": self.model, "input": text }).to_string().into();
-        let none = HeaderMap::new();
-        let call = Call::read("embed".into(), Operation::Embeddings, &none, body, Caller::default());
-        let call = Arc::new(call.ok()?);
+        let (none, caller) = (HeaderMap::new(), asker.caller.clone());
+        let mut call = Call::read(asker.id.clone(), Operation::Embeddings, &none, body, caller).ok()?;
+        let CallOptions { priority, budget, run, labels, .. } = asker.options.clone();
+        call.options = CallOptions { priority, budget, run, labels, ..CallOptions::default() };
         let route = self.routes.find(&call)?;
-        let answer = self.routes.answer(route, &call, deadline.clone()).await.ok()?;
-        let Body::Whole(bytes) = answer.body else { return None };
+        let mut entry = self.books.open_for(asker, &mut call, route.name());
+        let answer = self.answer(asker, call, route, deadline, &mut entry).await;
+        let Body::Whole(bytes) = entry.finish(answer).ok()?.body else { return None };
         let embedded: Embedded = serde_json::from_slice(&bytes).ok()?;
         embedded.data.into_iter().next().map(|point| point.embedding)
+    }
+    async fn answer(
+        &self,
+        asker: &Call,
+        call: Call,
+        route: &Arc<Route>,
+        deadline: &Deadline,
+        entry: &mut Entry,
+    ) -> Result<Answer, Rejected> {
+        self.books.reserve_for(asker, &call, route.name(), route.prospects(&call)).await?;
+        if let Some(admission) = &self.admission {
+            let seated = Seat::take(admission, Visitor::of(&call, route.name()), deadline).await;
+            let (seat, queued) = seated.map_err(|refused| Rejected::queued_out(&refused))?;
+            entry.seated(seat, queued);
+        }
+        self.books.intend(&call).await?;
+        self.routes.answer(route, &Arc::new(call), deadline.clone()).await
     }
 }
 
 impl Embedder for Asking {
-    fn embed<'a>(&'a self, text: &'a str, deadline: &'a Deadline) -> BoxFuture<'a, Option<Vec<f32>>> {
-        Box::pin(self.ask(text, deadline))
+    fn embed<'a>(
+        &'a self,
+        asker: &'a Call,
+        text: &'a str,
+        deadline: &'a Deadline,
+    ) -> BoxFuture<'a, Option<Vec<f32>>> {
+        Box::pin(self.ask(asker, text, deadline))
     }
 }

@@ -279,7 +279,7 @@ impl Cache {
             return None;
         }
         let Question { text, same } = similar::question(call, route, rule.share)?;
-        let point = self.embedder.embed(&text, deadline).await?;
+        let point = self.embedder.embed(call, &text, deadline).await?;
         Some(Near { same, point })
     }
     fn similar(&self, place: &Place, stale: bool) -> Option<Answer> {

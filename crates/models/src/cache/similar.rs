@@ -22,15 +22,20 @@ const DIMENSIONS: u64 = 256;
 
 /// Turns a text into a point, such that texts of one meaning are near each other.
 pub(crate) trait Embedder: Send + Sync {
-    /// The point, of length 1; none if it cannot be had in time.
-    fn embed<'a>(&'a self, text: &'a str, deadline: &'a Deadline) -> BoxFuture<'a, Option<Vec<f32>>>;
+    /// The point, of length 1; none if it cannot be had in time. `asker` is whose text it is.
+    fn embed<'a>(
+        &'a self,
+        asker: &'a Call,
+        text: &'a str,
+        deadline: &'a Deadline,
+    ) -> BoxFuture<'a, Option<Vec<f32>>>;
 }
 
 /// Counts words and parts of words; always the same, and without asking anybody.
 pub(crate) struct Counting;
 
 impl Embedder for Counting {
-    fn embed<'a>(&'a self, text: &'a str, _: &'a Deadline) -> BoxFuture<'a, Option<Vec<f32>>> {
+    fn embed<'a>(&'a self, _: &'a Call, text: &'a str, _: &'a Deadline) -> BoxFuture<'a, Option<Vec<f32>>> {
         let point = local_vector(&text.to_lowercase(), DIMENSIONS);
         Box::pin(async move { Some(point) })
     }

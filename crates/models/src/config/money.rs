@@ -124,9 +124,9 @@ pub enum Per {
     All,
     /// Each tenant.
     Tenant,
-    /// Each user. Calls without one share theirs.
+    /// Each user of each tenant. A tenant's calls without one share theirs.
     User,
-    /// Each virtual key. Calls without one share theirs.
+    /// Each virtual key. A tenant's calls without one share theirs.
     Key,
     /// Each route.
     Route,

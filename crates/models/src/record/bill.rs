@@ -26,7 +26,7 @@ use crate::{
         Usd,
         bound::Bound,
         count::said,
-        ledger::{Refused, Reservation},
+        ledger::{Claim, Refused, Reservation},
         prices::{Price, Prices},
     },
     call::{Call, Operation, TOKENS_MAX},
@@ -165,6 +165,14 @@ impl Bill {
     /// So much may be spent. Calls without this have no limit.
     pub(crate) fn held(&self, reservation: Reservation) {
         self.lock().reservation = Some(reservation);
+    }
+    /// The limits that hold for it.
+    pub(crate) fn claims(&self) -> Vec<Claim> {
+        self.lock().reservation.as_ref().map_or_else(Vec::new, |it| it.claims().to_vec())
+    }
+    /// The route, if there is one for its model.
+    pub(crate) fn route(&self) -> Arc<str> {
+        self.lock().whose.route.clone()
     }
     /// It has a place, until it is over with all its attempts.
     pub(crate) fn seated(&self, seat: Arc<Seat>) {

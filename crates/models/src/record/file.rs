@@ -9,6 +9,7 @@ use std::{
     collections::HashMap,
     fs::TryLockError,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
@@ -21,7 +22,7 @@ use super::{
 use crate::budget::{
     Usd,
     ledger::{Booked, Booking},
-    rules::Rule,
+    rules::{Rule, in_force},
 };
 
 /// "SFGW", in the header of the file.
@@ -87,6 +88,8 @@ pub(super) fn uint(n: i64) -> u64 {
 /// The file, open for writing.
 pub(super) struct File {
     connection: Connection,
+    /// The limits of which it knows that they hold.
+    rules: Option<Arc<[Rule]>>,
     /// Held as long as this may write: what is open in the file is ours, or of nobody alive.
     _lock: std::fs::File,
 }
@@ -140,7 +143,7 @@ impl File {
             return Err(RecordError::Newer(path.to_owned(), schema));
         }
         connection.set_prepared_statement_cache_capacity(16);
-        let mut file = Self { connection, _lock: lock };
+        let mut file = Self { connection, rules: None, _lock: lock };
         file.close_lost().map_err(&sqlite)?;
         let last =
             file.connection.query_row("SELECT max(n) FROM calls", [], |row| row.get::<_, Option<i64>>(0));
@@ -158,12 +161,12 @@ impl File {
         tx.execute("UPDATE calls SET state = 'lost', code = 'node.died' WHERE state = 'open'", [])?;
         tx.commit()
     }
-    /// Writes all of it or nothing.
+    /// Writes all of it or nothing. Of `rules`, the limits as they came, the last ones hold.
     pub(super) fn write(
         &mut self,
         rows: &[Row],
         bookings: &[Booking],
-        rules: &[Rule],
+        rules: &[Arc<[Rule]>],
     ) -> rusqlite::Result<Vec<Booked>> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut days: HashMap<(i64, &Whose), Sums> = HashMap::new();
@@ -196,11 +199,18 @@ impl File {
                 ])?;
             }
         }
+        for rules in rules {
+            if self.rules.as_ref().is_none_or(|known| !Arc::ptr_eq(known, rules)) {
+                lose_count(&tx, rules, self.rules.is_none())?;
+            }
+        }
+        let now = rules.last();
         let mut booked = Vec::with_capacity(bookings.len());
         for booking in bookings {
-            booked.push(book(&tx, rules, booking)?);
+            booked.push(book(&tx, now.map_or(&[], |rules| &**rules), booking)?);
         }
         tx.commit()?;
+        self.rules = now.cloned();
         Ok(booked)
     }
     /// Forgets rows from before `time`, some at once. True if there may be more.
@@ -258,6 +268,24 @@ fn micros(of: std::time::Duration) -> i64 {
     i64::try_from(of.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// What accounts have spent that are not counted: their limit did not hold for a while. It is at
+/// least what they have booked.
+const UNCOUNTED: i64 = -1;
+
+/// Accounts whose limit does not hold are not counted from now on. What another process had
+/// booked may be spent; what this one had is, as far as it was spent, in its records.
+fn lose_count(tx: &Transaction<'_>, rules: &[Rule], begins: bool) -> rusqlite::Result<()> {
+    let mut all = tx.prepare_cached("SELECT DISTINCT rule FROM accounts WHERE spent >= 0")?;
+    let all: Vec<String> = all.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for rule in all.iter().filter(|rule| !in_force(rules, rule)) {
+        tx.prepare_cached(
+            "UPDATE accounts SET booked = iif(?3, max(spent, booked), spent), spent = ?2 WHERE rule = ?1 AND spent >= 0",
+        )?
+        .execute(params![rule, UNCOUNTED, begins])?;
+    }
+    Ok(())
+}
+
 /// Books for one account. What it had booked when a process died counts as spent.
 fn book(tx: &Transaction<'_>, rules: &[Rule], booking: &Booking) -> rusqlite::Result<Booked> {
     let id = &booking.id;
@@ -265,20 +293,27 @@ fn book(tx: &Transaction<'_>, rules: &[Rule], booking: &Booking) -> rusqlite::Re
         (spent, booking.booked)
     } else {
         let mut known = tx.prepare_cached(
-            "SELECT max(spent, booked) FROM accounts WHERE rule = ?1 AND value = ?2 AND window = ?3",
+            "SELECT max(spent, booked), spent >= 0 FROM accounts WHERE rule = ?1 AND value = ?2 AND window = ?3",
         )?;
         let values = params![&*id.rule, &*id.value, id.window];
-        let known = known.query_row(values, |row| row.get::<_, i64>(0)).optional()?;
-        let spent = known.map_or_else(|| recount(tx, rules, booking), |spent| Ok(uint(spent)))?;
+        let known = known.query_row(values, |row| Ok((uint(row.get(0)?), row.get(1)?))).optional()?;
+        let spent = match known {
+            Some((spent, true)) => spent,
+            Some((spent, false)) => recount(tx, rules, booking)?.max(spent),
+            None => recount(tx, rules, booking)?,
+        };
         let spent = Usd::from_nanos(spent);
         (spent, spent.plus(booking.booked).min(booking.limit.max(spent)))
     };
+    // A call may still be under way under a limit that does not hold any more.
+    let (written, ahead) =
+        if in_force(rules, &id.rule) { (int(spent.nanos()), booked) } else { (UNCOUNTED, spent) };
     tx.prepare_cached("INSERT OR REPLACE INTO accounts VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
         &*id.rule,
         &*id.value,
         id.window,
-        int(spent.nanos()),
-        int(booked.nanos()),
+        written,
+        int(ahead.nanos()),
     ])?;
     Ok(Booked { id: id.clone(), spent, booked })
 }

@@ -42,11 +42,11 @@ struct Inbox {
     urgent: bool,
     flushes: Vec<oneshot::Sender<bool>>,
     stopping: bool,
+    /// Limits as they came, the last ones hold.
+    rules: Vec<Arc<[Rule]>>,
 }
 
 struct Shared {
-    /// The limits of now, by which accounts are summed up that are new.
-    rules: Mutex<Arc<[Rule]>>,
     inbox: Mutex<Inbox>,
     wake: Condvar,
     /// Calls that have ended and are not written.
@@ -87,8 +87,7 @@ impl Recorder {
     ) -> Result<(Self, Arc<Ledger>), RecordError> {
         let (file, last) = File::open(path)?;
         let shared = Arc::new(Shared {
-            rules: Mutex::new(rules),
-            inbox: Mutex::default(),
+            inbox: Mutex::new(Inbox { rules: vec![rules], ..Inbox::default() }),
             wake: Condvar::new(),
             ended: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
@@ -104,6 +103,7 @@ impl Recorder {
             world: world.clone(),
             file,
             open: Vec::new(),
+            rules: Vec::new(),
             rounds: 0,
         };
         let thread = std::thread::Builder::new().name("gateway-records".into()).spawn(move || writer.run());
@@ -116,7 +116,7 @@ impl Recorder {
     }
     /// From now on limits are these.
     pub(crate) fn ruled_by(&self, rules: Arc<[Rule]>) {
-        *self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules;
+        self.shared.lock().rules.push(rules);
     }
     /// Takes note of a call that begins.
     pub(crate) fn opened(&self, bill: &Arc<Bill>) {
@@ -184,6 +184,8 @@ struct Writer {
     file: File,
     /// Calls that have not been written to the end, and whether they were seen here before.
     open: Vec<(Arc<Bill>, bool)>,
+    /// The limits of now, before them others that the file has not heard of yet.
+    rules: Vec<Arc<[Rule]>>,
     rounds: u32,
 }
 
@@ -192,6 +194,7 @@ impl Writer {
         loop {
             let (mut inbox, in_time) = self.wait();
             let full = !in_time || !inbox.flushes.is_empty() || inbox.stopping;
+            self.rules.append(&mut inbox.rules);
             self.open.extend(mem::take(&mut inbox.calls).into_iter().map(|bill| (bill, false)));
             let fine = self.write(&inbox.intents, full, inbox.stopping);
             for (_, reply) in inbox.intents {
@@ -240,9 +243,9 @@ impl Writer {
             self.ledger.booked(Vec::new());
             return true;
         }
-        let rules = self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match self.file.write(&rows, &bookings, &rules) {
+        match self.file.write(&rows, &bookings, &self.rules) {
             Ok(booked) => {
+                self.rules.drain(..self.rules.len().saturating_sub(1));
                 self.ledger.booked(booked);
                 let written: HashSet<u64> = rows.iter().filter(|row| row.closed).map(|row| row.n).collect();
                 let before = self.open.len();

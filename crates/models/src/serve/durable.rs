@@ -29,6 +29,8 @@ pub trait Durable: Send + Sync {
     fn show<'a>(&'a self, caller: &'a Caller, id: &'a str) -> BoxFuture<'a, Result<Bytes, Rejected>>;
     /// Gives a response up, if it has not ended, and says how it stands then.
     fn cancel<'a>(&'a self, caller: &'a Caller, id: &'a str) -> BoxFuture<'a, Result<Bytes, Rejected>>;
+    /// The run that a call names, as its id is written, if the caller may add to it.
+    fn run<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Arc<str>, Rejected>>;
     /// What is recorded as the step of a run that a call names, or the place for it.
     fn step<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Step, Rejected>>;
     /// The longest answer that can be recorded, in bytes.
@@ -72,6 +74,18 @@ fn refused(param: &str, message: &str) -> Rejected {
 /// Is this response to be made in the background?
 pub(super) fn is_background(call: &Call) -> bool {
     call.operation == Operation::Responses && call.asked.background
+}
+
+/// Sees that a call names no run but the caller's own, and that every run has one name: it pays.
+pub(super) async fn check_run(door: &Door, call: &mut Call) -> Result<(), Rejected> {
+    if call.options.run.is_none() {
+        return Ok(());
+    }
+    let Some(durable) = &door.durable else {
+        return Err(refused("x-steadfast-run", "no runs are known here"));
+    };
+    call.options.run = Some(durable.run(call).await?);
+    Ok(())
 }
 
 #[derive(serde::Deserialize)]

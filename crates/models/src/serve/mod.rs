@@ -163,7 +163,9 @@ async fn read(
             return Err(Rejected::new(failure, StatusCode::REQUEST_TIMEOUT));
         }
     };
-    Ok((Call::read(id, operation, &head.headers, body, caller)?, head.headers))
+    let mut call = Call::read(id, operation, &head.headers, body, caller)?;
+    durable::check_run(door, &mut call).await?;
+    Ok((call, head.headers))
 }
 
 /// What arrives within its time. Most bodies are there at once, and need no timer.

@@ -70,7 +70,7 @@ async fn keys_have_routes_rates_and_budgets_of_their_own() {
         last = call(&gateway, &poor).await;
     }
     assert_eq!(code(&last), (402, "budget.exceeded".into()));
-    assert_eq!(last.json()["error"]["figures"]["of"], json!(id));
+    assert_eq!(last.json()["error"]["figures"]["of"], json!(format!("default/{id}")));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! test that ends has seen no such wait.
 #![allow(missing_docs)]
 
+mod accounts;
 mod api;
 #[cfg(feature = "bedrock")]
 mod bedrock;
