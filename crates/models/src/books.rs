@@ -143,6 +143,9 @@ impl Books {
         if claims.is_empty() {
             return Ok(None);
         }
+        if let Some(member) = call.asked.dearer {
+            return Err(dearer(member));
+        }
         if self.recorder.as_ref().is_some_and(|recorder| !recorder.keeps_up()) {
             return Err(unrecorded());
         }
@@ -251,6 +254,15 @@ fn unpriced(of: &Prospect<'_>) -> Rejected {
          [models.prices.{model:?}] with input and output in dollars for a million tokens, such as input = \"2.50\""
     );
     Rejected::new(Failure::refused("budget.unpriced", message), StatusCode::PAYMENT_REQUIRED)
+}
+
+fn dearer(member: &'static str) -> Rejected {
+    let message = format!(
+        "a limit holds for this call, and `{member}` asks for a tariff that may cost more than the prices that \
+         limits know: leave it out, or ask for the usual one"
+    );
+    let rejected = Rejected::new(Failure::refused("budget.tariff", message), StatusCode::BAD_REQUEST);
+    Rejected { param: Some(member.into()), ..rejected }
 }
 
 /// The figures, for people and for programs.

@@ -41,6 +41,8 @@ pub struct Asked {
     pub user: Option<String>,
     /// Is the client told the usage at the end of a stream?
     pub usage_in_stream: bool,
+    /// The member that asks for a tariff which may be dearer than the usual one.
+    pub dearer: Option<&'static str>,
     /// What the answer is, where that is not JSON.
     pub(crate) media_type: Option<&'static str>,
     /// Where in the body what stands.
@@ -108,6 +110,10 @@ struct Body<'a> {
     max_tokens: Raw<'a>,
     #[serde(borrow, default)]
     max_completion_tokens: Raw<'a>,
+    #[serde(borrow)]
+    service_tier: Option<&'a RawValue>,
+    #[serde(borrow)]
+    speed: Option<&'a RawValue>,
     n: Option<u32>,
     temperature: Option<f64>,
     #[serde(borrow)]
@@ -175,6 +181,17 @@ fn user_id(metadata: &RawValue) -> Option<String> {
 /// Anything but leave to choose: `"auto"` and `"none"`, or objects of these types.
 fn must_call(choice: &str) -> bool {
     !["\"auto\"", "\"none\""].iter().any(|free| choice.contains(free))
+}
+
+/// The member with a tariff that is not known to cost no more than the usual one.
+fn dearer(raw: &Body<'_>) -> Option<&'static str> {
+    let usual = |tier: &str| {
+        ["auto", "default", "flex", "batch", "standard", "standard_only"].contains(&tier.trim_matches('"'))
+    };
+    if raw.service_tier.is_some_and(|tier| !usual(tier.get())) {
+        return Some("service_tier");
+    }
+    raw.speed.is_some_and(|speed| speed.get() != "\"standard\"").then_some("speed")
 }
 
 /// Which of `max_tokens`, `max_completion_tokens` and `max_output_tokens` say in this operation how
@@ -258,6 +275,7 @@ impl Asked {
                 },
             },
             usage_in_stream,
+            dearer: dearer(&raw),
             media_type: None,
             at: Places {
                 model: place(body, model),

@@ -4,8 +4,8 @@
 //! Every attempt at a provider is an [`Attempt`]. Before it is made, its upper bound fits into
 //! what is reserved, or more is reserved, or it is not made. When it ends, its cost is known:
 //! from the usage that the provider told; without one, as after a stream that broke or a client
-//! that left, from the bound of what went in and a count of what came out; an attempt that the
-//! provider refused costs nothing. The call is over when it has ended and so have all its
+//! that left, from the bound of what went in and a count of what came out, or its bound if nothing
+//! came yet; an attempt that the provider refused costs nothing. The call is over when it has ended and so have all its
 //! attempts; then what it cost is spent and the rest is given back.
 
 use std::{
@@ -339,7 +339,7 @@ pub(crate) struct Attempt {
     most: Usd,
     usage: Usage,
     said: u64,
-    /// Content came as a stream: what did not come was not made.
+    /// Content came: what did not come was not made.
     begun: bool,
     open: bool,
 }
@@ -387,8 +387,9 @@ impl Attempt {
     fn known(&mut self) {
         let input = if self.usage.input > 0 { self.usage.input } else { self.bound.input };
         let most = self.bound.output;
-        // A whole answer that never came may have been made all the same.
-        let made = if self.begun || self.bill.stream { self.said.min(most) } else { most };
+        // An answer of which nothing came may have been made all the same, as may the thoughts
+        // before it, which nobody is shown.
+        let made = if self.begun { self.said.min(most) } else { most };
         let output = self.usage.output.max(made);
         let seconds = if self.usage.seconds > 0 { self.usage.seconds } else { self.bound.seconds };
         self.close(Usage { input, output, seconds, ..self.usage }, true);

@@ -298,6 +298,59 @@ async fn a_client_that_leaves_pays_what_it_got_and_frees_what_was_reserved() {
 }
 
 #[tokio::test]
+async fn who_leaves_or_waits_too_long_before_the_first_word_pays_for_thoughts_and_who_is_refused_nothing() {
+    let (upstream, folder) = (mock(Fault::Hang).await, folder());
+    let config = route(&[&upstream], "") + PRICE + &limit("100000", "");
+    let gateway = Gateway::recorded(&config, folder.path()).await;
+    let most = dollars(&(ask(true).len() + 2 * 100).to_string());
+    let spent = || gateway.models.spending().first().map_or(Usd::ZERO, |it| it.spent);
+    upstream.next([Fault::Status(400, None)]);
+    assert_eq!(gateway.chat(true).await.status, 400);
+    assert_eq!(spent(), Usd::ZERO);
+    let headers = [("x-steadfast-deadline", "20ms")];
+    let late = gateway.send("/v1/chat/completions", &headers, ask(true)).await;
+    assert_eq!((late.status.as_u16(), spent()), (504, most), "{}", late.text);
+    let asked = upstream.calls();
+    tokio::select! {
+        _ = gateway.open(Method::POST, "/v1/messages", &[], ask(true)) => panic!("nobody answers"),
+        () = upstream.until(|it| it.calls() > asked) => {}
+    }
+    let mut gateway = gateway;
+    gateway.hang_up();
+    while gateway.models.spending()[0].reserved > Usd::ZERO {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(gateway.models.spending()[0].spent, most.plus(most));
+    // Words that came are counted, and no more.
+    upstream.next([Fault::Cut(2)]);
+    gateway.chat(true).await;
+    assert!(gateway.models.spending()[0].spent < most.plus(most).plus(most));
+}
+
+#[tokio::test]
+async fn under_a_limit_no_call_takes_a_dearer_tariff() {
+    let upstream = mock(Plan { chunks: 4, ..Plan::default() }).await;
+    let free = Gateway::start(&(route(&[&upstream], "") + PRICE)).await;
+    let limited = Gateway::start(&(route(&[&upstream], "") + PRICE + &limit("100000", ""))).await;
+    for (path, member, value, fine) in [
+        ("/v1/chat/completions", "service_tier", json!("priority"), false),
+        ("/v1/chat/completions", "service_tier", json!("flex"), true),
+        ("/v1/chat/completions", "service_tier", json!("auto"), true),
+        ("/v1/chat/completions", "service_tier", json!(null), true),
+        ("/v1/messages", "speed", json!("fast"), false),
+        ("/v1/messages", "speed", json!("standard"), true),
+        ("/v1/messages", "service_tier", json!("standard_only"), true),
+    ] {
+        let mut body: Value = serde_json::from_str(&ask(false)).expect("JSON");
+        body[member] = value;
+        assert_eq!(free.send(path, &[], body.to_string()).await.status, 200, "{body}");
+        let answer = limited.send(path, &[], body.to_string()).await;
+        assert_eq!(answer.status, if fine { 200 } else { 400 }, "{body}: {}", answer.text);
+        assert_eq!(answer.text.contains("budget.tariff") && answer.text.contains(member), !fine, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn many_at_once_never_spend_more_than_the_limit() {
     let upstream = mock(Plan { chunks: 40, ..Plan::default() }).await;
     let folder = folder();
