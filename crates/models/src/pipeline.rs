@@ -89,13 +89,13 @@ fn embedder(
     config: &ModelsConfig,
     routes: &Arc<Routes>,
     books: &Arc<Books>,
-    admission: &Option<Admission>,
+    admission: Option<&Admission>,
 ) -> Arc<dyn Embedder> {
     let model = config.cache.similar.model.clone();
     if model.is_empty() {
         return Arc::new(Counting);
     }
-    let (routes, books, admission) = (routes.clone(), books.clone(), admission.clone());
+    let (routes, books, admission) = (routes.clone(), books.clone(), admission.cloned());
     Arc::new(Asking { model, routes, books, admission })
 }
 
@@ -128,7 +128,7 @@ impl Models {
             None => books,
         });
         let admission = config.admission.enabled.then(|| Admission::new(&config.admission, world));
-        let embedder = embedder(&config, &routes, &books, &admission);
+        let embedder = embedder(&config, &routes, &books, admission.as_ref());
         let cache = Cache::new(&config.cache, home, embedder, world)?;
         Ok(Self {
             screen,
@@ -158,7 +158,7 @@ impl Models {
         let routes = Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?;
         let routes = Arc::new(routes);
         let books = Arc::new(self.books.reloaded(&config));
-        let embedder = embedder(&config, &routes, &books, &self.admission);
+        let embedder = embedder(&config, &routes, &books, self.admission.as_ref());
         let cache = self.cache.reloaded(&config.cache, embedder);
         Ok(Self {
             screen,

@@ -161,10 +161,11 @@ impl File {
         tx.execute("UPDATE calls SET state = 'lost', code = 'node.died' WHERE state = 'open'", [])?;
         tx.commit()
     }
-    /// Writes all of it or nothing. Of `rules`, the limits as they came, the last ones hold.
+    /// Writes all of it or nothing; without `keep_rows`, of calls the sums of days alone. Of `rules`, the limits as they came, the last ones hold.
     pub(super) fn write(
         &mut self,
         rows: &[Row],
+        keep_rows: bool,
         bookings: &[Booking],
         rules: &[Arc<[Rule]>],
     ) -> rusqlite::Result<Vec<Booked>> {
@@ -173,7 +174,9 @@ impl File {
         {
             let mut put = tx.prepare_cached(PUT_CALL)?;
             for row in rows {
-                put_call(&mut put, row)?;
+                if keep_rows {
+                    put_call(&mut put, row)?;
+                }
                 if row.closed {
                     days.entry((row.begun.day(), &row.whose)).or_default().add(row);
                 }

@@ -120,9 +120,6 @@ impl Recorder {
     }
     /// Takes note of a call that begins.
     pub(crate) fn opened(&self, bill: &Arc<Bill>) {
-        if !self.shared.config.enabled {
-            return;
-        }
         let many = u64::from(self.shared.config.backlog.get());
         if self.shared.waiting.load(Relaxed) >= many {
             self.shared.lost.fetch_add(1, Relaxed);
@@ -229,7 +226,7 @@ impl Writer {
         self.shared.ended.store(0, Relaxed);
         for (bill, seen) in &self.open {
             // A call that began a moment ago needs no row before its end.
-            if bill.is_over() || full && *seen {
+            if bill.is_over() || full && *seen && self.shared.config.enabled {
                 rows.push(bill.row());
             }
         }
@@ -241,9 +238,11 @@ impl Writer {
         let bookings = self.ledger.bookings(full, stopping);
         if rows.is_empty() && bookings.is_empty() {
             self.ledger.booked(Vec::new());
+            // What could not be written is wanted no more.
+            self.shared.broken.store(false, Relaxed);
             return true;
         }
-        match self.file.write(&rows, &bookings, &self.rules) {
+        match self.file.write(&rows, self.shared.config.enabled, &bookings, &self.rules) {
             Ok(booked) => {
                 self.rules.drain(..self.rules.len().saturating_sub(1));
                 self.ledger.booked(booked);

@@ -141,3 +141,22 @@ async fn a_limit_that_was_off_for_a_while_counts_what_was_spent_meanwhile() {
         assert_eq!(seen.iter().map(|it| it.nanos() / one).collect::<Vec<_>>(), [1, 3, 5], "{restart}");
     }
 }
+
+#[tokio::test]
+async fn without_records_days_are_summed_up_and_a_disk_that_comes_back_is_written_again() {
+    let (upstream, folder) = (mock().await, tempfile::tempdir().expect("a folder"));
+    let config = route(&[&upstream], "") + PRICE + "[models.records]\nenabled = false\n";
+    let gateway = Gateway::recorded(&(config + &limit("1000", "window = 'total'")), folder.path()).await;
+    let path = folder.path().join(steadfast_models::record::FILE);
+    let file = rusqlite::Connection::open(path).expect("the file");
+    file.execute_batch("ALTER TABLE accounts RENAME TO away").expect("renamed");
+    assert_eq!(gateway.chat(false).await.status, 503);
+    file.execute_batch("ALTER TABLE away RENAME TO accounts").expect("renamed");
+    assert!(gateway.models.flush().await);
+    assert_eq!(gateway.chat(false).await.status, 200);
+    assert!(gateway.models.flush().await);
+    let one = |sql: &str| file.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a row");
+    let spent = gateway.models.spending()[0].spent.nanos();
+    assert_eq!(u64::try_from(one("SELECT sum(cost) FROM days")), Ok(spent));
+    assert_eq!((one("SELECT sum(calls) FROM days"), one("SELECT count(*) FROM calls")), (2, 0));
+}
