@@ -108,7 +108,8 @@ impl Rule {
             Per::Run => ("calls", format!("begun / 86400000000 BETWEEN {first} AND {last} AND run <> ''")),
             _ => ("days", format!("day BETWEEN {first} AND {last}")),
         };
-        let mut sql = format!("SELECT coalesce(sum(cost), 0) FROM {table} WHERE {days} AND {whose}");
+        let cost = sum("cost");
+        let mut sql = format!("SELECT {cost} FROM {table} WHERE {days} AND {whose}");
         let mut values = Vec::new();
         let name = [self.name.to_string()];
         let named: &[String] = if *named { &name } else { &[] };
@@ -124,4 +125,11 @@ impl Rule {
         }
         (sql, values)
     }
+}
+
+/// The sum of a column, at most what a whole number can be: SQLite's own fails beyond that.
+pub(crate) fn sum(column: &str) -> String {
+    const PART: u64 = 1_000_000_000;
+    let parts = format!("coalesce(sum({column} / {PART}) * {PART} + sum({column} % {PART}), 0)");
+    format!("min({}, {parts})", i64::MAX)
 }

@@ -373,15 +373,15 @@ impl Attempt {
         self.said = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.done(told);
     }
-    /// It failed. Providers take nothing for what they refuse.
-    pub(crate) fn failed(&mut self, class: Class) {
+    /// It failed. Providers take nothing for what they refuse, but for what they did before.
+    pub(crate) fn failed(&mut self, class: Class, used: Usage) {
         let sent = matches!(
             class,
             Class::Timeout(Wait::FirstByte | Wait::FirstToken | Wait::NextToken | Wait::Total)
                 | Class::Cut
                 | Class::Malformed
         );
-        if sent { self.known() } else { self.close(Usage::default(), false) }
+        if sent { self.known() } else { self.close(used, false) }
     }
     /// Counts with what is known of it, and with the bound of what is not.
     fn known(&mut self) {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use steadfast_core::TenantId;
 
 use super::{RecordError, file, row::Sums};
-use crate::budget::{Usd, window::days_of_month};
+use crate::budget::{Usd, rules::sum, window::days_of_month};
 
 /// What costs are asked for by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub fn costs(
     };
     let sql = format!(
         "SELECT {column}, {} FROM days WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR tenant = ?3) GROUP BY 1",
-        ["calls", "unpriced", "input", "cached", "output", "cost"].map(file::sum).join(", ")
+        ["calls", "unpriced", "input", "cached", "output", "cost"].map(sum).join(", ")
     );
     let sqlite = RecordError::sqlite(path);
     let mut statement = connection.prepare(&sql).map_err(&sqlite)?;

@@ -22,7 +22,7 @@ use super::{
 use crate::budget::{
     Usd,
     ledger::{Booked, Booking},
-    rules::{Rule, in_force},
+    rules::{Rule, in_force, sum},
 };
 
 /// "SFGW", in the header of the file.
@@ -67,13 +67,6 @@ fn onto_day() -> String {
     let columns = ["calls", "unpriced", "input", "cached", "output", "cost"];
     let sets = columns.map(|it| format!("{it} = min({}, {it} + excluded.{it})", i64::MAX));
     format!(" ON CONFLICT DO UPDATE SET {}", sets.join(", "))
-}
-
-/// The sum of a column, at most what a whole number can be: SQLite's own fails beyond that.
-pub(super) fn sum(column: &str) -> String {
-    const PART: u64 = 1_000_000_000;
-    let parts = format!("coalesce(sum({column} / {PART}) * {PART} + sum({column} % {PART}), 0)");
-    format!("min({}, {parts})", i64::MAX)
 }
 
 /// Whole numbers as SQLite has them; what does not fit is as much as it can say.

@@ -253,7 +253,7 @@ impl Admitted<'_> {
         self.hold.requests = 0;
         let opened = upstream.open(order, &mut self.hold).await;
         if let (Err(failed), Some(attempt)) = (&opened, &mut self.hold.attempt) {
-            attempt.failed(failed.class);
+            attempt.failed(failed.class, failed.used);
         }
         let mut asked = opened.map(|opened| match opened {
             Opened::Whole(bytes, usage) => Asked::Whole(bytes, usage),

@@ -4,7 +4,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use steadfast_core::{World, config::Environment, observe::silent};
-use steadfast_models::{Home, Models};
+use steadfast_models::{Home, Models, budget::Usd};
 use steadfast_models_mock::{Fault, Mock, Plan, bedrock::FORBIDDEN, signature};
 
 use crate::harness::{Gateway, ask, read, route};
@@ -317,6 +317,18 @@ async fn several_texts_are_embedded_by_as_many_calls() {
     let body = json!({ "model": "m", "input": ["a", "b", "c"] }).to_string();
     let answer = gateway.send("/v1/embeddings", &[], body).await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "7"));
+}
+
+#[tokio::test]
+async fn texts_that_were_embedded_before_one_failed_are_paid() {
+    let mock = mock(Plan::default()).await;
+    let limit = "[models.budget.limits.all]\nlimit = '1'\n";
+    let gateway = embedder(&mock, &(KIND.to_owned() + limit)).await;
+    mock.next([Fault::None, Fault::None, Fault::Status(400, None)]);
+    let body = json!({ "model": "m", "input": ["a", "b", "c"] }).to_string();
+    assert_eq!(gateway.send("/v1/embeddings", &[], body).await.status, 400);
+    let [account] = &gateway.models.spending()[..] else { panic!("one limit") };
+    assert!(account.spent > Usd::ZERO && account.reserved == Usd::ZERO, "{account:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Embeddings by Titan, which takes one text a call.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -88,11 +91,21 @@ impl Bedrock {
         let body = order.call.body.clone();
         let asked: Asked<'_> = serde_json::from_slice(&body).map_err(|error| refused(&error))?;
         let texts = texts(asked.input)?;
+        // What was embedded before one text failed is paid all the same.
+        let (paid, dimensions) = (&AtomicU64::new(0), asked.dimensions);
         let one = |text: Text<'_>| {
             let text = text.0.into_owned();
-            async move { self.vector(order, &text, asked.dimensions).await }
+            async move {
+                let titan = self.vector(order, &text, dimensions).await?;
+                paid.fetch_add(titan.input_text_token_count, Relaxed);
+                Ok(titan)
+            }
         };
-        let vectors: Vec<Titan> = stream::iter(texts).map(one).buffered(AT_ONCE).try_collect().await?;
+        let vectors = stream::iter(texts).map(one).buffered(AT_ONCE).try_collect().await;
+        let vectors: Vec<Titan> = vectors.map_err(|failed: Failed| {
+            let used = Usage { input: paid.load(Relaxed), ..Usage::default() };
+            Failed { used, ..failed }
+        })?;
         let tokens = vectors.iter().map(|it| it.input_text_token_count).fold(0, u64::saturating_add);
         let packed = asked.encoding_format.as_deref() == Some("base64");
         let data = vectors.into_iter().enumerate().map(|(index, titan)| {
