@@ -14,7 +14,7 @@ use steadfast_resilience::{retry_after, with_retry_after};
 
 use crate::{
     admission,
-    answer::{About, Answer, Body, Usage},
+    answer::{About, Answer, Body},
     call::{Api, Operation, Unreadable},
 };
 
@@ -135,21 +135,14 @@ pub struct Failed {
     pub message: String,
     /// What the provider said, in the shape of the API that was called.
     pub body: Option<Bytes>,
-    /// What it took all the same, for the part that it did.
-    pub used: Usage,
+    /// Tokens in that it took all the same, for the part that it did.
+    pub used: u64,
 }
 
 impl Failed {
     /// Without an answer.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self {
-            class,
-            status: None,
-            retry_after: None,
-            message: message.into(),
-            body: None,
-            used: Usage::default(),
-        }
+        Self { class, status: None, retry_after: None, message: message.into(), body: None, used: 0 }
     }
     /// A provider that speaks, but not as its API does.
     pub(crate) fn malformed(what: impl Into<String>) -> Self {

@@ -374,14 +374,14 @@ impl Attempt {
         self.done(told);
     }
     /// It failed. Providers take nothing for what they refuse, but for what they did before.
-    pub(crate) fn failed(&mut self, class: Class, used: Usage) {
+    pub(crate) fn failed(&mut self, class: Class, input: u64) {
         let sent = matches!(
             class,
             Class::Timeout(Wait::FirstByte | Wait::FirstToken | Wait::NextToken | Wait::Total)
                 | Class::Cut
                 | Class::Malformed
         );
-        if sent { self.known() } else { self.close(used, false) }
+        if sent { self.known() } else { self.close(Usage { input, ..Usage::default() }, false) }
     }
     /// Counts with what is known of it, and with the bound of what is not.
     fn known(&mut self) {

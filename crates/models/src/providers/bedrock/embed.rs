@@ -102,10 +102,8 @@ impl Bedrock {
             }
         };
         let vectors = stream::iter(texts).map(one).buffered(AT_ONCE).try_collect().await;
-        let vectors: Vec<Titan> = vectors.map_err(|failed: Failed| {
-            let used = Usage { input: paid.load(Relaxed), ..Usage::default() };
-            Failed { used, ..failed }
-        })?;
+        let vectors: Vec<Titan> =
+            vectors.map_err(|failed: Failed| Failed { used: paid.load(Relaxed), ..failed })?;
         let tokens = vectors.iter().map(|it| it.input_text_token_count).fold(0, u64::saturating_add);
         let packed = asked.encoding_format.as_deref() == Some("base64");
         let data = vectors.into_iter().enumerate().map(|(index, titan)| {
