@@ -1,8 +1,10 @@
 //! What clients of models send, and what providers stream.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::HeaderMap;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use steadfast_core::Coded as _;
 use steadfast_models::{
     Call, Caller, Operation,
@@ -23,9 +25,14 @@ pub(crate) fn call(data: &[u8]) {
     let read = Call::read("id".into(), operation, &HeaderMap::new(), body.clone(), Caller::default());
     match read {
         Ok(call) => {
-            let value: Value = serde_json::from_slice(&body).expect("what is taken is JSON");
-            assert_eq!(value["model"], call.asked.model);
-            assert_eq!(value["stream"].as_bool().unwrap_or(false), call.asked.stream);
+            // What nobody here acts on may be more than a value of ours can hold: half a
+            // surrogate pair, a number beyond all floats, a hundred lists in each other.
+            let members: BTreeMap<String, &RawValue> =
+                serde_json::from_slice(&body).expect("what is taken is a JSON object");
+            let said = |name| members.get(name).map_or("null", |it| it.get());
+            assert_eq!(serde_json::from_str::<String>(said("model")).ok(), Some(call.asked.model));
+            let stream: Option<bool> = serde_json::from_str(said("stream")).expect("a switch");
+            assert_eq!(stream.unwrap_or(false), call.asked.stream);
             assert_eq!(call.body, body, "the bytes stay");
         }
         Err(error) => {

@@ -319,6 +319,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_text_is_refused_also_where_nobody_looks_at_it() {
+        let body = b"{\"model\":\"m\",\"messages\":[],\"unknown\":\"\xc3\"}";
+        let read = |operation, headers: &HeaderMap, body: Bytes| {
+            Call::read("id".into(), operation, headers, body, Caller::default())
+                .expect_err("not UTF-8")
+                .to_string()
+        };
+        let error = read(Operation::Chat, &HeaderMap::new(), Bytes::from_static(body));
+        assert_eq!(error, "the body does not read: it is not UTF-8 from byte 38 on");
+
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, "multipart/form-data; boundary=b".parse().expect("a header"));
+        let mut form = Vec::new();
+        for (name, value) in [("file", b"RIFF\xff".as_slice()), ("model", b"m"), ("prompt", b"Ana\xff")] {
+            form.extend(format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n").bytes());
+            form.extend([value, b"\r\n"].concat());
+        }
+        form.extend(b"--b--\r\n");
+        let error = read(Operation::Transcription, &headers, form.into());
+        assert_eq!(error, "the body does not read: `prompt` is not UTF-8");
+    }
+
+    #[test]
     fn what_is_no_request_is_refused() {
         for (body, said) in [
             ("", "a JSON object is expected"),

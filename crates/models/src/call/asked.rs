@@ -220,7 +220,11 @@ impl Asked {
         if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return Err(Unreadable::Body("a JSON object is expected".into()));
         }
-        let raw: Body<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+        // Read from bytes, what nobody acts on would not be looked at.
+        let text = std::str::from_utf8(body).map_err(|error| {
+            Unreadable::Body(format!("it is not UTF-8 from byte {} on", error.valid_up_to()))
+        })?;
+        let raw: Body<'_> = serde_json::from_str(text).map_err(unreadable)?;
         let model = raw.model.ok_or(Unreadable::Missing("model"))?;
         let said = match operation {
             Operation::Chat | Operation::Messages => raw.messages.ok_or(Unreadable::Missing("messages"))?,
@@ -306,25 +310,27 @@ impl Asked {
         let parts =
             parts.ok_or_else(|| Unreadable::Body("a whole multipart/form-data is expected".into()))?;
         let text = |name: &str| {
-            let part = parts.iter().find(|part| part.name == name)?;
-            Some((std::str::from_utf8(&body[part.at.clone()]).ok()?, part.at.clone()))
+            let part = parts.iter().find(|part| part.name == name);
+            let read = |at: Range<usize>| std::str::from_utf8(&body[at.clone()]).map(|text| (text, at));
+            let not_text = |_| Unreadable::Body(format!("`{name}` is not UTF-8"));
+            part.map(|part| read(part.at.clone())).transpose().map_err(not_text)
         };
         if !parts.iter().any(|part| part.name == "file") {
             return Err(Unreadable::Missing("file"));
         }
-        let (model, at) = text("model").ok_or(Unreadable::Missing("model"))?;
+        let (model, at) = text("model")?.ok_or(Unreadable::Missing("model"))?;
         Ok(Self {
             model: model.to_owned(),
-            stream: text("stream").is_some_and(|(value, _)| value.eq_ignore_ascii_case("true")),
+            stream: text("stream")?.is_some_and(|(value, _)| value.eq_ignore_ascii_case("true")),
             choices: 1,
-            media_type: match text("response_format").map(|it| it.0) {
+            media_type: match text("response_format")?.map(|it| it.0) {
                 Some("text" | "srt") => Some("text/plain; charset=utf-8"),
                 Some("vtt") => Some("text/vtt; charset=utf-8"),
                 _ => None,
             },
             at: Places {
                 model: at,
-                messages: text("prompt").map(|(_, at)| at).unwrap_or_default(),
+                messages: text("prompt")?.map(|(_, at)| at).unwrap_or_default(),
                 ..Places::default()
             },
             ..Self::default()

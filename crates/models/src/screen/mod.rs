@@ -65,9 +65,6 @@ pub(crate) enum Refused {
     /// It has kinds that may not be sent, by name.
     #[error("the request has what may not be sent to a model: {0}; take it out")]
     Kinds(String),
-    /// It cannot be read as text.
-    #[error("the body is not UTF-8")]
-    NotText,
     /// More values than can be looked for at once.
     #[error("the request has too much personal data to be screened")]
     TooMuch,
@@ -80,7 +77,6 @@ impl Coded for Refused {
     fn code(&self) -> &'static str {
         match self {
             Self::Kinds(_) => "screen.personal_data",
-            Self::NotText => "request.invalid",
             Self::TooMuch => "screen.too_much",
             Self::Unreadable(error) => error.code(),
         }
@@ -135,7 +131,7 @@ impl Screen {
         let json = call.operation != Operation::Transcription;
         let mut values = Values::default();
         for (place, free) in &places {
-            let text = text(&call.body, place)?;
+            let text = text(&call.body, place);
             if json { self.look(text, *free, &mut values) } else { self.find(text, false, &mut values) }
         }
         if values.all.is_empty() {
@@ -146,7 +142,7 @@ impl Screen {
         let forms = values.forms()?;
         let mut edits = Edits::default();
         for (place, free) in &places {
-            let text = text(&call.body, place)?;
+            let text = text(&call.body, place);
             if json {
                 replace(text, *free, place.start, &forms, &names, &mut edits);
             } else {
@@ -195,8 +191,8 @@ fn looked_at(found: &Found<'_>, free: bool) -> bool {
     }
 }
 
-fn text<'a>(body: &'a Bytes, place: &Range<usize>) -> Result<&'a str, Refused> {
-    std::str::from_utf8(body.get(place.clone()).unwrap_or_default()).map_err(|_| Refused::NotText)
+fn text<'a>(body: &'a Bytes, place: &Range<usize>) -> &'a str {
+    std::str::from_utf8(&body[place.clone()]).expect("what does not read as text is no call")
 }
 
 /// A value, and how it was written where it was found.
