@@ -9,8 +9,8 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-        mpsc,
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, TryRecvError},
     },
     thread::JoinHandle,
 };
@@ -26,36 +26,33 @@ pub(super) struct Checkpointer {
     limit: u32,
     /// Acts from so many pages on.
     next: u32,
-    ask: Option<mpsc::Sender<()>>,
     asked: bool,
-    moved: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    /// None if the writer moves everything itself.
+    mover: Option<Mover>,
+}
+
+/// The thread with the second connection. It says once that it is done for each time it is asked.
+struct Mover {
+    ask: mpsc::Sender<()>,
+    done: mpsc::Receiver<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Checkpointer {
     pub(super) fn start(path: &Path, limit: u32, durable: Arc<Durable>) -> std::io::Result<Self> {
-        let (ask, asks) = mpsc::channel();
-        let moved = Arc::new(AtomicBool::new(false));
-        let (path, done) = (path.to_owned(), moved.clone());
+        let ((ask, asks), (say_done, done)) = (mpsc::channel(), mpsc::channel());
+        let path = path.to_owned();
         let thread = std::thread::Builder::new()
             .name("log-checkpoint".into())
-            .spawn(move || move_when_asked(&path, &asks, &done, &durable))?;
+            .spawn(move || move_when_asked(&path, &asks, &say_done, &durable))?;
         let mut started = Self::alone(limit);
-        (started.ask, started.moved, started.thread) = (Some(ask), moved, Some(thread));
+        started.mover = Some(Mover { ask, done, thread });
         Ok(started)
     }
 
     /// Without a thread: the writer moves everything itself.
     pub(super) fn alone(limit: u32) -> Self {
-        Self {
-            pages: Arc::default(),
-            limit,
-            next: limit,
-            ask: None,
-            asked: false,
-            moved: Arc::default(),
-            thread: None,
-        }
+        Self { pages: Arc::default(), limit, next: limit, asked: false, mover: None }
     }
 
     /// Has the connection count the pages it writes.
@@ -74,16 +71,14 @@ impl Checkpointer {
         if pages < self.next {
             return;
         }
-        if !self.asked {
-            // Without its thread the writer moves everything itself.
-            let sent = self.ask.as_ref().is_some_and(|ask| ask.send(()).is_ok());
-            self.moved.store(!sent, Ordering::Release);
-            self.asked = true;
+        if let Some(mover) = &self.mover {
+            // A thread that is gone is not waited for.
+            self.asked = self.asked || mover.ask.send(()).is_ok();
+            if self.asked && mover.done.try_recv() == Err(TryRecvError::Empty) {
+                return;
+            }
+            self.asked = false;
         }
-        if !self.moved.swap(false, Ordering::Acquire) {
-            return;
-        }
-        self.asked = false;
         self.next = match move_pages(conn) {
             Ok(true) => self.limit,
             Ok(false) => pages.saturating_add(self.limit),
@@ -98,8 +93,8 @@ impl Checkpointer {
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        self.ask = None;
-        if let Some(thread) = self.thread.take() {
+        if let Some(Mover { ask, thread, .. }) = self.mover.take() {
+            drop(ask);
             // It has nothing to say.
             let _ = thread.join();
         }
@@ -114,7 +109,7 @@ fn move_pages(conn: &Connection) -> Result<bool> {
     })
 }
 
-fn move_when_asked(path: &Path, asks: &mpsc::Receiver<()>, moved: &AtomicBool, durable: &Durable) {
+fn move_when_asked(path: &Path, asks: &mpsc::Receiver<()>, say_done: &mpsc::Sender<()>, durable: &Durable) {
     while asks.recv().is_ok() {
         let done = file::open_moving(path).and_then(|conn| {
             let sqlite = crate::StoreError::sqlite(path);
@@ -127,6 +122,8 @@ fn move_when_asked(path: &Path, asks: &mpsc::Receiver<()>, moved: &AtomicBool, d
             // The writer tries next, and reports.
             tracing::warn!(%error, "pages could not be moved from the write-ahead log");
         }
-        moved.store(true, Ordering::Release);
+        if say_done.send(()).is_err() {
+            return;
+        }
     }
 }
