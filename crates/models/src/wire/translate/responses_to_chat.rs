@@ -3,10 +3,16 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Content, json, refused, text};
+use super::{
+    Content,
+    chat_request::{
+        self, Call, Chat, Choice, File, Function, JsonSchema, Message, Name, Part, ResponseFormat, Said, Url,
+    },
+    refused, text,
+};
 use crate::{failure::Failed, wire::chat::There};
 
 #[derive(Deserialize)]
@@ -103,144 +109,6 @@ struct Format<'a> {
     strict: Option<bool>,
 }
 
-#[derive(Serialize)]
-struct Chat<'a> {
-    model: &'a str,
-    messages: Vec<Message<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_completion_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<OutTool<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_choice: Option<OutChoice<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parallel_tool_calls: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response_format: Option<OutFormat<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream_options: Option<StreamOptions>,
-}
-
-#[derive(Serialize)]
-struct StreamOptions {
-    include_usage: bool,
-}
-
-#[derive(Serialize, Default)]
-struct Message<'a> {
-    role: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<Said<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<Call<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_call_id: Option<Cow<'a, str>>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Said<'a> {
-    Text(Cow<'a, str>),
-    Parts(Vec<Part<'a>>),
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Part<'a> {
-    Text { text: Cow<'a, str> },
-    ImageUrl { image_url: Url<'a> },
-    File { file: File<'a> },
-}
-
-#[derive(Serialize)]
-struct Url<'a> {
-    url: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<Cow<'a, str>>,
-}
-
-#[derive(Serialize)]
-struct File<'a> {
-    filename: Cow<'a, str>,
-    file_data: Cow<'a, str>,
-}
-
-#[derive(Serialize)]
-struct Call<'a> {
-    id: Cow<'a, str>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: Called<'a>,
-}
-
-#[derive(Serialize)]
-struct Called<'a> {
-    name: Cow<'a, str>,
-    arguments: Cow<'a, str>,
-}
-
-#[derive(Serialize)]
-struct OutTool<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: Function<'a>,
-}
-
-#[derive(Serialize)]
-struct Function<'a> {
-    name: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    strict: Option<bool>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum OutChoice<'a> {
-    Word(&'a RawValue),
-    Function {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        function: Name,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-struct Name {
-    name: String,
-}
-
-#[derive(Serialize)]
-struct OutFormat<'a> {
-    #[serde(rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    json_schema: Option<Schema<'a>>,
-}
-
-#[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "the API's own names")]
-struct Schema<'a> {
-    name: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    strict: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    schema: Option<&'a RawValue>,
-}
-
 /// `body` for OpenAI's chat. `legacy_max` says the limit as `max_tokens`, which is all that
 /// older servers know.
 pub(crate) fn responses_to_chat(body: &[u8], model: &str, legacy_max: bool) -> Result<Bytes, Failed> {
@@ -257,25 +125,21 @@ pub(crate) fn responses_to_chat(body: &[u8], model: &str, legacy_max: bool) -> R
     }
     let mut messages = Vec::new();
     if let Some(instructions) = request.instructions {
-        let content = Some(Said::Text(instructions));
-        messages.push(Message { role: "system", content, ..Message::default() });
+        messages.push(Message::of("system", Said::Text(instructions)));
     }
     input(request.input, &mut messages)?;
     let tools: Vec<_> = request.tools.unwrap_or_default().into_iter().map(tool).collect::<Result<_, _>>()?;
     let format = request.text.and_then(|it| it.format).filter(|it| it.kind != "text");
-    let stream = request.stream.unwrap_or(false);
     let chat = Chat {
         model,
         messages,
-        max_tokens: request.max_output_tokens.filter(|_| legacy_max),
-        max_completion_tokens: request.max_output_tokens.filter(|_| !legacy_max),
         temperature: request.temperature,
         top_p: request.top_p,
         tool_choice: request.tool_choice.filter(|_| !tools.is_empty()).map(choice).transpose()?.flatten(),
         parallel_tool_calls: request.parallel_tool_calls.filter(|_| !tools.is_empty()),
         tools,
-        response_format: format.map(|format| OutFormat {
-            json_schema: (format.kind == "json_schema").then(|| Schema {
+        response_format: format.map(|format| ResponseFormat {
+            json_schema: (format.kind == "json_schema").then(|| JsonSchema {
                 name: format.name.unwrap_or("answer".into()),
                 strict: format.strict,
                 schema: format.schema,
@@ -283,16 +147,16 @@ pub(crate) fn responses_to_chat(body: &[u8], model: &str, legacy_max: bool) -> R
             kind: format.kind,
         }),
         user: request.user,
-        stream,
-        stream_options: stream.then_some(StreamOptions { include_usage: true }),
+        stream: request.stream.unwrap_or(false),
+        ..Chat::default()
     };
-    Ok(json(&chat).into())
+    Ok(chat.written(request.max_output_tokens, legacy_max))
 }
 
 fn input<'a>(input: &'a RawValue, messages: &mut Vec<Message<'a>>) -> Result<(), Failed> {
     let items = match Content::<Item<'_>>::read(input).map_err(|error| refused(&error))? {
         Content::Text(text) => {
-            messages.push(Message { role: "user", content: Some(Said::Text(text)), ..Message::default() });
+            messages.push(Message::of("user", Said::Text(text)));
             return Ok(());
         }
         Content::Parts(items) => items,
@@ -309,14 +173,11 @@ fn input<'a>(input: &'a RawValue, messages: &mut Vec<Message<'a>>) -> Result<(),
                 messages.push(Message { role, content, ..Message::default() });
             }
             "function_call" => {
-                let call = Call {
-                    id: item.call_id.unwrap_or_default(),
-                    kind: "function",
-                    function: Called {
-                        name: item.name.unwrap_or_default(),
-                        arguments: item.arguments.unwrap_or_default(),
-                    },
-                };
+                let call = Call::of(
+                    item.call_id.unwrap_or_default(),
+                    item.name.unwrap_or_default(),
+                    item.arguments.unwrap_or_default(),
+                );
                 // Calls of one turn are one message.
                 match messages.last_mut() {
                     Some(last) if last.role == "assistant" => last.tool_calls.push(call),
@@ -376,26 +237,25 @@ fn part(part: InPart<'_>) -> Result<Part<'_>, Failed> {
     }
 }
 
-fn tool(tool: Tool<'_>) -> Result<OutTool<'_>, Failed> {
+fn tool(tool: Tool<'_>) -> Result<chat_request::Tool<'_>, Failed> {
     let Some(name) = tool.name.filter(|_| tool.kind == "function") else {
         return Err(no_such("tool", &tool.kind));
     };
-    let (description, parameters, strict) = (tool.description, tool.parameters, tool.strict);
-    let parameters = parameters.filter(|it| it.get() != "null");
-    Ok(OutTool { kind: "function", function: Function { name, description, parameters, strict } })
+    let parameters = tool.parameters.filter(|it| it.get() != "null");
+    Ok(Function { name, description: tool.description, parameters, strict: tool.strict }.into())
 }
 
-fn choice(raw: &RawValue) -> Result<Option<OutChoice<'_>>, Failed> {
-    match raw.get() {
-        "null" => Ok(None),
+fn choice(raw: &RawValue) -> Result<Option<Choice<'_>>, Failed> {
+    Ok(Some(match raw.get() {
+        "null" => return Ok(None),
         word if word.starts_with('"') => match &*text(raw).map_err(|error| refused(&error))? {
-            "auto" | "none" | "required" => Ok(Some(OutChoice::Word(raw))),
-            other => Err(no_such("tool_choice", other)),
+            "auto" => Choice::Word("auto"),
+            "none" => Choice::Word("none"),
+            "required" => Choice::Word("required"),
+            other => return Err(no_such("tool_choice", other)),
         },
-        object => {
-            let function: Name = serde_json::from_str(object)
-                .map_err(|_| Failed::unsupported("the provider's API has no such tool_choice"))?;
-            Ok(Some(OutChoice::Function { kind: "function", function }))
-        }
-    }
+        object => serde_json::from_str::<Name<'_>>(object)
+            .map_err(|_| Failed::unsupported("the provider's API has no such tool_choice"))?
+            .into(),
+    }))
 }

@@ -3,10 +3,16 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Content, json, refused};
+use super::{
+    Content,
+    chat_request::{
+        self, Call, Chat, File, Function, JsonSchema, Message, Name, Part, ResponseFormat, Said, Url,
+    },
+    refused,
+};
 use crate::failure::Failed;
 
 #[derive(Deserialize)]
@@ -111,140 +117,6 @@ struct Format<'a> {
     schema: Option<&'a RawValue>,
 }
 
-#[derive(Serialize)]
-struct Chat<'a> {
-    model: &'a str,
-    messages: Vec<Message<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_completion_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stop: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<OutTool<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_choice: Option<OutChoice<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parallel_tool_calls: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response_format: Option<ResponseFormat<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream_options: Option<StreamOptions>,
-}
-
-#[derive(Serialize)]
-struct StreamOptions {
-    include_usage: bool,
-}
-
-#[derive(Serialize, Default)]
-struct Message<'a> {
-    role: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<Said<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<Call<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_call_id: Option<Cow<'a, str>>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Said<'a> {
-    Text(Cow<'a, str>),
-    Parts(Vec<Part<'a>>),
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Part<'a> {
-    Text { text: Cow<'a, str> },
-    ImageUrl { image_url: Url },
-    File { file: File<'a> },
-}
-
-#[derive(Serialize)]
-struct Url {
-    url: String,
-}
-
-#[derive(Serialize)]
-struct File<'a> {
-    filename: Cow<'a, str>,
-    file_data: String,
-}
-
-#[derive(Serialize)]
-struct Call<'a> {
-    id: Cow<'a, str>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: Called<'a>,
-}
-
-#[derive(Serialize)]
-struct Called<'a> {
-    name: Cow<'a, str>,
-    arguments: &'a str,
-}
-
-#[derive(Serialize)]
-struct OutTool<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: Function<'a>,
-}
-
-#[derive(Serialize)]
-struct Function<'a> {
-    name: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    strict: Option<bool>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum OutChoice<'a> {
-    Word(&'static str),
-    Function {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        function: Name<'a>,
-    },
-}
-
-#[derive(Serialize)]
-struct Name<'a> {
-    name: Cow<'a, str>,
-}
-
-#[derive(Serialize)]
-struct ResponseFormat<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    json_schema: JsonSchema<'a>,
-}
-
-#[derive(Serialize)]
-struct JsonSchema<'a> {
-    name: &'static str,
-    strict: bool,
-    schema: &'a RawValue,
-}
-
 /// `body` for OpenAI's API. `legacy_max` says the limit as `max_tokens`, which is all that
 /// older servers know.
 pub(crate) fn to_chat(body: &[u8], model: &str, legacy_max: bool) -> Result<Bytes, Failed> {
@@ -252,7 +124,7 @@ pub(crate) fn to_chat(body: &[u8], model: &str, legacy_max: bool) -> Result<Byte
     let mut messages = Vec::new();
     if let Some(system) = request.system.filter(|it| it.get() != "null") {
         let text = joined(system)?;
-        messages.push(Message { role: "system", content: Some(Said::Text(text)), ..Message::default() });
+        messages.push(Message::of("system", Said::Text(text)));
     }
     for turn in request.messages {
         match &*turn.role {
@@ -260,16 +132,13 @@ pub(crate) fn to_chat(body: &[u8], model: &str, legacy_max: bool) -> Result<Byte
             _ => user(turn.content, &mut messages)?,
         }
     }
-    let stream = request.stream.unwrap_or(false);
-    let tools: Vec<_> = request.tools.unwrap_or_default().into_iter().map(tool).collect::<Result<_, _>>()?;
+    let tools = request.tools.unwrap_or_default().into_iter().map(tool).collect::<Result<_, _>>()?;
     let format = request.output_config.and_then(|it| it.format).and_then(|it| it.schema);
     let parallel_tool_calls =
         request.tool_choice.as_ref().and_then(|it| it.disable_parallel_tool_use).map(|disabled| !disabled);
     let chat = Chat {
         model,
         messages,
-        max_tokens: request.max_tokens.filter(|_| legacy_max),
-        max_completion_tokens: request.max_tokens.filter(|_| !legacy_max),
         temperature: request.temperature,
         top_p: request.top_p,
         stop: request.stop_sequences,
@@ -277,14 +146,14 @@ pub(crate) fn to_chat(body: &[u8], model: &str, legacy_max: bool) -> Result<Byte
         tool_choice: request.tool_choice.map(choice),
         parallel_tool_calls,
         response_format: format.map(|schema| ResponseFormat {
-            kind: "json_schema",
-            json_schema: JsonSchema { name: "answer", strict: true, schema },
+            kind: "json_schema".into(),
+            json_schema: Some(JsonSchema { name: "answer".into(), strict: Some(true), schema: Some(schema) }),
         }),
         user: request.metadata.and_then(|it| it.user_id),
-        stream,
-        stream_options: stream.then_some(StreamOptions { include_usage: true }),
+        stream: request.stream.unwrap_or(false),
+        ..Chat::default()
     };
-    Ok(json(&chat).into())
+    Ok(chat.written(request.max_tokens, legacy_max))
 }
 
 fn read(content: &RawValue) -> Result<Content<'_, Block<'_>>, Failed> {
@@ -304,8 +173,7 @@ fn joined(content: &RawValue) -> Result<Cow<'_, str>, Failed> {
 fn assistant(content: &RawValue) -> Result<Message<'_>, Failed> {
     let blocks = match read(content)? {
         Content::Text(text) => {
-            let content = Some(Said::Text(text));
-            return Ok(Message { role: "assistant", content, ..Message::default() });
+            return Ok(Message::of("assistant", Said::Text(text)));
         }
         Content::Parts(blocks) => blocks,
     };
@@ -314,14 +182,11 @@ fn assistant(content: &RawValue) -> Result<Message<'_>, Failed> {
     for block in blocks {
         match &*block.kind {
             "text" => text.push_str(&block.text.unwrap_or_default()),
-            "tool_use" => message.tool_calls.push(Call {
-                id: block.id.unwrap_or_default(),
-                kind: "function",
-                function: Called {
-                    name: block.name.unwrap_or_default(),
-                    arguments: block.input.map_or("{}", RawValue::get),
-                },
-            }),
+            "tool_use" => message.tool_calls.push(Call::of(
+                block.id.unwrap_or_default(),
+                block.name.unwrap_or_default(),
+                block.input.map_or("{}", RawValue::get).into(),
+            )),
             // Thoughts are signed for their own provider alone.
             _ => {}
         }
@@ -334,8 +199,7 @@ fn assistant(content: &RawValue) -> Result<Message<'_>, Failed> {
 fn user<'a>(content: &'a RawValue, messages: &mut Vec<Message<'a>>) -> Result<(), Failed> {
     let blocks = match read(content)? {
         Content::Text(text) => {
-            let content = Some(Said::Text(text));
-            messages.push(Message { role: "user", content, ..Message::default() });
+            messages.push(Message::of("user", Said::Text(text)));
             return Ok(());
         }
         Content::Parts(blocks) => blocks,
@@ -349,8 +213,7 @@ fn user<'a>(content: &'a RawValue, messages: &mut Vec<Message<'a>>) -> Result<()
         }
     }
     if !parts.is_empty() {
-        let content = Some(Said::Parts(parts));
-        messages.push(Message { role: "user", content, ..Message::default() });
+        messages.push(Message::of("user", Said::Parts(parts)));
     }
     Ok(())
 }
@@ -373,25 +236,16 @@ fn result<'a>(block: Block<'a>, beside: &mut Vec<Part<'a>>) -> Result<Message<'a
     if block.is_error == Some(true) {
         text.insert_str(0, "Error: ");
     }
-    let content = Some(Said::Text(text.into()));
-    Ok(Message { role: "tool", content, tool_call_id: block.tool_use_id, ..Message::default() })
+    Ok(Message { tool_call_id: block.tool_use_id, ..Message::of("tool", Said::Text(text.into())) })
 }
 
 fn part(block: Block<'_>) -> Result<Part<'_>, Failed> {
-    let url = |source: &Source<'_>| match (&source.url, &source.data) {
-        (Some(url), _) => url.clone().into_owned(),
-        (None, Some(data)) => {
-            let media_type = source.media_type.as_deref().unwrap_or("application/octet-stream");
-            format!("data:{media_type};base64,{data}")
-        }
-        (None, None) => String::new(),
-    };
     match (&*block.kind, block.source) {
         ("text", _) => Ok(Part::Text { text: block.text.unwrap_or_default() }),
-        ("image", Some(source)) => Ok(Part::ImageUrl { image_url: Url { url: url(&source) } }),
+        ("image", Some(source)) => Ok(Part::ImageUrl { image_url: Url { url: url(source), detail: None } }),
         ("document", Some(source)) if source.data.is_some() => {
             let filename = block.title.unwrap_or("document".into());
-            Ok(Part::File { file: File { filename, file_data: url(&source) } })
+            Ok(Part::File { file: File { filename, file_data: url(source) } })
         }
         (kind, _) => {
             let kind = steadfast_core::shown(kind, 40);
@@ -400,26 +254,27 @@ fn part(block: Block<'_>) -> Result<Part<'_>, Failed> {
     }
 }
 
-fn tool(tool: Tool<'_>) -> Result<OutTool<'_>, Failed> {
+fn url(source: Source<'_>) -> Cow<'_, str> {
+    let Some(data) = source.data.filter(|_| source.url.is_none()) else {
+        return source.url.unwrap_or_default();
+    };
+    let media_type = source.media_type.as_deref().unwrap_or("application/octet-stream");
+    format!("data:{media_type};base64,{data}").into()
+}
+
+fn tool(tool: Tool<'_>) -> Result<chat_request::Tool<'_>, Failed> {
     if tool.input_schema.is_none() {
         return Err(Failed::unsupported("the provider's API has no tools of its own"));
     }
-    Ok(OutTool {
-        kind: "function",
-        function: Function {
-            name: tool.name,
-            description: tool.description,
-            parameters: tool.input_schema,
-            strict: tool.strict,
-        },
-    })
+    let Tool { name, description, input_schema: parameters, strict } = tool;
+    Ok(Function { name, description, parameters, strict }.into())
 }
 
-fn choice(choice: Choice<'_>) -> OutChoice<'_> {
+fn choice(choice: Choice<'_>) -> chat_request::Choice<'_> {
     match (&*choice.kind, choice.name) {
-        ("any", _) => OutChoice::Word("required"),
-        ("none", _) => OutChoice::Word("none"),
-        ("tool", Some(name)) => OutChoice::Function { kind: "function", function: Name { name } },
-        _ => OutChoice::Word("auto"),
+        ("any", _) => chat_request::Choice::Word("required"),
+        ("none", _) => chat_request::Choice::Word("none"),
+        ("tool", Some(name)) => Name { name }.into(),
+        _ => chat_request::Choice::Word("auto"),
     }
 }
