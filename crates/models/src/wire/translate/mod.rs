@@ -13,6 +13,10 @@ mod as_responses;
 mod chat_request;
 #[cfg(feature = "bedrock")]
 mod converse_as_messages;
+#[cfg(feature = "bedrock")]
+mod converse_request;
+#[cfg_attr(not(feature = "bedrock"), expect(dead_code, reason = "some of it is for Converse alone"))]
+mod messages_request;
 mod responses_to_chat;
 mod through;
 mod to_chat;

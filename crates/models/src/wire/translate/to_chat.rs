@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
@@ -11,111 +10,10 @@ use super::{
     chat_request::{
         self, Call, Chat, File, Function, JsonSchema, Message, Name, Part, ResponseFormat, Said, Url,
     },
+    messages_request::{Block, Choice, Messages, Source, Tool},
     refused,
 };
 use crate::failure::Failed;
-
-#[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the API's own names")]
-struct Messages<'a> {
-    #[serde(borrow)]
-    messages: Vec<Turn<'a>>,
-    #[serde(borrow)]
-    system: Option<&'a RawValue>,
-    max_tokens: Option<u64>,
-    temperature: Option<f64>,
-    top_p: Option<f64>,
-    #[serde(borrow)]
-    stop_sequences: Option<&'a RawValue>,
-    stream: Option<bool>,
-    #[serde(borrow)]
-    tools: Option<Vec<Tool<'a>>>,
-    #[serde(borrow)]
-    tool_choice: Option<Choice<'a>>,
-    #[serde(borrow)]
-    metadata: Option<Metadata<'a>>,
-    #[serde(borrow)]
-    output_config: Option<OutputConfig<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Turn<'a> {
-    #[serde(borrow)]
-    role: Cow<'a, str>,
-    #[serde(borrow)]
-    content: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct Block<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    source: Option<Source<'a>>,
-    #[serde(borrow)]
-    title: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_use_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
-    is_error: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Source<'a> {
-    #[serde(borrow)]
-    media_type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    data: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    url: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Tool<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    description: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    input_schema: Option<&'a RawValue>,
-    strict: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    disable_parallel_tool_use: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Metadata<'a> {
-    #[serde(borrow)]
-    user_id: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct OutputConfig<'a> {
-    #[serde(borrow)]
-    format: Option<Format<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Format<'a> {
-    #[serde(borrow)]
-    schema: Option<&'a RawValue>,
-}
 
 /// `body` for OpenAI's API. `legacy_max` says the limit as `max_tokens`, which is all that
 /// older servers know.
@@ -266,7 +164,7 @@ fn tool(tool: Tool<'_>) -> Result<chat_request::Tool<'_>, Failed> {
     if tool.input_schema.is_none() {
         return Err(Failed::unsupported("the provider's API has no tools of its own"));
     }
-    let Tool { name, description, input_schema: parameters, strict } = tool;
+    let Tool { name, description, input_schema: parameters, strict, .. } = tool;
     Ok(Function { name, description, parameters, strict }.into())
 }
 

@@ -3,127 +3,21 @@
 //! The two say nearly the same in other words. What Converse leaves to models (`thinking`,
 //! `top_k`, one tool at a time) is said to Anthropic's models alone, in their own words.
 
-use std::borrow::Cow;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Content, json, refused};
+use super::{
+    Content,
+    converse_request::{
+        Blob, Choice, Guardrail, Inference, JsonSchema, OneTool, OutputConfig, OwnWords, Part, Reasoning,
+        Request, Schema, Structure, TextFormat, ToolConfig, Turn,
+    },
+    json,
+    messages_request::{self, Block, CacheControl, Messages, Source, Tool},
+    refused,
+};
 use crate::failure::Failed;
-
-#[derive(Deserialize)]
-struct Asked<'a> {
-    #[serde(borrow)]
-    messages: Vec<Turn<'a>>,
-    #[serde(borrow)]
-    system: Option<&'a RawValue>,
-    temperature: Option<f64>,
-    top_p: Option<f64>,
-    top_k: Option<u64>,
-    #[serde(borrow)]
-    stop_sequences: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tools: Option<Vec<Tool<'a>>>,
-    #[serde(borrow)]
-    tool_choice: Option<Choice<'a>>,
-    #[serde(borrow)]
-    output_config: Option<OutputConfig<'a>>,
-    #[serde(borrow)]
-    thinking: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Turn<'a> {
-    #[serde(borrow)]
-    role: Cow<'a, str>,
-    #[serde(borrow)]
-    content: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct Block<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    source: Option<Source<'a>>,
-    #[serde(borrow)]
-    title: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_use_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
-    is_error: Option<bool>,
-    #[serde(borrow)]
-    thinking: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    signature: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    data: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    cache_control: Option<CacheControl<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Source<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    media_type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    data: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct CacheControl<'a> {
-    #[serde(borrow)]
-    ttl: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Tool<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    description: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    input_schema: Option<&'a RawValue>,
-    strict: Option<bool>,
-    #[serde(borrow)]
-    cache_control: Option<CacheControl<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    disable_parallel_tool_use: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct OutputConfig<'a> {
-    #[serde(borrow)]
-    format: Option<Format<'a>>,
-    #[serde(borrow)]
-    effort: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Format<'a> {
-    #[serde(borrow)]
-    schema: Option<&'a RawValue>,
-}
 
 /// What is not in the message.
 pub(crate) struct Converse<'a> {
@@ -135,179 +29,9 @@ pub(crate) struct Converse<'a> {
     pub(crate) guardrail: Option<(&'a str, &'a str)>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Request<'a> {
-    messages: Vec<OutTurn<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    system: Vec<Part<'a>>,
-    inference_config: Inference<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_config: Option<ToolConfig<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    guardrail_config: Option<Guardrail<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    additional_model_request_fields: Option<OwnWords<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_config: Option<OutOutput<'a>>,
-}
-
-#[derive(Serialize)]
-struct OutTurn<'a> {
-    role: &'static str,
-    content: Vec<Part<'a>>,
-}
-
-/// A block of a message, of the system's words, of what a tool gave back, or of its list.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum Part<'a> {
-    Text(Cow<'a, str>),
-    Image {
-        format: &'static str,
-        source: Blob<'a>,
-    },
-    Document {
-        format: &'static str,
-        name: String,
-        source: Blob<'a>,
-    },
-    ToolUse {
-        tool_use_id: Cow<'a, str>,
-        name: Cow<'a, str>,
-        input: &'a RawValue,
-    },
-    ToolResult {
-        tool_use_id: Cow<'a, str>,
-        content: Vec<Self>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        status: Option<&'static str>,
-    },
-    ReasoningContent(Reasoning<'a>),
-    CachePoint {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        ttl: Option<Cow<'a, str>>,
-    },
-    ToolSpec {
-        name: Cow<'a, str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        description: Option<Cow<'a, str>>,
-        input_schema: Schema<'a>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        strict: Option<bool>,
-    },
-}
-
-#[derive(Serialize)]
-struct Blob<'a> {
-    bytes: Cow<'a, str>,
-}
-
-#[derive(Serialize)]
-struct Schema<'a> {
-    json: &'a RawValue,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum Reasoning<'a> {
-    ReasoningText {
-        text: Cow<'a, str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signature: Option<Cow<'a, str>>,
-    },
-    RedactedContent(Cow<'a, str>),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Inference<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stop_sequences: Option<&'a RawValue>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ToolConfig<'a> {
-    tools: Vec<Part<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_choice: Option<OutChoice<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum OutChoice<'a> {
-    Auto {},
-    Any {},
-    Tool { name: Cow<'a, str> },
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Guardrail<'a> {
-    guardrail_identifier: &'a str,
-    guardrail_version: &'a str,
-}
-
-/// What Anthropic's models are told as Anthropic has it.
-#[derive(Serialize, Default)]
-struct OwnWords<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thinking: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_k: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_choice: Option<OneTool<'a>>,
-}
-
-#[derive(Serialize)]
-struct OneTool<'a> {
-    #[serde(rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<Cow<'a, str>>,
-    disable_parallel_tool_use: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OutOutput<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text_format: Option<TextFormat<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    effort: Option<Cow<'a, str>>,
-}
-
-#[derive(Serialize)]
-struct TextFormat<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    structure: Structure<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Structure<'a> {
-    json_schema: JsonSchema<'a>,
-}
-
-#[derive(Serialize)]
-struct JsonSchema<'a> {
-    name: &'static str,
-    schema: &'a str,
-}
-
 /// The message in `body`, for Converse.
 pub(crate) fn to_converse(body: &[u8], about: &Converse<'_>) -> Result<Bytes, Failed> {
-    let request: Asked<'_> = serde_json::from_slice(body).map_err(|error| refused(&error))?;
+    let request: Messages<'_> = serde_json::from_slice(body).map_err(|error| refused(&error))?;
     let mut translator = Translator {
         anthropic: about.model.contains("anthropic."),
         uses_tools: false,
@@ -324,7 +48,7 @@ pub(crate) fn to_converse(body: &[u8], about: &Converse<'_>) -> Result<Bytes, Fa
     }
     let tools = request.tools.unwrap_or_default();
     let tool_config = translator.tools(tools, request.tool_choice, &mut own)?;
-    let output_config = request.output_config.map(|it| OutOutput {
+    let output_config = request.output_config.map(|it| OutputConfig {
         text_format: it.format.and_then(|it| it.schema).map(|schema| TextFormat {
             kind: "json_schema",
             structure: Structure { json_schema: JsonSchema { name: "answer", schema: schema.get() } },
@@ -367,8 +91,8 @@ struct Translator {
 
 impl Translator {
     /// Turns in which neighbours of one role are one, as roles must take turns.
-    fn turns<'a>(&mut self, turns: Vec<Turn<'a>>) -> Result<Vec<OutTurn<'a>>, Failed> {
-        let mut out: Vec<OutTurn<'a>> = Vec::new();
+    fn turns<'a>(&mut self, turns: Vec<messages_request::Turn<'a>>) -> Result<Vec<Turn<'a>>, Failed> {
+        let mut out: Vec<Turn<'a>> = Vec::new();
         for turn in turns {
             let role = match &*turn.role {
                 "user" => "user",
@@ -379,7 +103,7 @@ impl Translator {
             match out.last_mut() {
                 Some(last) if last.role == role => last.content.append(&mut content),
                 _ if content.is_empty() => {}
-                _ => out.push(OutTurn { role, content }),
+                _ => out.push(Turn { role, content }),
             }
         }
         Ok(out)
@@ -454,7 +178,7 @@ impl Translator {
     fn tools<'a>(
         &self,
         tools: Vec<Tool<'a>>,
-        choice: Option<Choice<'a>>,
+        choice: Option<messages_request::Choice<'a>>,
         own: &mut OwnWords<'a>,
     ) -> Result<Option<ToolConfig<'a>>, Failed> {
         let mut list = Vec::with_capacity(tools.len());
@@ -490,9 +214,9 @@ impl Translator {
             return Ok(Some(ToolConfig { tools: list, tool_choice: None }));
         }
         let tool_choice = match (&*choice.kind, choice.name) {
-            ("any", _) => OutChoice::Any {},
-            ("tool", Some(name)) => OutChoice::Tool { name },
-            _ => OutChoice::Auto {},
+            ("any", _) => Choice::Any {},
+            ("tool", Some(name)) => Choice::Tool { name },
+            _ => Choice::Auto {},
         };
         Ok(Some(ToolConfig { tools: list, tool_choice: Some(tool_choice) }))
     }
