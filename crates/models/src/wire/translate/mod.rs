@@ -10,6 +10,7 @@
 mod as_chat;
 mod as_messages;
 mod as_responses;
+mod chat_answer;
 mod chat_request;
 #[cfg(feature = "bedrock")]
 mod converse_as_messages;
