@@ -7,10 +7,12 @@ use steadfast_core::{World, config::Environment, observe::silent};
 use steadfast_models::{Home, Models, budget::Usd};
 use steadfast_models_mock::{Fault, Mock, Plan, bedrock::FORBIDDEN, signature};
 
-use crate::harness::{Gateway, ask, read, route};
+use crate::{
+    harness::{Gateway, ask, read, route},
+    streams::{AFTER_CONTENT, BEFORE_CONTENT, QUICK},
+};
 
 const KIND: &str = "kind = 'bedrock'\n";
-const QUICK: &str = "[models.providers.p0.timeouts]\nfirst = '400ms'\nbetween = '400ms'\n";
 /// With a guardrail.
 const GUARDED: &str = "kind = 'bedrock'\nbedrock = { guardrail = 'gr-1', guardrail_version = '3' }\n";
 const PATHS: [&str; 3] = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
@@ -143,24 +145,15 @@ async fn requests_are_signed_for_their_region_and_model() {
 #[tokio::test]
 async fn what_fails_before_the_first_content_falls_back_unseen() {
     let (first, second) = (mock(Plan::default()).await, mock(Plan::default()).await);
-    for fault in [
-        Fault::Hang,
-        Fault::Cut(0),
-        Fault::CutAtByte(40),
-        Fault::Stall(0),
-        Fault::BadChunk(0),
-        Fault::ErrorEvent(0),
-        Fault::EndEarly(0),
-        Fault::WrongType,
-        Fault::ErrorBody,
+    let of_its_own = [
         Fault::Malformed,
         Fault::Status(403, None),
         Fault::Status(404, None),
         Fault::Status(408, None),
         Fault::Status(424, None),
         Fault::Status(429, None),
-        Fault::Status(503, Some(60)),
-    ] {
+    ];
+    for fault in BEFORE_CONTENT.into_iter().chain(of_its_own) {
         let at_streams = matches!(
             fault,
             Fault::Cut(_) | Fault::Stall(_) | Fault::BadChunk(_) | Fault::ErrorEvent(_) | Fault::EndEarly(_)
@@ -185,9 +178,7 @@ async fn what_breaks_after_it_is_told_once_or_continued_by_option() {
     let (first, second) = (mock(Plan::default()).await, mock(Plan::default()).await);
     let gateway = with_fallback(&first, &second, QUICK).await;
     let sent: String = (0..5).map(Plan::piece).collect();
-    for fault in
-        [Fault::Cut(5), Fault::Stall(5), Fault::BadChunk(5), Fault::ErrorEvent(5), Fault::EndEarly(5)]
-    {
+    for fault in AFTER_CONTENT {
         for path in &PATHS[..2] {
             gateway.models.reset("models.p0");
             first.next([fault.clone(), fault.clone()]);

@@ -8,30 +8,29 @@ use steadfast_models_mock::{Fault, Mock, Plan};
 use crate::harness::{Gateway, ask, route};
 
 /// The first upstream is given up soon. The others have all the time of a busy machine.
-const QUICK: &str = "[models.providers.p0.timeouts]\nfirst = '400ms'\nbetween = '400ms'\n";
+pub(crate) const QUICK: &str = "[models.providers.p0.timeouts]\nfirst = '400ms'\nbetween = '400ms'\n";
 
-fn before_content() -> Vec<Fault> {
-    vec![
-        Fault::Hang,
-        Fault::Cut(0),
-        Fault::CutAtByte(0),
-        Fault::CutAtByte(40),
-        Fault::Stall(0),
-        Fault::BadChunk(0),
-        Fault::ErrorEvent(0),
-        Fault::EndEarly(0),
-        Fault::WrongType,
-        Fault::ErrorBody,
-        Fault::Status(500, None),
-        Fault::Status(503, Some(60)),
-        Fault::Status(429, Some(60)),
-        Fault::Status(401, None),
-    ]
-}
+/// What keeps a stream from its first content.
+pub(crate) const BEFORE_CONTENT: [Fault; 14] = [
+    Fault::Hang,
+    Fault::Cut(0),
+    Fault::CutAtByte(0),
+    Fault::CutAtByte(40),
+    Fault::Stall(0),
+    Fault::BadChunk(0),
+    Fault::ErrorEvent(0),
+    Fault::EndEarly(0),
+    Fault::WrongType,
+    Fault::ErrorBody,
+    Fault::Status(500, None),
+    Fault::Status(503, Some(60)),
+    Fault::Status(429, Some(60)),
+    Fault::Status(401, None),
+];
 
-fn after_content() -> Vec<Fault> {
-    vec![Fault::Cut(5), Fault::Stall(5), Fault::BadChunk(5), Fault::ErrorEvent(5), Fault::EndEarly(5)]
-}
+/// What breaks it after five pieces.
+pub(crate) const AFTER_CONTENT: [Fault; 5] =
+    [Fault::Cut(5), Fault::Stall(5), Fault::BadChunk(5), Fault::ErrorEvent(5), Fault::EndEarly(5)];
 
 #[tokio::test]
 async fn a_stream_that_fails_before_its_first_content_falls_back_unseen() {
@@ -39,7 +38,7 @@ async fn a_stream_that_fails_before_its_first_content_falls_back_unseen() {
         Mock::start(Plan::default()).await.expect("runs"),
         Mock::start(Plan::default()).await.expect("runs"),
     );
-    for fault in before_content() {
+    for fault in BEFORE_CONTENT {
         // A gateway for each, so that no breaker remembers the last fault.
         let gateway = Gateway::start(&(route(&[&first, &second], "") + QUICK)).await;
         for path in ["/v1/chat/completions", "/v1/messages"] {
@@ -63,7 +62,7 @@ async fn a_stream_that_breaks_after_content_ends_with_one_clear_error_and_never_
     let gateway =
         Gateway::start(&(route(&[&first], "") + QUICK + "[models.providers.p0.breaker]\nenabled = false\n"))
             .await;
-    for fault in after_content() {
+    for fault in AFTER_CONTENT {
         first.next([fault.clone(), fault.clone()]);
         let sent: String = (0..5).map(Plan::piece).collect();
 
@@ -103,7 +102,7 @@ async fn by_option_a_broken_stream_is_continued_from_the_text_so_far_without_dou
             .replace("[models.providers.p0]", &format!("[models.providers.p0]\nkind = '{}'", kinds[0]))
             .replace("[models.providers.p1]", &format!("[models.providers.p1]\nkind = '{}'", kinds[1]));
         let gateway = Gateway::start(&(config + "continue_streams = true\n" + QUICK)).await;
-        for fault in after_content() {
+        for fault in AFTER_CONTENT {
             for path in ["/v1/chat/completions", "/v1/messages"] {
                 first.next([fault.clone()]);
                 let asked = second.calls();
