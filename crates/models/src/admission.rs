@@ -22,14 +22,16 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use serde::Serialize;
-use steadfast_core::World;
-use steadfast_resilience::Deadline;
+use steadfast_core::{Failure, World};
+use steadfast_resilience::{Deadline, with_retry_after};
 use tokio::sync::oneshot;
 
 use crate::{
     call::{Call, Priority},
     config::AdmissionConfig,
+    rejected::Rejected,
 };
 use pace::Paces;
 use queue::{Queue, Ticket};
@@ -58,6 +60,33 @@ pub(crate) enum Refused {
     },
     /// Its deadline passed while it waited.
     TimedOut,
+}
+
+impl From<Refused> for Rejected {
+    fn from(refused: Refused) -> Self {
+        let (code, message, again) = match refused {
+            Refused::Full { waiting, again } => {
+                ("queue.full", format!("{waiting} calls wait already; try again later"), again)
+            }
+            Refused::Late { before, wait } => (
+                "queue.late",
+                format!(
+                    "it could not be done in time: {before} calls come before it, about {} ms",
+                    wait.as_millis()
+                ),
+                wait,
+            ),
+            Refused::GaveWay { again } => {
+                ("queue.gave_way", "a more urgent call took its place in the queue".into(), again)
+            }
+            Refused::TimedOut => {
+                ("queue.timeout", "the deadline passed before its turn came".into(), Duration::ZERO)
+            }
+        };
+        let failure = Failure { nothing_happened: true, ..Failure::internal(code, message) };
+        let again = again.max(Duration::from_secs(1));
+        Self::new(with_retry_after(failure.retryable(), again), StatusCode::SERVICE_UNAVAILABLE)
+    }
 }
 
 /// Who wants to enter.

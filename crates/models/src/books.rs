@@ -32,9 +32,10 @@ use crate::{
     call::{CacheResult, Call, Operation},
     config::{ModelsConfig, RecordMode},
     degrade::Degraded,
-    failure::{Rejected, Tried},
+    failure::Tried,
     keys::Taken,
     record::{Bill, End, Opening, RecordError, Recorder},
+    rejected::Rejected,
     vitals::Vitals,
 };
 

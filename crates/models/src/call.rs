@@ -22,7 +22,7 @@ pub use options::{CacheResult, CacheUse, CallOptions, Priority};
 
 use crate::{
     record::Bill,
-    wire::{edit::Edits, form},
+    wire::{WORDS_MAX, edit::Edits, form},
 };
 
 /// Whose conventions a client follows: how errors look and how streams end.
@@ -135,9 +135,6 @@ impl Coded for Unreadable {
 
 /// Headers that a provider of the same API gets as the client sent them.
 const FORWARDED: [&str; 4] = ["anthropic-beta", "anthropic-version", "openai-beta", "traceparent"];
-
-/// The most letters of what is told about a body.
-pub(crate) const WORDS_MAX: usize = 300;
 
 /// What a provider is not asked for, and a node does by other means.
 fn in_background() -> Unreadable {

@@ -21,6 +21,7 @@ pub mod keys;
 mod pipeline;
 mod providers;
 pub mod record;
+mod rejected;
 mod route;
 mod screen;
 pub mod serve;
@@ -41,9 +42,9 @@ pub use config::{
 };
 pub use current::Current;
 pub use degrade::{Degradation, Degraded};
-pub use failure::Rejected;
 pub use pipeline::{Health, Models};
 pub use providers::SetupError;
+pub use rejected::Rejected;
 pub use route::{Found, Probe, ProviderView, RouteView, TargetView};
 pub use transcript::Transcript;
 pub use vitals::{Alarm, Reason};

@@ -30,10 +30,10 @@ use crate::{
     call::{Call, Caller, Operation},
     config::ModelsConfig,
     degrade::{Degradation, Degrade},
-    failure::Rejected,
     keys::{Key, KeyError, Keys},
     providers::SetupError,
     record::{self, By, CallRecord, Cost, RecordError, Wanted},
+    rejected::Rejected,
     route::{Found, Probe, Route, Routes},
     screen::Screen,
     vitals::{Alarm, Reason},
@@ -252,8 +252,7 @@ impl Models {
     ) -> Result<Answer, Rejected> {
         if let Some(admission) = &self.admission {
             let visitor = Visitor::of(call, route.name());
-            let seated = Seat::take(admission, visitor, &deadline).await;
-            let (seat, queued) = seated.map_err(|refused| Rejected::queued_out(&refused))?;
+            let (seat, queued) = Seat::take(admission, visitor, &deadline).await?;
             entry.seated(seat, queued);
         }
         self.books.intend(call).await?;

@@ -13,7 +13,7 @@ use crate::{
     answer::{Answer, Body},
     books::{Books, Entry},
     call::CallOptions,
-    failure::Rejected,
+    rejected::Rejected,
     route::{Route, Routes},
 };
 
@@ -58,8 +58,8 @@ impl Asking {
     ) -> Result<Answer, Rejected> {
         self.books.reserve_for(asker, &call, route.name(), route.prospects(&call)).await?;
         if let Some(admission) = &self.admission {
-            let seated = Seat::take(admission, Visitor::of(&call, route.name()), deadline).await;
-            let (seat, queued) = seated.map_err(|refused| Rejected::queued_out(&refused))?;
+            let visitor = Visitor::of(&call, route.name());
+            let (seat, queued) = Seat::take(admission, visitor, deadline).await?;
             entry.seated(seat, queued);
         }
         self.books.intend(&call).await?;

@@ -21,7 +21,8 @@ use futures::Stream;
 use crate::{
     answer::{Frame, Frames, Sense},
     call::Operation,
-    failure::{Class, Failed, error_event},
+    failure::{Class, Failed},
+    rejected::error_event,
 };
 
 /// What becomes of a stream that was collected whole.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{CallOptions, Operation, Unreadable, unreadable};
-use crate::wire::chat::There;
+use crate::wire::There;
 use crate::wire::form;
 
 /// More tokens nothing has.

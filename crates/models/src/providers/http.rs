@@ -38,11 +38,10 @@ use crate::{
     answer::Frame,
     call::Api,
     config::{ProviderConfig, TimeoutConfig},
-    failure::{Class, Failed, Wait, reshaped},
+    failure::{Class, Failed, Wait},
+    rejected::reshaped,
     wire::{
-        Reader,
-        chat::error_within,
-        cut,
+        Reader, cut, error_within,
         sse::{Event, Parser},
     },
 };
@@ -235,7 +234,7 @@ impl Http {
             return Err(self.wrong_type());
         }
         let text = self.collect(response.into_body(), ANSWER_MAX, deadline).await?;
-        match crate::failure::words(&text) {
+        match crate::wire::words(&text) {
             Some(_) => Err(error_within(&text)),
             None => Ok(text),
         }
@@ -261,7 +260,7 @@ impl Http {
             return Err(self.wrong_type());
         }
         let body = self.collect(response.into_body(), ERROR_MAX, deadline).await?;
-        match crate::failure::words(&body) {
+        match crate::wire::words(&body) {
             Some(_) => Err(error_within(&body)),
             None => Err(self.wrong_type()),
         }

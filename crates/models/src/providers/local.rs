@@ -15,10 +15,10 @@ use steadfast_core::World;
 use super::{Order, Provider, Reply, edits};
 use crate::{
     answer::{Frame, Sense},
-    call::{Call, Operation, WORDS_MAX},
+    call::{Call, Operation},
     failure::{Class, Failed},
     wire::{
-        self, Reader,
+        self, Reader, WORDS_MAX,
         sse::{self, Event},
         translate::{
             StreamAsMessages, StreamAsResponses, responses_to_chat, to_chat, whole_as_messages,

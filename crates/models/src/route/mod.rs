@@ -27,8 +27,9 @@ use crate::{
     books::Prospect,
     call::Call,
     config::{ModelsConfig, RouteConfig},
-    failure::{Class, Failed, Rejected, Tried, Wait},
+    failure::{Class, Failed, Tried, Wait},
     providers::SetupError,
+    rejected::Rejected,
 };
 use choice::Target;
 use relay::Relay;
@@ -267,7 +268,7 @@ impl Route {
             if let Some(seat) = &seat
                 && let Err(refused) = seat.come_back(deadline).await
             {
-                return Err(Rejected { about: Box::new(about), ..Rejected::queued_out(&refused) });
+                return Err(Rejected { about: Box::new(about), ..Rejected::from(refused) });
             }
         }
     }

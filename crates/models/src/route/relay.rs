@@ -22,8 +22,9 @@ use super::{
 use crate::{
     answer::{About, Frame, Frames, Sense, Usage},
     call::Call,
-    failure::{Failed, Rejected, error_event},
+    failure::Failed,
     providers::{Events, Patience},
+    rejected::{Rejected, error_event},
     wire::cut,
 };
 

@@ -12,7 +12,7 @@ use super::{Route, Routes, choice::Target, upstream::SITE};
 use crate::{
     call::{Call, Caller, Operation},
     config::Kind,
-    failure::Rejected,
+    rejected::Rejected,
 };
 
 /// The most tokens that a trial may be answered with: enough for models that think first to
@@ -210,8 +210,8 @@ impl Routes {
             .map_err(|error| ("request.invalid".to_owned(), error.to_string()))?;
         let deadline = Deadline::after(&self.world, limit);
         target.upstream.probe(&call, model, &deadline).await.map_err(|failed| {
-            let words = failed.body.as_deref().and_then(crate::failure::words);
-            let words = words.map(|words| steadfast_core::shown(&words, crate::call::WORDS_MAX));
+            let words = failed.body.as_deref().and_then(crate::wire::words);
+            let words = words.map(|words| steadfast_core::shown(&words, crate::wire::WORDS_MAX));
             let message = match words {
                 Some(words) if !failed.message.contains(&words) => format!("{}: {words}", failed.message),
                 _ => failed.message,

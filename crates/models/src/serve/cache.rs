@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 use steadfast_core::{Failure, Fault, shown};
 
-use crate::{CacheStats, Caller, Current, Models, Unfit, WarmLine, Which, call::WORDS_MAX};
+use crate::{CacheStats, Caller, Current, Models, Unfit, WarmLine, Which, wire::WORDS_MAX};
 
 /// `GET /cache`, `POST /cache/invalidate` and `POST /cache/warm`.
 pub fn operator_routes(current: Arc<Current>) -> Router {

@@ -18,7 +18,7 @@ use crate::{
     Answer, Caller, Models, Operation, Rejected, Transcript,
     answer::{Body, Frame, Frames, Sense, Usage},
     call::{Api, Call, Unreadable},
-    failure::rejected_event,
+    rejected::rejected_event,
 };
 
 /// Keeps calls and answers beyond a request, a connection and a process.

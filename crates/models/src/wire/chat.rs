@@ -7,9 +7,8 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     answer::{Frame, Sense, Usage},
-    call::WORDS_MAX,
-    failure::{Class, Failed, words},
-    wire::{self, sse::Event},
+    failure::Failed,
+    wire::{self, There, error_within, not_json, sse::Event},
 };
 
 /// What ends a stream.
@@ -38,16 +37,6 @@ impl From<WireUsage> for Usage {
     }
 }
 
-/// A member that is there and not null.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct There(pub(crate) bool);
-
-impl<'de> Deserialize<'de> for There {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::<IgnoredAny>::deserialize(deserializer).map(|it| Self(it.is_some()))
-    }
-}
-
 #[derive(Deserialize)]
 struct Whole {
     #[serde(default)]
@@ -61,21 +50,6 @@ struct Whole {
 struct WholeChoice {
     #[serde(default)]
     message: There,
-}
-
-/// An error body under a status that says all is well.
-pub(crate) fn error_within(body: &[u8]) -> Failed {
-    let said = words(body).map_or("no reason given".into(), |said| steadfast_core::shown(&said, WORDS_MAX));
-    Failed::new(Class::Unwell, format!("the provider answered with an error: {said}"))
-}
-
-pub(crate) fn not_json(error: &serde_json::Error) -> Failed {
-    // Serde's words may quote the answer; its place is enough.
-    Failed::malformed(format!(
-        "the provider's answer does not read at line {}, column {}",
-        error.line(),
-        error.column()
-    ))
 }
 
 /// Checks a whole answer, and reads its usage.

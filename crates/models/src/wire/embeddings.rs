@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::{
     answer::Usage,
     failure::Failed,
-    wire::chat::{There, WireUsage, error_within, not_json},
+    wire::{There, chat::WireUsage, error_within, not_json},
 };
 
 #[derive(Deserialize)]

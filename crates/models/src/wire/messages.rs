@@ -8,11 +8,7 @@ use serde::Deserialize;
 use crate::{
     answer::{Frame, Sense, Usage},
     failure::Failed,
-    wire::{
-        self,
-        chat::{There, error_within, not_json},
-        sse::Event,
-    },
+    wire::{self, There, error_within, not_json, sse::Event},
 };
 
 /// What ends a stream.

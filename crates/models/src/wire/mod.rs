@@ -14,12 +14,18 @@ pub(crate) mod strings;
 pub(crate) mod transcription;
 pub(crate) mod translate;
 
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque};
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use crate::{
     answer::{Frame, Usage},
-    failure::Failed,
+    failure::{Class, Failed},
 };
+
+/// The most letters of what is told about a body.
+pub(crate) const WORDS_MAX: usize = 300;
 
 /// Turns the events of a provider's stream into frames of the API that was called.
 pub(crate) trait Reader: Send {
@@ -45,5 +51,56 @@ impl Reader for Box<dyn Reader> {
 
 /// A stream that ended before its answer did.
 pub(crate) fn cut() -> Failed {
-    Failed::new(crate::failure::Class::Cut, "the provider's stream broke off")
+    Failed::new(Class::Cut, "the provider's stream broke off")
+}
+
+/// An error body under a status that says all is well.
+pub(crate) fn error_within(body: &[u8]) -> Failed {
+    let said = words(body).map_or("no reason given".into(), |said| steadfast_core::shown(&said, WORDS_MAX));
+    Failed::new(Class::Unwell, format!("the provider answered with an error: {said}"))
+}
+
+pub(crate) fn not_json(error: &serde_json::Error) -> Failed {
+    // Serde's words may quote the answer; its place is enough.
+    Failed::malformed(format!(
+        "the provider's answer does not read at line {}, column {}",
+        error.line(),
+        error.column()
+    ))
+}
+
+/// A member that is there and not null.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct There(pub(crate) bool);
+
+impl<'de> Deserialize<'de> for There {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::<IgnoredAny>::deserialize(deserializer).map(|it| Self(it.is_some()))
+    }
+}
+
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize, Default)]
+struct SaidError<'a> {
+    #[serde(borrow, default)]
+    message: Option<Cow<'a, str>>,
+}
+
+/// What a provider's error body says in words, whoever's shape it has.
+pub(crate) fn words(body: &[u8]) -> Option<String> {
+    let said: Said<'_> = serde_json::from_slice(body).ok()?;
+    let Some(error) = said.error else {
+        return said.message.map(Into::into);
+    };
+    if let Ok(text) = serde_json::from_str::<String>(error.get()) {
+        return Some(text);
+    }
+    serde_json::from_str::<SaidError<'_>>(error.get()).ok()?.message.map(Into::into)
 }

@@ -8,12 +8,7 @@ use serde::Deserialize;
 use crate::{
     answer::{Frame, Sense, Usage},
     failure::Failed,
-    wire::{
-        self,
-        chat::{There, error_within, not_json},
-        responses::step,
-        sse::Event,
-    },
+    wire::{self, There, error_within, not_json, responses::step, sse::Event},
 };
 
 /// Tokens, or seconds of sound.

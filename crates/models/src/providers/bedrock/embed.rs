@@ -15,10 +15,9 @@ use steadfast_core::shown;
 use super::{Bedrock, Reply};
 use crate::{
     answer::Usage,
-    call::WORDS_MAX,
     failure::{Class, Failed},
     providers::{Order, no_such},
-    wire::chat::{There, error_within, not_json},
+    wire::{There, WORDS_MAX, error_within, not_json},
 };
 
 /// The most texts of one call, which is OpenAI's limit as well.

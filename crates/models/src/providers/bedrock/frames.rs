@@ -7,9 +7,8 @@ use steadfast_core::shown;
 
 use super::errors::named;
 use crate::{
-    call::WORDS_MAX,
-    failure::{Class, Failed, words},
-    wire::sse::Event,
+    failure::{Class, Failed},
+    wire::{WORDS_MAX, sse::Event, words},
 };
 
 /// The largest message; and the smallest, which has neither headers nor payload.

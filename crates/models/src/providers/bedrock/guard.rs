@@ -6,7 +6,7 @@ use super::{Bedrock, encoded};
 use crate::{
     failure::{Class, Failed},
     providers::Order,
-    wire::chat::not_json,
+    wire::not_json,
 };
 
 #[derive(Serialize)]

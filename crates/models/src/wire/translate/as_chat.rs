@@ -12,8 +12,10 @@ use crate::{
     failure::Failed,
     wire::{
         self,
-        chat::{DONE, error_within, not_json},
+        chat::DONE,
+        error_within,
         messages::WireUsage,
+        not_json,
         sse::{self, Event},
     },
 };

@@ -14,9 +14,11 @@ use crate::{
     answer::{Frame, Sense, Usage},
     failure::Failed,
     wire::{
-        self,
-        chat::{There, WireUsage, error_within, not_json},
+        self, There,
+        chat::WireUsage,
+        error_within,
         messages::STOP,
+        not_json,
         sse::{self, Event},
     },
 };

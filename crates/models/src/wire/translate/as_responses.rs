@@ -11,8 +11,9 @@ use crate::{
     answer::{Frame, Sense, Usage},
     failure::Failed,
     wire::{
-        self,
-        chat::{There, WireUsage, error_within, not_json},
+        self, There,
+        chat::WireUsage,
+        error_within, not_json,
         sse::{self, Event},
     },
 };

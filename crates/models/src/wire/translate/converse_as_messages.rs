@@ -14,9 +14,9 @@ use crate::{
     answer::{Frame, Sense, Usage},
     failure::Failed,
     wire::{
-        self,
-        chat::{There, error_within, not_json},
+        self, There, error_within,
         messages::STOP,
+        not_json,
         sse::{self, Event},
     },
 };

@@ -43,8 +43,8 @@ pub(crate) use to_converse::{Converse, to_converse};
 pub(crate) use to_messages::to_messages;
 
 use crate::{
-    call::WORDS_MAX,
     failure::{Class, Failed},
+    wire::WORDS_MAX,
 };
 
 /// A request of the client's that does not read as its own API has it.

@@ -13,7 +13,7 @@ use super::{
     },
     refused, text,
 };
-use crate::{failure::Failed, wire::chat::There};
+use crate::{failure::Failed, wire::There};
 
 #[derive(Deserialize)]
 struct Request<'a> {

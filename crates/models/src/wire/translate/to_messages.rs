@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{Content, data_url, json, refused, text};
 use crate::{
     failure::{Class, Failed},
-    wire::chat::There,
+    wire::There,
 };
 
 #[derive(Deserialize)]
