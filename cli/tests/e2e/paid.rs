@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use steadfast_models::budget::Usd;
+use steadfast_models::Usd;
 use steadfast_models_mock::{Mock, Plan};
 
 use crate::{

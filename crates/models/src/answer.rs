@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::Stream;
 use http::StatusCode;
 
-use crate::{budget::Usd, call::CacheResult, degrade::Degraded, failure::Tried};
+use crate::{failure::Tried, usd::Usd};
 
 /// Tokens, as the provider counted them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -124,6 +124,53 @@ impl std::fmt::Debug for Body {
         match self {
             Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
             Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// What the cache did for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CacheResult {
+    /// The same question was answered before, or is being answered to somebody else.
+    Hit,
+    /// The same question in other words was.
+    Similar,
+    /// It was not.
+    Miss,
+    /// Nobody looked.
+    Bypass,
+}
+
+impl CacheResult {
+    /// As headers and records have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Similar => "similar",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// What an answer is instead of one of the route's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Degraded {
+    /// An earlier one.
+    Cached,
+    /// A text of the operator's.
+    Template,
+    /// Made here.
+    Simplified,
+}
+
+impl Degraded {
+    /// As headers and records have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::Template => "template",
+            Self::Simplified => "simplified",
         }
     }
 }

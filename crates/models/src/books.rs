@@ -21,21 +21,20 @@ use steadfast_core::{
 
 use crate::{
     admission::Seat,
-    answer::{About, Answer, Body, Frame, Frames, Sense},
+    answer::{About, Answer, Body, CacheResult, Degraded, Frame, Frames, Sense},
     budget::{
-        Usd,
         bound::Bound,
         ledger::{AccountId, Claim, Figures, Ledger, Refused},
         prices::{Price, Prices},
         rules::{self, Rule},
     },
-    call::{CacheResult, Call, Operation},
+    call::{Call, Operation},
     config::{ModelsConfig, RecordMode},
-    degrade::Degraded,
     failure::Tried,
     keys::Taken,
     record::{Bill, End, Opening, RecordError, Recorder},
     rejected::Rejected,
+    usd::Usd,
     vitals::Vitals,
 };
 

@@ -18,7 +18,7 @@ use steadfast_core::{Coded, Fault, TenantId, canonical::Hash};
 
 pub use asked::Asked;
 pub(crate) use asked::TOKENS_MAX;
-pub use options::{CacheResult, CacheUse, CallOptions, Priority};
+pub use options::{CacheUse, CallOptions, Priority};
 
 use crate::{
     record::Bill,

@@ -28,33 +28,11 @@ use steadfast_resilience::Deadline;
 
 use crate::{
     Answer, Call, Operation, Rejected,
-    answer::{About, Body},
+    answer::{About, Body, Degraded},
     cache::{Cache, Miss},
     config::{DegradeConfig, TemplateConfig},
     providers::{Local, Order, Provider as _, Reply},
 };
-
-/// What an answer is instead of one of the route's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Degraded {
-    /// An earlier one.
-    Cached,
-    /// A text of the operator's.
-    Template,
-    /// Made here.
-    Simplified,
-}
-
-impl Degraded {
-    /// As headers and records have it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cached => "cached",
-            Self::Template => "template",
-            Self::Simplified => "simplified",
-        }
-    }
-}
 
 /// How many calls find nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -27,12 +27,12 @@ use crate::{
     Caller, Rejected,
     answer::Usage,
     budget::{
-        Usd,
         ledger::Claim,
         rules::{About, Rule},
     },
     call::Call,
     config::{LimitConfig, Per, Window},
+    usd::Usd,
 };
 
 /// What every key begins with.

@@ -26,11 +26,12 @@ mod route;
 mod screen;
 pub mod serve;
 mod transcript;
+mod usd;
 mod vitals;
 pub mod wire;
 
 pub use admission::{QueueState, Waiting};
-pub use answer::Answer;
+pub use answer::{Answer, Degraded};
 pub use books::Spending;
 pub use cache::{CacheError, CacheStats, FileError, Home, Unfit, WarmLine, Which};
 pub use call::{Call, CallOptions, Caller, Operation};
@@ -41,10 +42,11 @@ pub use config::{
     SimpleConfig, TargetConfig, TemplateConfig, TimeoutConfig, Window,
 };
 pub use current::Current;
-pub use degrade::{Degradation, Degraded};
+pub use degrade::Degradation;
 pub use pipeline::{Health, Models};
 pub use providers::SetupError;
 pub use rejected::Rejected;
 pub use route::{Found, Probe, ProviderView, RouteView, TargetView};
 pub use transcript::Transcript;
+pub use usd::Usd;
 pub use vitals::{Alarm, Reason};

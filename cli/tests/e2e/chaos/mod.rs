@@ -180,8 +180,7 @@ impl Scene {
             recorded(&self.place, "SELECT strftime('%Y-%m', max(begun) / 1000000, 'unixepoch') FROM calls");
         let costs = self.get(&format!("/models/costs?month={month}&by=route")).await;
         let nanos = |value: &Value| {
-            let dollars: steadfast_models::budget::Usd =
-                value.as_str().expect("dollars").parse().expect("dollars");
+            let dollars: steadfast_models::Usd = value.as_str().expect("dollars").parse().expect("dollars");
             dollars.nanos()
         };
         let sum: u64 = costs["items"].as_array().expect("costs").iter().map(|it| nanos(&it["cost"])).sum();

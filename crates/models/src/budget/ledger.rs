@@ -25,8 +25,8 @@ use std::{
 use steadfast_core::Time;
 use tokio::sync::Notify;
 
-use super::Usd;
 use crate::config::Window;
+use crate::usd::Usd;
 
 /// Accounts that nobody used for so many full writings, which come once a second, give back
 /// what they have booked, and are forgotten.

@@ -4,7 +4,4 @@ pub(crate) mod count;
 pub(crate) mod ledger;
 pub mod prices;
 pub(crate) mod rules;
-mod usd;
 pub(crate) mod window;
-
-pub use usd::Usd;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use super::Usd;
+use crate::usd::Usd;
 use crate::{
     answer::Usage,
     config::{LongPriceConfig, ModelsConfig, PriceConfig},

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use steadfast_core::Time;
 
 use super::{
-    Usd,
     ledger::{AccountId, Claim},
     window::days_of,
 };
 use crate::{
     call::Call,
     config::{BudgetConfig, LimitConfig, Per},
+    usd::Usd,
 };
 
 /// One limit of the configuration.

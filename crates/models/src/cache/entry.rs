@@ -10,8 +10,7 @@ use steadfast_core::{TenantId, Time};
 use super::{key::owners, similar::Near};
 use crate::{
     Call, Operation,
-    answer::{About, Body, Frame, Frames, Sense, Usage},
-    call::CacheResult,
+    answer::{About, Body, CacheResult, Frame, Frames, Sense, Usage},
 };
 
 /// What an entry takes in memory beside its texts: about what its parts and places in maps

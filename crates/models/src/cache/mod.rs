@@ -38,8 +38,8 @@ use steadfast_resilience::Deadline;
 
 use crate::{
     Answer, Call,
-    answer::{About, Body, Frame, Usage},
-    call::{CacheResult, CacheUse, Operation},
+    answer::{About, Body, CacheResult, Frame, Usage},
+    call::{CacheUse, Operation},
     config::CacheConfig,
 };
 

@@ -51,31 +51,6 @@ pub enum CacheUse {
     Bypass,
 }
 
-/// What the cache did for a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CacheResult {
-    /// The same question was answered before, or is being answered to somebody else.
-    Hit,
-    /// The same question in other words was.
-    Similar,
-    /// It was not.
-    Miss,
-    /// Nobody looked.
-    Bypass,
-}
-
-impl CacheResult {
-    /// As headers and records have it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Similar => "similar",
-            Self::Miss => "miss",
-            Self::Bypass => "bypass",
-        }
-    }
-}
-
 /// The most tags of one call, and the most letters of a tag.
 const TAGS_MAX: usize = 8;
 const TAG_MAX: usize = 64;

@@ -10,7 +10,7 @@ use steadfast_core::{
     defaults,
 };
 
-use crate::budget::Usd;
+use crate::usd::Usd;
 
 /// What a model costs. Amounts are dollars in quotes, for a million tokens each.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

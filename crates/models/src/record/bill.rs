@@ -23,7 +23,6 @@ use crate::{
     admission::Seat,
     answer::{Frame, Sense, Usage},
     budget::{
-        Usd,
         bound::Bound,
         count::said,
         ledger::{Claim, Refused, Reservation},
@@ -31,6 +30,7 @@ use crate::{
     },
     call::{Call, Operation, TOKENS_MAX},
     failure::{Class, Tried, Wait},
+    usd::Usd,
 };
 
 /// More no attempt costs, whatever a provider says: a million dollars.

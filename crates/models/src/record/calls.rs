@@ -10,7 +10,7 @@ use super::{
     RecordError,
     file::{self, int, uint},
 };
-use crate::budget::Usd;
+use crate::usd::Usd;
 
 /// The most that are read at once.
 pub const CALLS_MAX: usize = 1_000;

@@ -6,7 +6,10 @@ use serde::Serialize;
 use steadfast_core::TenantId;
 
 use super::{RecordError, file, row::Sums};
-use crate::budget::{Usd, rules::sum, window::days_of_month};
+use crate::{
+    budget::{rules::sum, window::days_of_month},
+    usd::Usd,
+};
 
 /// What costs are asked for by.
 #[derive(Debug, Clone, PartialEq, Eq)]

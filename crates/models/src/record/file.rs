@@ -19,10 +19,12 @@ use super::{
     RecordError,
     row::{Row, Sums, Whose},
 };
-use crate::budget::{
-    Usd,
-    ledger::{Booked, Booking},
-    rules::{Rule, in_force, sum},
+use crate::{
+    budget::{
+        ledger::{Booked, Booking},
+        rules::{Rule, in_force, sum},
+    },
+    usd::Usd,
 };
 
 /// "SFGW", in the header of the file.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use steadfast_core::{TenantId, Time};
 
-use crate::{answer::Usage, budget::Usd};
+use crate::{answer::Usage, usd::Usd};
 
 /// All that costs are asked for by. What is not known is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! Whose account pays, and that none forgets.
 
 use serde_json::json;
-use steadfast_models::budget::Usd;
+use steadfast_models::Usd;
 use steadfast_models_mock::{Mock, Plan};
 
 use crate::harness::{Gateway, ask, env, read, route};

@@ -4,7 +4,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use steadfast_core::{World, config::Environment, observe::silent};
-use steadfast_models::{Home, Models, budget::Usd};
+use steadfast_models::{Home, Models, Usd};
 use steadfast_models_mock::{Fault, Mock, Plan, bedrock::FORBIDDEN, signature};
 
 use crate::{

@@ -10,7 +10,10 @@ use steadfast_core::{
     World,
     secret::{Keyring, Secret},
 };
-use steadfast_models::{Answer, Caller, Home, Models, Operation, answer::Body, call::CacheResult};
+use steadfast_models::{
+    Answer, Caller, Home, Models, Operation,
+    answer::{Body, CacheResult},
+};
 use steadfast_models_mock::{Mock, Plan};
 
 use crate::harness::{Gateway, models, route};

@@ -6,7 +6,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use steadfast_models::{
-    budget::Usd,
+    Usd,
     record::{By, Cost, Wanted, costs},
 };
 use steadfast_models_mock::{Fault, Mock, Plan};
