@@ -43,8 +43,8 @@ pub use config::{
 };
 pub use current::Current;
 pub use degrade::Degradation;
-pub use pipeline::{Health, Models};
-pub use providers::SetupError;
+pub use pipeline::{Health, Models, SetupError};
+pub use providers::ProviderError;
 pub use rejected::Rejected;
 pub use route::{Found, Probe, ProviderView, RouteView, TargetView};
 pub use transcript::Transcript;

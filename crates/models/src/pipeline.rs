@@ -15,7 +15,8 @@ use std::{
 
 use http::HeaderMap;
 use serde::Serialize;
-use steadfast_core::{Failure, TenantId, World, config::Environment, observe::Observer};
+use steadfast_core::{Coded, Failure, Fault, TenantId, World, config::Environment, observe::Observer};
+use steadfast_guard::pii::PatternError;
 use steadfast_log::Log;
 use steadfast_resilience::{BreakerState, Deadline};
 
@@ -26,12 +27,14 @@ use crate::{
     answer::Answer,
     books::{Books, Entry, Spending},
     budget::rules::About,
-    cache::{Asking, Cache, CacheStats, Counting, Embedder, Home, Looked, Unfit, WarmLine, Which},
+    cache::{
+        Asking, Cache, CacheError, CacheStats, Counting, Embedder, Home, Looked, Unfit, WarmLine, Which,
+    },
     call::{Call, Caller, Operation},
     config::ModelsConfig,
     degrade::{Degradation, Degrade},
     keys::{Key, KeyError, Keys},
-    providers::SetupError,
+    providers::ProviderError,
     record::{self, By, CallRecord, Cost, RecordError, Wanted},
     rejected::Rejected,
     route::{Found, Probe, Route, Routes},
@@ -58,6 +61,37 @@ pub struct Models {
 impl std::fmt::Debug for Models {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Models").field("models", &self.routes.models()).finish_non_exhaustive()
+    }
+}
+
+/// A gateway that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Somebody who should be asked.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// Personal data that cannot be looked for.
+    #[error(transparent)]
+    Screen(#[from] PatternError),
+    /// Kept answers cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// Records cannot be kept.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+}
+
+impl Coded for SetupError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Provider(error) => error.code(),
+            Self::Screen(_) => "screen.invalid_pattern",
+            Self::Cache(_) => "cache.unusable",
+            Self::Records(_) => "records.unusable",
+        }
+    }
+    fn fault(&self) -> Fault {
+        Fault::Caller
     }
 }
 
@@ -118,7 +152,7 @@ impl Models {
         world: &World,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
-        let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
+        let screen = Screen::new(&config.screen)?;
         let routes = Arc::new(Routes::new(&config, None, env, world, observer)?);
         let degrade = Degrade::new(&config.degrade, world);
         let file = home.folder.as_ref().map(|folder| folder.join(record::FILE));
@@ -154,7 +188,7 @@ impl Models {
     /// room that they were given at first; so do the queue and its bounds, and what was spent.
     pub fn reloaded(&self, mut config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
         config.admission = self.config.admission.clone();
-        let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
+        let screen = Screen::new(&config.screen)?;
         let routes = Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?;
         let routes = Arc::new(routes);
         let books = Arc::new(self.books.reloaded(&config));

@@ -8,7 +8,7 @@ use hyper::Uri;
 use steadfast_core::{World, config::Environment};
 
 use super::{
-    Order, Provider, Reply, SetupError, by_messages,
+    Order, Provider, ProviderError, Reply, by_messages,
     http::{Framing, Http, Manners},
     status,
 };
@@ -27,7 +27,7 @@ impl Anthropic {
         config: &ProviderConfig,
         env: &Environment,
         world: &World,
-    ) -> Result<Self, SetupError> {
+    ) -> Result<Self, ProviderError> {
         let manners = Manners {
             url: "https://api.anthropic.com/v1",
             key_header: HeaderName::from_static("x-api-key"),

@@ -14,7 +14,7 @@ use steadfast_core::World;
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::SetupError;
+use super::ProviderError;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -34,20 +34,20 @@ pub(super) struct Connector {
 
 impl Connector {
     /// `encrypted`: whether certificates will be needed.
-    pub(super) fn new(world: &World, limit: Duration, encrypted: bool) -> Result<Self, SetupError> {
+    pub(super) fn new(world: &World, limit: Duration, encrypted: bool) -> Result<Self, ProviderError> {
         let mut roots = rustls::RootCertStore::empty();
         if encrypted {
             let found = rustls_native_certs::load_native_certs();
             let (added, _) = roots.add_parsable_certificates(found.certs);
             if added == 0 {
                 let why = found.errors.first().map_or("there are none".into(), ToString::to_string);
-                return Err(SetupError::Certificates(why));
+                return Err(ProviderError::Certificates(why));
             }
         }
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let tls = rustls::ClientConfig::builder_with_provider(provider.into())
             .with_safe_default_protocol_versions()
-            .map_err(|error| SetupError::Certificates(error.to_string()))?
+            .map_err(|error| ProviderError::Certificates(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
         let mut http = HttpConnector::new();

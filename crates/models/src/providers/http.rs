@@ -29,7 +29,7 @@ use steadfast_core::{World, config::Environment};
 use steadfast_resilience::Deadline;
 
 use super::{
-    Events, SetupError,
+    Events, ProviderError,
     connect::{Connector, TooSlow},
     patience::Patience,
     status::asked_wait,
@@ -127,9 +127,9 @@ impl Http {
         manners: &Manners,
         env: &Environment,
         world: &World,
-    ) -> Result<Self, SetupError> {
+    ) -> Result<Self, ProviderError> {
         let base = if config.url.is_empty() { manners.url } else { config.url.trim_end_matches('/') };
-        let wrong = || SetupError::Address(name.to_string(), base.into());
+        let wrong = || ProviderError::Address(name.to_string(), base.into());
         let parsed: Uri = base.parse().map_err(|_| wrong())?;
         let encrypted = match parsed.scheme_str() {
             Some("https") => true,
@@ -348,8 +348,8 @@ fn headers(
     config: &ProviderConfig,
     manners: &Manners,
     env: &Environment,
-) -> Result<HeaderMap, SetupError> {
-    let wrong = |header: &str| SetupError::Header(name.to_string(), header.to_owned());
+) -> Result<HeaderMap, ProviderError> {
+    let wrong = |header: &str| ProviderError::Header(name.to_string(), header.to_owned());
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
@@ -362,7 +362,7 @@ fn headers(
         headers.insert(key, value.parse().map_err(|_| wrong(header))?);
     }
     if let Some(source) = &config.key {
-        let key = source.read(env).map_err(|error| SetupError::Key(name.to_string(), error))?;
+        let key = source.read(env).map_err(|error| ProviderError::Key(name.to_string(), error))?;
         let header = match config.key_header.as_str() {
             "" => manners.key_header.clone(),
             named => named.parse().map_err(|_| wrong(named))?,

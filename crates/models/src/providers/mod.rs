@@ -68,9 +68,9 @@ pub(crate) trait Provider: Send + Sync {
     fn ask<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Reply, Failed>>;
 }
 
-/// A provider that cannot be set up.
+/// A provider that cannot be set up, or a route to it.
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub enum ProviderError {
     /// Its key is not where the configuration says.
     #[error("provider {0}: {1}")]
     Key(String, SecretError),
@@ -95,21 +95,12 @@ pub enum SetupError {
     /// The machine's certificates cannot be used.
     #[error("the machine's root certificates cannot be used: {0}")]
     Certificates(String),
-    /// Personal data that cannot be looked for.
-    #[error("{0}")]
-    Screen(steadfast_guard::pii::PatternError),
-    /// Kept answers cannot be used.
-    #[error(transparent)]
-    Cache(#[from] crate::cache::CacheError),
-    /// Records cannot be kept.
-    #[error(transparent)]
-    Records(#[from] crate::record::RecordError),
     /// A route to nobody.
     #[error("route {0}: there is no provider {1:?}")]
     Route(String, String),
 }
 
-impl Coded for SetupError {
+impl Coded for ProviderError {
     fn code(&self) -> &'static str {
         match self {
             Self::Key(..) | Self::NoCredentials(_) => "provider.no_key",
@@ -118,9 +109,6 @@ impl Coded for SetupError {
             Self::NotBuilt(_) => "provider.not_built",
             Self::NoRegion(_) => "provider.no_region",
             Self::Certificates(_) => "provider.no_certificates",
-            Self::Screen(_) => "screen.invalid_pattern",
-            Self::Cache(_) => "cache.unusable",
-            Self::Records(_) => "records.unusable",
             Self::Route(..) => "route.no_such_provider",
         }
     }
@@ -135,14 +123,14 @@ pub(crate) fn provider(
     config: &ProviderConfig,
     env: &Environment,
     world: &World,
-) -> Result<Box<dyn Provider>, SetupError> {
+) -> Result<Box<dyn Provider>, ProviderError> {
     Ok(match config.kind {
         Kind::OpenAi => Box::new(openai::OpenAi::new(name, config, env, world)?),
         Kind::Anthropic => Box::new(anthropic::Anthropic::new(name, config, env, world)?),
         #[cfg(feature = "bedrock")]
         Kind::Bedrock => Box::new(bedrock::Bedrock::new(name, config, env, world)?),
         #[cfg(not(feature = "bedrock"))]
-        Kind::Bedrock => return Err(SetupError::NotBuilt(name.to_string())),
+        Kind::Bedrock => return Err(ProviderError::NotBuilt(name.to_string())),
         Kind::Local => Box::new(local::Local::new(world)),
     })
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use steadfast_core::{World, config::Environment};
 
 use super::{
-    Order, Provider, Reply, SetupError, edits,
+    Order, Provider, ProviderError, Reply, edits,
     http::{Framing, Http, Manners},
     same_api, status,
 };
@@ -45,7 +45,7 @@ impl OpenAi {
         config: &ProviderConfig,
         env: &Environment,
         world: &World,
-    ) -> Result<Self, SetupError> {
+    ) -> Result<Self, ProviderError> {
         let manners = Manners {
             url: "https://api.openai.com/v1",
             key_header: AUTHORIZATION,

@@ -9,7 +9,7 @@ use crate::{
     books::Prospect,
     call::Call,
     config::{OrderBy, SimpleConfig, TargetConfig},
-    providers::SetupError,
+    providers::ProviderError,
 };
 
 /// One that can be asked, and for what.
@@ -25,10 +25,10 @@ impl Target {
         route: &str,
         config: &TargetConfig,
         upstreams: &[Arc<Upstream>],
-    ) -> Result<Self, SetupError> {
+    ) -> Result<Self, ProviderError> {
         let upstream = upstreams.iter().find(|upstream| **upstream.name() == *config.provider);
         let upstream =
-            upstream.ok_or_else(|| SetupError::Route(route.into(), config.provider.clone()))?.clone();
+            upstream.ok_or_else(|| ProviderError::Route(route.into(), config.provider.clone()))?.clone();
         let model = (!config.model.is_empty()).then(|| config.model.as_str().into());
         Ok(Self { upstream, model, weight: config.weight })
     }

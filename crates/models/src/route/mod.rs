@@ -28,7 +28,7 @@ use crate::{
     call::Call,
     config::{ModelsConfig, RouteConfig},
     failure::{Class, Failed, Tried, Wait},
-    providers::SetupError,
+    providers::ProviderError,
     rejected::Rejected,
 };
 use choice::Target;
@@ -67,7 +67,7 @@ impl Routes {
         env: &Environment,
         world: &World,
         observer: &Arc<dyn Observer>,
-    ) -> Result<Self, SetupError> {
+    ) -> Result<Self, ProviderError> {
         let mut upstreams = Vec::new();
         for (name, provider) in &config.providers {
             let kept = before.and_then(|it| it.upstreams.iter().find(|it| it.is_of(name, provider, env)));
@@ -184,7 +184,7 @@ impl Route {
         config: &RouteConfig,
         upstreams: &[Arc<Upstream>],
         site: Site,
-    ) -> Result<Self, SetupError> {
+    ) -> Result<Self, ProviderError> {
         let target = |of| Target::new(name, of, upstreams);
         let targets = config.targets.iter().map(target).collect::<Result<_, _>>()?;
         let canary = (config.canary.share.get() > 0.0).then(|| target(&config.canary.target)).transpose()?;

@@ -14,7 +14,7 @@ use crate::{
     call::Call,
     config::{Kind, ProviderConfig, TimeoutConfig},
     failure::{Class, Failed, Wait},
-    providers::{Events, Order, Patience, Provider, Reply, SetupError, provider},
+    providers::{Events, Order, Patience, Provider, ProviderError, Reply, provider},
     record::Attempt,
     wire::cut,
 };
@@ -38,9 +38,9 @@ fn secrets(
     name: &str,
     config: &ProviderConfig,
     env: &Environment,
-) -> Result<Vec<Secret<String>>, SetupError> {
+) -> Result<Vec<Secret<String>>, ProviderError> {
     let read: Result<_, _> = config.secrets().map(|source| source.read(env)).collect();
-    read.map_err(|error| SetupError::Key(name.into(), error))
+    read.map_err(|error| ProviderError::Key(name.into(), error))
 }
 
 /// One provider, and what protects it.
@@ -65,7 +65,7 @@ impl Upstream {
         env: &Environment,
         world: &World,
         observer: &Arc<dyn Observer>,
-    ) -> Result<Self, SetupError> {
+    ) -> Result<Self, ProviderError> {
         let name: Arc<str> = name.into();
         let site_name: Arc<str> = format!("{SITE}{name}").into();
         let site = || Site::new(&site_name, world, observer);

@@ -23,7 +23,7 @@ pub(crate) use frames::Frames;
 use sign::Signer;
 
 use super::{
-    Order, Provider, Reply, SetupError, by_messages,
+    Order, Provider, ProviderError, Reply, by_messages,
     http::{Framing, Http, Manners},
 };
 use crate::{
@@ -55,11 +55,11 @@ impl Bedrock {
         config: &ProviderConfig,
         env: &Environment,
         world: &World,
-    ) -> Result<Self, SetupError> {
+    ) -> Result<Self, ProviderError> {
         let signer = Signer::new(name, config, env)?;
         let bedrock = &config.bedrock;
         if bedrock.region.is_empty() && (signer.is_some() || config.url.is_empty()) {
-            return Err(SetupError::NoRegion(name.to_string()));
+            return Err(ProviderError::NoRegion(name.to_string()));
         }
         let mut config = config.clone();
         if config.url.is_empty() {

@@ -22,7 +22,7 @@ use steadfast_core::{
     config::{Environment, SecretSource},
 };
 
-use super::SetupError;
+use super::ProviderError;
 use crate::{
     config::ProviderConfig,
     failure::{Class, Failed},
@@ -42,17 +42,17 @@ impl Signer {
         name: &Arc<str>,
         config: &ProviderConfig,
         env: &Environment,
-    ) -> Result<Option<Self>, SetupError> {
+    ) -> Result<Option<Self>, ProviderError> {
         if config.key.is_some() {
             return Ok(None);
         }
         let bedrock = &config.bedrock;
         let (Some(id), Some(secret)) = (&bedrock.access_key_id, &bedrock.secret_access_key) else {
-            return Err(SetupError::NoCredentials(name.to_string()));
+            return Err(ProviderError::NoCredentials(name.to_string()));
         };
         // They have to be handed over.
-        let read = |source: &SecretSource| -> Result<String, SetupError> {
-            let secret = source.read(env).map_err(|error| SetupError::Key(name.to_string(), error))?;
+        let read = |source: &SecretSource| -> Result<String, ProviderError> {
+            let secret = source.read(env).map_err(|error| ProviderError::Key(name.to_string(), error))?;
             Ok(secret.reveal().clone())
         };
         let session = bedrock.session_token.as_ref().map(read).transpose()?;
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::config::Kind;
 
-    fn signer(variables: &[(&str, &str)]) -> Result<Option<Signer>, SetupError> {
+    fn signer(variables: &[(&str, &str)]) -> Result<Option<Signer>, ProviderError> {
         let env: BTreeMap<_, _> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = ProviderConfig { kind: Kind::Bedrock, ..ProviderConfig::default() };
@@ -162,7 +162,7 @@ mod tests {
     fn a_key_of_bedrocks_own_goes_before_others_and_one_is_needed() {
         let own = [&KEYS[..], &[("AWS_BEARER_TOKEN_BEDROCK", "b")]].concat();
         assert!(signer(&own).expect("a key").is_none());
-        assert!(matches!(signer(&[]), Err(SetupError::NoCredentials(_))));
-        assert!(matches!(signer(&KEYS[..1]), Err(SetupError::NoCredentials(_))));
+        assert!(matches!(signer(&[]), Err(ProviderError::NoCredentials(_))));
+        assert!(matches!(signer(&KEYS[..1]), Err(ProviderError::NoCredentials(_))));
     }
 }
