@@ -20,10 +20,7 @@ pub use asked::Asked;
 pub(crate) use asked::TOKENS_MAX;
 pub use options::{CacheUse, CallOptions, Priority};
 
-use crate::{
-    record::Bill,
-    wire::{WORDS_MAX, edit::Edits, form},
-};
+use crate::wire::{WORDS_MAX, edit::Edits, form};
 
 /// Whose conventions a client follows: how errors look and how streams end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,8 +169,6 @@ pub struct Call {
     pub(crate) forwarded: HeaderMap,
     /// How long an answer may be, where a limit wants every provider to be told.
     pub(crate) output_forced: Option<u64>,
-    /// What it costs.
-    pub(crate) bill: Option<Arc<Bill>>,
 }
 
 impl Call {
@@ -211,7 +206,6 @@ impl Call {
             redacted: false,
             forwarded,
             output_forced: None,
-            bill: None,
         })
     }
     /// Those headers that are part of a call. With its body they are all of it.

@@ -28,7 +28,8 @@ use crate::{
     books::{Books, Entry, Spending},
     budget::rules::About,
     cache::{
-        Asking, Cache, CacheError, CacheStats, Counting, Embedder, Home, Looked, Unfit, WarmLine, Which,
+        Asker, Asking, Cache, CacheError, CacheStats, Counting, Embedder, Home, Looked, Unfit, WarmLine,
+        Which,
     },
     call::{Call, Caller, Operation},
     config::ModelsConfig,
@@ -228,7 +229,7 @@ impl Models {
         if let Some(key) = &key {
             call.options.labels = Some(key.labels(call.options.labels.as_ref()));
         }
-        let mut entry = self.books.open(&mut call, route.map(|route| route.name()));
+        let mut entry = self.books.open(&call, route.map(|route| route.name()));
         let result = match route {
             Some(route) => self.answer_on(route, call, key, &mut entry).await,
             None => Err(self.routes.not_found(&call)),
@@ -249,7 +250,7 @@ impl Models {
             let about = About { call: &call, route: route.name(), now: self.world.now() };
             more.extend(key.claim(&about));
         }
-        call.output_forced = self.books.reserve(&call, route.name(), route.prospects(&call), more).await?;
+        call.output_forced = entry.reserve(&call, route.prospects(&call), more).await?;
         let call = Arc::new(call);
         match (redacted, self.answer_screened(&call, route, entry).await) {
             (Some(redacted), Ok(answer)) => Ok(redacted.restore(&call, answer)),
@@ -264,7 +265,8 @@ impl Models {
         entry: &mut Entry,
     ) -> Result<Answer, Rejected> {
         let deadline = self.routes.deadline(call);
-        let miss = match self.cache.look(call, route.mark(), &deadline).await {
+        let asker = Asker { call, bill: Some(entry.bill()) };
+        let miss = match self.cache.look(asker, route.mark(), &deadline).await {
             Looked::Found(answer) => return Ok(answer),
             Looked::Miss(miss) => miss,
         };
@@ -289,8 +291,8 @@ impl Models {
             let (seat, queued) = Seat::take(admission, visitor, &deadline).await?;
             entry.seated(seat, queued);
         }
-        self.books.intend(call).await?;
-        self.routes.answer(route, call, deadline).await
+        entry.intend().await?;
+        self.routes.answer(route, call, entry.bill(), deadline).await
     }
     /// Who is under way and who waits.
     pub fn queue(&self) -> Option<QueueState> {

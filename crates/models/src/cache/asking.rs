@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use steadfast_resilience::Deadline;
 
-use super::Embedder;
+use super::{Asker, Embedder};
 use crate::{
     Call, Operation,
     admission::{Admission, Seat, Visitor},
@@ -27,7 +27,7 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    async fn ask(&self, asker: &Call, text: &str, deadline: &Deadline) -> Option<Vec<f32>> {
+    async fn ask(&self, asker: Asker<'_>, text: &str, deadline: &Deadline) -> Option<Vec<f32>> {
         #[derive(Deserialize)]
         struct Embedded {
             data: Vec<Point>,
@@ -37,12 +37,14 @@ impl Asking {
             embedding: Vec<f32>,
         }
         let body = json!({ "model": self.model, "input": text }).to_string().into();
-        let (none, caller) = (HeaderMap::new(), asker.caller.clone());
-        let mut call = Call::read(asker.id.clone(), Operation::Embeddings, &none, body, caller).ok()?;
-        let CallOptions { priority, budget, run, labels, .. } = asker.options.clone();
+        let (none, caller) = (HeaderMap::new(), asker.call.caller.clone());
+        let mut call = Call::read(asker.call.id.clone(), Operation::Embeddings, &none, body, caller).ok()?;
+        let CallOptions { priority, budget, run, labels, .. } = asker.call.options.clone();
         call.options = CallOptions { priority, budget, run, labels, ..CallOptions::default() };
         let route = self.routes.find(&call)?;
-        let mut entry = self.books.open_for(asker, &mut call, route.name());
+        // It is recorded by itself, as of the asker's route, which limits look at.
+        let of = asker.bill.map(|bill| bill.route());
+        let mut entry = self.books.open(&call, Some(of.as_ref().unwrap_or(route.name())));
         let answer = self.answer(asker, call, route, deadline, &mut entry).await;
         let Body::Whole(bytes) = entry.finish(answer).ok()?.body else { return None };
         let embedded: Embedded = serde_json::from_slice(&bytes).ok()?;
@@ -50,27 +52,27 @@ impl Asking {
     }
     async fn answer(
         &self,
-        asker: &Call,
+        asker: Asker<'_>,
         call: Call,
         route: &Arc<Route>,
         deadline: &Deadline,
         entry: &mut Entry,
     ) -> Result<Answer, Rejected> {
-        self.books.reserve_for(asker, &call, route.name(), route.prospects(&call)).await?;
+        entry.reserve_for(asker.bill, &call, route.prospects(&call)).await?;
         if let Some(admission) = &self.admission {
             let visitor = Visitor::of(&call, route.name());
             let (seat, queued) = Seat::take(admission, visitor, deadline).await?;
             entry.seated(seat, queued);
         }
-        self.books.intend(&call).await?;
-        self.routes.answer(route, &Arc::new(call), deadline.clone()).await
+        entry.intend().await?;
+        self.routes.answer(route, &Arc::new(call), entry.bill(), deadline.clone()).await
     }
 }
 
 impl Embedder for Asking {
     fn embed<'a>(
         &'a self,
-        asker: &'a Call,
+        asker: Asker<'a>,
         text: &'a str,
         deadline: &'a Deadline,
     ) -> BoxFuture<'a, Option<Vec<f32>>> {

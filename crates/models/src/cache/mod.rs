@@ -47,7 +47,7 @@ pub(crate) use asking::Asking;
 pub use file::FileError;
 pub use invalidate::Which;
 pub(crate) use key::Key;
-pub(crate) use similar::{Counting, Embedder};
+pub(crate) use similar::{Asker, Counting, Embedder};
 pub use warm::{Unfit, WarmLine};
 
 use entry::{Entry, Kept};
@@ -213,7 +213,8 @@ impl Cache {
     }
     /// Looks for the answer to a call that would take `route`. Waits for another one's answer
     /// to the same, until the deadline at most.
-    pub(crate) async fn look(&self, call: &Arc<Call>, route: &str, deadline: &Deadline) -> Looked {
+    pub(crate) async fn look(&self, asker: Asker<'_>, route: &str, deadline: &Deadline) -> Looked {
+        let call = asker.call;
         let Some(mut place) = self.place(call, route) else {
             self.store.counts.bypassed.fetch_add(1, Relaxed);
             return Looked::Miss(Miss { result: CacheResult::Bypass, place: None });
@@ -224,7 +225,7 @@ impl Cache {
             return Looked::Found(answer);
         }
         place.near = match place.near {
-            None => self.near(call, route, deadline).await,
+            None => self.near(asker, route, deadline).await,
             near => near,
         };
         if call.options.cache != CacheUse::Refresh {
@@ -238,7 +239,7 @@ impl Cache {
     }
     /// The answer to the very same question, kept or on its way; else `place` may have the
     /// lead.
-    async fn find(&self, call: &Arc<Call>, place: &mut Place, deadline: &Deadline) -> Option<Answer> {
+    async fn find(&self, call: &Call, place: &mut Place, deadline: &Deadline) -> Option<Answer> {
         let counts = &self.store.counts;
         for _ in 0..FLIGHTS_MAX {
             let now = self.world.now();
@@ -273,13 +274,13 @@ impl Cache {
         None
     }
     /// What finds the question in other words, where the operator allows that.
-    async fn near(&self, call: &Call, route: &str, deadline: &Deadline) -> Option<Near> {
-        let rule = self.config.of(call.operation);
+    async fn near(&self, asker: Asker<'_>, route: &str, deadline: &Deadline) -> Option<Near> {
+        let rule = self.config.of(asker.call.operation);
         if !rule.similar {
             return None;
         }
-        let Question { text, same } = similar::question(call, route, rule.share)?;
-        let point = self.embedder.embed(call, &text, deadline).await?;
+        let Question { text, same } = similar::question(asker.call, route, rule.share)?;
+        let point = self.embedder.embed(asker, &text, deadline).await?;
         Some(Near { same, point })
     }
     fn similar(&self, place: &Place, stale: bool) -> Option<Answer> {

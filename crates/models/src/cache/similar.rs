@@ -5,7 +5,7 @@
 //! is, the route, the model, the system prompt, the messages before it, the parameters. No
 //! tools. Where something was found in this way, the answer says so.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -13,19 +13,26 @@ use serde_json::value::RawValue;
 use steadfast_resilience::Deadline;
 
 use super::{Key, slots::slots};
-use crate::{Call, Operation, config::ShareWith, providers::local_vector, wire::edit::Edits};
+use crate::{Call, Operation, config::ShareWith, providers::local_vector, record::Bill, wire::edit::Edits};
 
 /// Answers to one question in other words; more are not needed.
 const ALIKE_MAX: usize = 8;
 /// Numbers in an embedding that is made here.
 const DIMENSIONS: u64 = 256;
 
+/// A call with a question, and who pays for what it needs to be answered: nobody, if nobody waits.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) bill: Option<&'a Arc<Bill>>,
+}
+
 /// Turns a text into a point, such that texts of one meaning are near each other.
 pub(crate) trait Embedder: Send + Sync {
     /// The point, of length 1; none if it cannot be had in time. `asker` is whose text it is.
     fn embed<'a>(
         &'a self,
-        asker: &'a Call,
+        asker: Asker<'a>,
         text: &'a str,
         deadline: &'a Deadline,
     ) -> BoxFuture<'a, Option<Vec<f32>>>;
@@ -35,7 +42,7 @@ pub(crate) trait Embedder: Send + Sync {
 pub(crate) struct Counting;
 
 impl Embedder for Counting {
-    fn embed<'a>(&'a self, _: &'a Call, text: &'a str, _: &'a Deadline) -> BoxFuture<'a, Option<Vec<f32>>> {
+    fn embed<'a>(&'a self, _: Asker<'a>, text: &'a str, _: &'a Deadline) -> BoxFuture<'a, Option<Vec<f32>>> {
         let point = local_vector(&text.to_lowercase(), DIMENSIONS);
         Box::pin(async move { Some(point) })
     }

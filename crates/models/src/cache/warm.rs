@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use steadfast_resilience::Deadline;
 
-use super::{Cache, Entry, Place, key::owners, verdict};
+use super::{Asker, Cache, Entry, Place, key::owners, verdict};
 use crate::{
     Call, Caller, Operation,
     answer::{About, Frame, Usage},
@@ -136,7 +136,7 @@ impl Cache {
         {
             return Err(Unfit::Nobodys);
         }
-        let near = self.near(call, route.mark(), &deadline).await;
+        let near = self.near(Asker { call, bill: None }, route.mark(), &deadline).await;
         let place = Place { near, ..place };
         let about = About { route: route.name().clone(), provider: "warmed".into(), ..About::default() };
         let kept = match answer {

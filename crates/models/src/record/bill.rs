@@ -158,10 +158,6 @@ impl Bill {
     pub(crate) fn bounded(&self, bound: Bound) {
         self.lock().bound = bound;
     }
-    /// At most so many tokens are needed for each attempt.
-    pub(crate) fn bound(&self) -> Bound {
-        self.lock().bound
-    }
     /// So much may be spent. Calls without this have no limit.
     pub(crate) fn held(&self, reservation: Reservation) {
         self.lock().reservation = Some(reservation);

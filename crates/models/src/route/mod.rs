@@ -29,6 +29,7 @@ use crate::{
     config::{ModelsConfig, RouteConfig},
     failure::{Class, Failed, Tried, Wait},
     providers::ProviderError,
+    record::Bill,
     rejected::Rejected,
 };
 use choice::Target;
@@ -146,11 +147,12 @@ impl Routes {
         &self,
         route: &Arc<Route>,
         call: &Arc<Call>,
+        bill: &Arc<Bill>,
         deadline: Deadline,
     ) -> Result<Answer, Rejected> {
         let order = route.order(call, &self.world);
         let about = About { route: route.name.clone(), ..About::default() };
-        let (asked, target, mut about) = route.first(call, &order, None, &deadline, about).await?;
+        let (asked, target, mut about) = route.first(call, bill, &order, None, &deadline, about).await?;
         about.provider = target.upstream.name().clone();
         about.model = target.model(call).clone();
         let body = match asked {
@@ -159,7 +161,8 @@ impl Routes {
                 Body::Whole(bytes)
             }
             Asked::Stream(begun) => {
-                let relay = Relay::new(call.clone(), route.clone(), order, target, *begun, deadline);
+                let relay =
+                    Relay::new(call.clone(), bill.clone(), route.clone(), order, target, *begun, deadline);
                 Body::Stream(relay.frames())
             }
         };
@@ -208,7 +211,8 @@ impl Route {
     /// The first answer that somebody in `order` gives.
     async fn first(
         &self,
-        call: &Arc<Call>,
+        call: &Call,
+        bill: &Arc<Bill>,
         order: &[Target],
         so_far: Option<&str>,
         deadline: &Deadline,
@@ -234,7 +238,7 @@ impl Route {
                         note(&mut about, target, &refused, false);
                         refused
                     }
-                    Ok(admitted) => match admitted.ask(call, &model, so_far, deadline).await {
+                    Ok(admitted) => match admitted.ask(call, bill, &model, so_far, deadline).await {
                         Ok(asked) => {
                             about.attempts += 1;
                             return Ok((asked, target.clone(), about));
@@ -258,7 +262,7 @@ impl Route {
                 return Err(Rejected::new(failure, StatusCode::SERVICE_UNAVAILABLE));
             };
             // Who waits needs no place.
-            let seat = call.bill.as_ref().and_then(|bill| bill.seat());
+            let seat = bill.seat();
             if let Some(seat) = &seat {
                 seat.leave();
             }

@@ -24,6 +24,7 @@ use crate::{
     call::Call,
     failure::Failed,
     providers::{Events, Patience},
+    record::Bill,
     rejected::{Rejected, error_event},
     wire::cut,
 };
@@ -34,6 +35,7 @@ const CONTINUED_MAX: u32 = 3;
 /// The state of one stream.
 pub(super) struct Relay {
     call: Arc<Call>,
+    bill: Arc<Bill>,
     route: Arc<Route>,
     /// Everybody who may answer.
     order: Vec<Target>,
@@ -53,6 +55,7 @@ pub(super) struct Relay {
 impl Relay {
     pub(super) fn new(
         call: Arc<Call>,
+        bill: Arc<Bill>,
         route: Arc<Route>,
         order: Vec<Target>,
         target: Target,
@@ -63,6 +66,7 @@ impl Relay {
         let seam = (wanted && call.continuable()).then(|| Seam::new(call.operation));
         let mut relay = Self {
             call,
+            bill,
             route,
             order,
             target,
@@ -149,7 +153,8 @@ impl Relay {
         let others = |target: &Target| !Arc::ptr_eq(&target.upstream, &self.target.upstream);
         order.sort_by_key(|target| !others(target));
         let about = About::default();
-        let first = self.route.first(&self.call, &order, Some(&text), &self.deadline, about).await;
+        let first =
+            self.route.first(&self.call, &self.bill, &order, Some(&text), &self.deadline, about).await;
         let (asked, target, _) = match first {
             Ok(first) => first,
             Err(rejected) => return Some(Err(rejected)),

@@ -15,7 +15,7 @@ use crate::{
     config::{Kind, ProviderConfig, TimeoutConfig},
     failure::{Class, Failed, Wait},
     providers::{Events, Order, Patience, Provider, ProviderError, Reply, provider},
-    record::Attempt,
+    record::{Attempt, Bill},
     wire::cut,
 };
 
@@ -235,6 +235,7 @@ impl Admitted<'_> {
     pub(super) async fn ask(
         mut self,
         call: &Call,
+        bill: &Arc<Bill>,
         model: &Arc<str>,
         so_far: Option<&str>,
         deadline: &Deadline,
@@ -243,13 +244,11 @@ impl Admitted<'_> {
         let limit =
             if call.asked.stream { deadline.clone() } else { deadline.within(upstream.timeouts.total.get()) };
         let order = Order { call, model, so_far, deadline: &limit };
-        if let Some(bill) = &call.bill {
-            // What was said so far goes in once more, with words around it.
-            let more = so_far.map_or(0, |text| u64::try_from(text.len() * 2 + AROUND).unwrap_or(u64::MAX));
-            let attempt = bill.attempt(&upstream.name, upstream.is_local(), model, more).await;
-            self.hold.attempt =
-                Some(attempt.map_err(|refused| Failed::new(Class::Unaffordable, unaffordable(&refused)))?);
-        }
+        // What was said so far goes in once more, with words around it.
+        let more = so_far.map_or(0, |text| u64::try_from(text.len() * 2 + AROUND).unwrap_or(u64::MAX));
+        let attempt = bill.attempt(&upstream.name, upstream.is_local(), model, more).await;
+        self.hold.attempt =
+            Some(attempt.map_err(|refused| Failed::new(Class::Unaffordable, unaffordable(&refused)))?);
         self.hold.requests = 0;
         let opened = upstream.open(order, &mut self.hold).await;
         if let (Err(failed), Some(attempt)) = (&opened, &mut self.hold.attempt) {
