@@ -4,11 +4,12 @@
 //! made it; a plain hash is enough for what nobody can guess. All keys are in memory, by their
 //! hashes, so that a call costs one hash and one look.
 
+mod key;
+
 use std::{
     collections::{BTreeMap, HashMap},
     num::NonZeroU32,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -21,19 +22,11 @@ use steadfast_log::{
     Commit, CommitError, DecodeError, Expect, Log, NewEvent, ReadError, Recorded, StreamId, Upcasters,
     written,
 };
-use steadfast_resilience::{Error as Limited, RateLimit, RateLimitConfig, Site, with_retry_after};
+use steadfast_resilience::Site;
 
-use crate::{
-    Caller, Rejected,
-    answer::Usage,
-    budget::{
-        ledger::Claim,
-        rules::{About, Rule},
-    },
-    call::Call,
-    config::{LimitConfig, Per, Window},
-    usd::Usd,
-};
+pub(crate) use key::{Key, Taken};
+
+use crate::{Caller, config::Window, rejected::Rejected, usd::Usd};
 
 /// What every key begins with.
 pub const PREFIX: &str = "sk-sf-";
@@ -42,8 +35,6 @@ const SCHEMA: u16 = 1;
 const PAGE: usize = 500;
 /// Tries when others make keys at the same time.
 const TRIES: u32 = 8;
-/// Tokens an answer is taken to have where nobody says how long it may be.
-const OUTPUT_GUESS: u64 = 512;
 
 steadfast_log::event_types! {
     schema SCHEMA;
@@ -149,94 +140,6 @@ pub struct KeyInfo {
     pub key: KeyRequest,
 }
 
-/// One key, ready for use.
-pub(crate) struct Key {
-    id: Arc<str>,
-    created: Time,
-    request: KeyRequest,
-    labels: Arc<str>,
-    requests: Option<RateLimit>,
-    tokens: Option<RateLimit>,
-    budget: Option<Rule>,
-    revoked: bool,
-}
-
-impl Key {
-    fn state(&self, now: Time) -> &'static str {
-        match self.request.expires {
-            _ if self.revoked => "revoked",
-            Some(at) if at <= now => "expired",
-            _ => "active",
-        }
-    }
-    fn caller(&self) -> Caller {
-        let request = &self.request;
-        Caller { tenant: request.tenant.clone(), user: request.user.clone(), key: Some(self.id.clone()) }
-    }
-    /// What its budget says of a call.
-    pub(crate) fn claim(&self, about: &About<'_>) -> Option<Claim> {
-        self.budget.as_ref()?.claim(about)
-    }
-    /// Its labels, and those of the call that it does not have.
-    pub(crate) fn labels(&self, own: Option<&Arc<str>>) -> Arc<str> {
-        let Some(own) = own.filter(|_| !self.labels.is_empty()) else {
-            return own.unwrap_or(&self.labels).clone();
-        };
-        let mut all: BTreeMap<&str, &str> = own.split(',').filter_map(|it| it.split_once('=')).collect();
-        all.extend(self.labels.split(',').filter_map(|it| it.split_once('=')));
-        let all: Vec<_> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        all.join(",").into()
-    }
-    /// Lets a call through. What it takes of tokens is settled when what is returned is.
-    pub(crate) fn admit(self: &Arc<Self>, call: &Call, route: &str) -> Result<Taken, Rejected> {
-        let routes = &self.request.routes;
-        if !routes.is_empty() && !routes.iter().any(|it| it == route) {
-            let message = format!("this key may not use route {route:?}");
-            let failure = Failure::refused("key.route_not_allowed", message);
-            return Err(Rejected::new(failure, StatusCode::FORBIDDEN));
-        }
-        let limited = |error: Limited| {
-            let wait = match error {
-                Limited::Limited { retry_after, .. } => retry_after,
-                _ => Duration::from_secs(1),
-            };
-            let failure =
-                Failure::refused("key.rate_limited", "this key has no more calls or tokens this minute");
-            Rejected::new(with_retry_after(failure.retryable(), wait), StatusCode::TOO_MANY_REQUESTS)
-        };
-        if let Some(requests) = &self.requests {
-            requests.try_take(1).map_err(limited)?;
-        }
-        let mut taken = Taken { key: self.clone(), tokens: 0 };
-        if let Some(tokens) = &self.tokens {
-            let most = call.input_estimate().saturating_add(call.asked.output_max.unwrap_or(OUTPUT_GUESS));
-            let most = u32::try_from(most).unwrap_or(u32::MAX);
-            tokens.try_take(most).map_err(limited)?;
-            taken.tokens = most;
-        }
-        Ok(taken)
-    }
-}
-
-/// Tokens that a call took of its key's.
-pub(crate) struct Taken {
-    key: Arc<Key>,
-    tokens: u32,
-}
-
-impl Taken {
-    /// It used so many.
-    pub(crate) fn settle(self, usage: Usage) {
-        let Some(limit) = self.key.tokens.as_ref().filter(|_| self.tokens > 0) else { return };
-        let used = u32::try_from(usage.total()).unwrap_or(u32::MAX);
-        if used < self.tokens {
-            limit.refund(self.tokens - used);
-        } else {
-            limit.charge(used - self.tokens);
-        }
-    }
-}
-
 /// Keys that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -331,55 +234,22 @@ impl Keys {
         }
         state.version = recorded.version;
         if let Some(made) = made {
-            let key = Arc::new(self.key(made.id, recorded.event.time, made.key, false));
+            let key = self.key(made.id, recorded.event.time, made.key, false);
             state.by_id.insert(key.id.clone(), (made.hash, key.clone()));
             state.by_hash.insert(made.hash, key);
         }
         if let Some(KeyRevoked { id, .. }) = gone
             && let Some((hash, key)) = state.by_id.get(&id).cloned()
         {
-            let key = Arc::new(self.key(id.clone(), key.created, key.request.clone(), true));
+            let key = self.key(id.clone(), key.created, key.request.clone(), true);
             state.by_id.insert(id, (hash, key.clone()));
             state.by_hash.insert(hash, key);
         }
         Ok(())
     }
-    fn key(&self, id: Arc<str>, created: Time, request: KeyRequest, revoked: bool) -> Key {
-        let limit = |most: NonZeroU32| {
-            let per = Duration::from_secs(60).into();
-            let config = RateLimitConfig {
-                enabled: true,
-                permits: most,
-                per,
-                burst: most,
-                wait: Duration::ZERO.into(),
-            };
-            RateLimit::new(&config, Site::new("model_key", &self.world, &self.observer))
-        };
-        let labels: Vec<_> = request.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let budget = request.budget.map(|of| {
-            let config = LimitConfig {
-                limit: of.limit,
-                window: of.window,
-                per: Per::Key,
-                named: false,
-                tenants: Vec::new(),
-                users: Vec::new(),
-                keys: vec![id.to_string()],
-                routes: Vec::new(),
-            };
-            Rule::new("key", config)
-        });
-        Key {
-            requests: request.requests_per_minute.map(limit),
-            tokens: request.tokens_per_minute.map(limit),
-            labels: labels.join(",").into(),
-            id,
-            created,
-            request,
-            budget,
-            revoked,
-        }
+    fn key(&self, id: Arc<str>, created: Time, request: KeyRequest, revoked: bool) -> Arc<Key> {
+        let site = Site::new("model_key", &self.world, &self.observer);
+        Arc::new(Key::new(id, created, request, revoked, &site))
     }
     async fn commit(&self, kind: &'static str, body: bytes::Bytes) -> Result<(), KeyError> {
         let mut tries = TRIES;
@@ -458,7 +328,7 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use steadfast_core::observe::silent;
     use steadfast_log::MemoryLog;
