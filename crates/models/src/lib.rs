@@ -18,7 +18,7 @@ mod current;
 mod degrade;
 pub mod failure;
 pub mod keys;
-mod pipeline;
+mod models;
 mod providers;
 pub mod record;
 mod rejected;
@@ -43,7 +43,7 @@ pub use config::{
 };
 pub use current::Current;
 pub use degrade::Degradation;
-pub use pipeline::{Health, Models, SetupError};
+pub use models::{Health, Models, SetupError};
 pub use providers::ProviderError;
 pub use rejected::Rejected;
 pub use route::{Found, Probe, ProviderView, RouteView, TargetView};

@@ -1,11 +1,6 @@
-//! The order of stages that every call passes, each a file of its own.
-//!
-//! ```text
-//! redact, screen → estimate, reserve budget → cache → admission → route → degrade
-//! ```
-//!
-//! A stage that is not listed in [`Models::process`] is not there. Whatever a stage takes
-//! (a reservation, a place, a permit) is given back when what it returned is dropped.
+//! The gateway as its owner sees it: set up, configured anew, asked how it does.
+
+mod pipeline;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,32 +8,24 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderMap;
 use serde::Serialize;
 use steadfast_core::{Coded, Failure, Fault, TenantId, World, config::Environment, observe::Observer};
 use steadfast_guard::pii::PatternError;
 use steadfast_log::Log;
-use steadfast_resilience::{BreakerState, Deadline};
-
-use bytes::Bytes;
+use steadfast_resilience::BreakerState;
 
 use crate::{
-    admission::{Admission, QueueState, Seat, Visitor},
-    answer::Answer,
-    books::{Books, Entry, Spending},
-    budget::rules::About,
-    cache::{
-        Asker, Asking, Cache, CacheError, CacheStats, Counting, Embedder, Home, Looked, Unfit, WarmLine,
-        Which,
-    },
-    call::{Call, Caller, Operation},
+    admission::{Admission, QueueState},
+    books::{Books, Spending},
+    cache::{Asking, Cache, CacheError, CacheStats, Counting, Embedder, Home, Unfit, WarmLine, Which},
+    call::Caller,
     config::ModelsConfig,
     degrade::{Degradation, Degrade},
-    keys::{Key, KeyError, Keys},
+    keys::{KeyError, Keys},
     providers::ProviderError,
     record::{self, By, CallRecord, Cost, RecordError, Wanted},
     rejected::Rejected,
-    route::{Found, Probe, Route, Routes},
+    route::{Found, Probe, Routes},
     screen::Screen,
     vitals::{Alarm, Reason},
 };
@@ -208,91 +195,6 @@ impl Models {
             config,
             world: self.world.clone(),
         })
-    }
-    /// Reads a call and answers it: all there is, in one.
-    pub async fn process(
-        &self,
-        id: Arc<str>,
-        operation: Operation,
-        payload: Bytes,
-        caller: Caller,
-        options: &HeaderMap,
-    ) -> Result<Answer, Rejected> {
-        let call = Call::read(id, operation, options, payload, caller)?;
-        self.answer(call).await
-    }
-    /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
-    pub async fn answer(&self, mut call: Call) -> Result<Answer, Rejected> {
-        call.check_foreground()?;
-        let route = self.routes.find(&call);
-        let key = call.caller.key.as_ref().and_then(|id| self.keys.find(id));
-        if let Some(key) = &key {
-            call.options.labels = Some(key.labels(call.options.labels.as_ref()));
-        }
-        let mut entry = self.books.open(&call, route.map(|route| route.name()));
-        let result = match route {
-            Some(route) => self.answer_on(route, call, key, &mut entry).await,
-            None => Err(self.routes.not_found(&call)),
-        };
-        entry.finish(result)
-    }
-    async fn answer_on(
-        &self,
-        route: &Arc<Route>,
-        mut call: Call,
-        key: Option<Arc<Key>>,
-        entry: &mut Entry,
-    ) -> Result<Answer, Rejected> {
-        let redacted = self.screen.redact(&mut call, route.screened())?;
-        let mut more = Vec::new();
-        if let Some(key) = key {
-            entry.took(key.admit(&call, route.name())?);
-            let about = About { call: &call, route: route.name(), now: self.world.now() };
-            more.extend(key.claim(&about));
-        }
-        call.output_forced = entry.reserve(&call, route.prospects(&call), more).await?;
-        let call = Arc::new(call);
-        match (redacted, self.answer_screened(&call, route, entry).await) {
-            (Some(redacted), Ok(answer)) => Ok(redacted.restore(&call, answer)),
-            (Some(redacted), Err(rejected)) => Err(redacted.restore_words(rejected)),
-            (None, result) => result,
-        }
-    }
-    async fn answer_screened(
-        &self,
-        call: &Arc<Call>,
-        route: &Arc<Route>,
-        entry: &mut Entry,
-    ) -> Result<Answer, Rejected> {
-        let deadline = self.routes.deadline(call);
-        let asker = Asker { call, bill: Some(entry.bill()) };
-        let miss = match self.cache.look(asker, route.mark(), &deadline).await {
-            Looked::Found(answer) => return Ok(answer),
-            Looked::Miss(miss) => miss,
-        };
-        match self.ask(call, route, deadline, entry).await {
-            Ok(answer) => {
-                self.degrade.note(true);
-                Ok(miss.keep(call, answer))
-            }
-            Err(rejected) => self.degrade.answer(call, rejected, miss, &self.cache).await,
-        }
-    }
-    /// Those that take a place.
-    async fn ask(
-        &self,
-        call: &Arc<Call>,
-        route: &Arc<Route>,
-        deadline: Deadline,
-        entry: &mut Entry,
-    ) -> Result<Answer, Rejected> {
-        if let Some(admission) = &self.admission {
-            let visitor = Visitor::of(call, route.name());
-            let (seat, queued) = Seat::take(admission, visitor, &deadline).await?;
-            entry.seated(seat, queued);
-        }
-        entry.intend().await?;
-        self.routes.answer(route, call, entry.bill(), deadline).await
     }
     /// Who is under way and who waits.
     pub fn queue(&self) -> Option<QueueState> {
