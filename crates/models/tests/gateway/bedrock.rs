@@ -236,7 +236,7 @@ async fn a_stream_that_drips_byte_by_byte_arrives_whole_and_is_cancelled_when_it
 async fn errors_keep_their_status_and_words_but_for_those_about_our_account() {
     let mock = mock(Plan::default()).await;
     let config = route(&[&mock], KIND) + "retry.waits = []\n";
-    let gateway = Gateway::start(&config.replace("retry.waits = ['1h']\n", "")).await;
+    let gateway = Gateway::start(&config.replace("retry.waits = ['1000h']\n", "")).await;
     for (status, told, code, said) in [
         (400, 400, "", "mock error 400"),
         (403, 403, "provider.no_such_model", "answered 403"),

@@ -28,7 +28,7 @@ async fn gateway(mock: &Mock, more: &str) -> Gateway {
 /// The same, and its clock.
 async fn timed(mock: &Mock, more: &str) -> (Gateway, Arc<ManualClock>) {
     let config =
-        route(&[mock], "breaker.enabled = false").replace("retry.waits = ['1h']", "retry.enabled = false");
+        route(&[mock], "breaker.enabled = false").replace("retry.waits = ['1000h']", "retry.enabled = false");
     Gateway::timed(&(config + "[models.cache]\nenabled = true\n" + more)).await
 }
 

@@ -87,7 +87,7 @@ async fn each_wait_has_its_own_limit_and_the_next_answers_when_it_is_over() {
         (hanging.url(), "timeouts.total = '100ms'", false, "provider.timeout"),
     ] {
         let only = route(&[&second], limit).replacen(&second.url(), &url, 1) + "retry.enabled = false\n";
-        let alone = Gateway::start(&only.replace("retry.waits = ['1h']\n", "")).await;
+        let alone = Gateway::start(&only.replace("retry.waits = ['1000h']\n", "")).await;
         let answer = alone.chat(stream).await;
         assert_eq!(answer.status, 504, "{code}: {}", answer.text);
         assert_eq!(answer.json()["error"]["code"], code);
@@ -104,7 +104,8 @@ async fn each_wait_has_its_own_limit_and_the_next_answers_when_it_is_over() {
 async fn when_the_fallback_fails_as_well_the_status_says_so() {
     let (first, second) = (mock(Fault::Status(500, None)).await, mock(Fault::ErrorBody).await);
     for stream in [false, true] {
-        let config = route(&[&first, &second], "").replace("retry.waits = ['1h']", "retry.enabled = false");
+        let config =
+            route(&[&first, &second], "").replace("retry.waits = ['1000h']", "retry.enabled = false");
         let gateway = Gateway::start(&config).await;
         let chat = gateway.chat(stream).await;
         assert_eq!(chat.status, 502, "never 200 with an error inside");
@@ -182,7 +183,7 @@ async fn with_a_first_provider_that_fails_at_random_every_answer_is_whole() {
 #[tokio::test]
 async fn only_where_nobody_else_is_left_is_the_same_one_asked_again() {
     let only = mock(Plan::default()).await;
-    let config = route(&[&only], "").replace("'1h'", "'1ms', '1ms'");
+    let config = route(&[&only], "").replace("'1000h'", "'1ms', '1ms'");
     let gateway = Gateway::start(&config).await;
     only.next([Fault::Status(503, None), Fault::CutAtByte(0)]);
     assert_eq!(gateway.chat(false).await.status, 200);
@@ -197,7 +198,7 @@ async fn only_where_nobody_else_is_left_is_the_same_one_asked_again() {
 #[tokio::test]
 async fn retries_have_a_budget_that_all_calls_share() {
     let only = mock(Fault::Status(500, None)).await;
-    let config = route(&[&only], "breaker.enabled = false").replace("'1h'", "'1ms', '1ms', '1ms'");
+    let config = route(&[&only], "breaker.enabled = false").replace("'1000h'", "'1ms', '1ms', '1ms'");
     let gateway = Gateway::start(&(config + "retry.share = 0.1\nretry.reserve = 5\n")).await;
     for _ in 0..100 {
         assert_eq!(gateway.chat(false).await.status, 502);

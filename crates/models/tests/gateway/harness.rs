@@ -211,7 +211,8 @@ pub(crate) fn route(mocks: &[&Mock], more: &str) -> String {
     };
     let text: Vec<_> = mocks.iter().enumerate().map(provider).collect();
     let targets: Vec<_> = (0..mocks.len()).map(|i| format!("{{ provider = 'p{i}' }}")).collect();
-    text.concat() + &format!("[models.routes.m]\ntargets = [{}]\nretry.waits = ['1h']\n", targets.join(", "))
+    text.concat()
+        + &format!("[models.routes.m]\ntargets = [{}]\nretry.waits = ['1000h']\n", targets.join(", "))
 }
 
 /// What a configuration says; without a cache unless it says so.

@@ -1,7 +1,7 @@
 //! The gateway as its clients meet it: over HTTP, before upstreams that fail as told.
 //!
-//! Routes here wait an hour before they ask anybody again, unless a test is about that: a
-//! test that ends has seen no such wait.
+//! Routes here wait a random part of a thousand hours before they ask anybody again, unless a
+//! test is about that: so a call has seen no such wait, but for one in thirty thousand.
 #![allow(missing_docs)]
 
 mod accounts;

@@ -220,7 +220,7 @@ async fn what_went_out_of_a_broken_stream_is_paid_and_so_are_both_who_made_a_con
     let (first, second) = (mock(Plan::default()).await, mock(Plan::default()).await);
     let folder = folder();
     let config = route(&[&first, &second], "") + PRICE + "[models.routes.m.retry]\nenabled = false\n";
-    let config = config.replace("retry.waits = ['1h']\n", "");
+    let config = config.replace("retry.waits = ['1000h']\n", "");
     let gateway = Gateway::recorded(&config, folder.path()).await;
     first.next([Fault::Cut(5)]);
     let cut = gateway.chat(true).await;
@@ -250,7 +250,7 @@ async fn who_goes_on_does_not_spend_what_is_reserved_for_the_part_that_broke_off
     let body = ask(true).replace("100", "1000");
     for (dollars, whole) in [("3500", false), ("9000", true)] {
         let config = route(&[&first, &second], "") + PRICE + &limit(dollars, "");
-        let gateway = Gateway::start(&config.replace("retry.waits = ['1h']\n", "")).await;
+        let gateway = Gateway::start(&config.replace("retry.waits = ['1000h']\n", "")).await;
         let headers = [("x-steadfast-continue", "true")];
         let answer = gateway.send("/v1/chat/completions", &headers, body.clone()).await;
         assert_eq!(
