@@ -23,14 +23,14 @@ use bytes::Bytes;
 
 use crate::{
     admission::{Admission, QueueState, Seat, Visitor},
-    answer::Answer,
+    answer::{self, Answer},
     books::{Books, Entry, Spending},
     budget::rules::About,
     cache::{Asking, Cache, CacheStats, Counting, Embedder, Home, Looked, Unfit, WarmLine, Which},
     call::{Call, Caller, Operation},
     config::ModelsConfig,
     degrade::{Degradation, Degrade},
-    failure::Rejected,
+    failure::{Failed, Rejected},
     keys::{Key, KeyError, Keys},
     providers::SetupError,
     record::{self, By, CallRecord, Cost, RecordError, Wanted},
@@ -97,6 +97,15 @@ fn embedder(
     }
     let (routes, books, admission) = (routes.clone(), books.clone(), admission.cloned());
     Arc::new(Asking { model, routes, books, admission })
+}
+
+/// What is done before anybody is asked, or that there is no time for it.
+pub(crate) async fn in_time<T>(
+    deadline: &Deadline,
+    work: impl Future<Output = Result<T, Rejected>>,
+) -> Result<T, Rejected> {
+    let done = deadline.run(work).await;
+    done.unwrap_or_else(|_| Err(Rejected::of(Failed::nobody_asked(), answer::About::default())))
 }
 
 impl Models {
@@ -187,7 +196,16 @@ impl Models {
         self.answer(call).await
     }
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
-    pub async fn answer(&self, mut call: Call) -> Result<Answer, Rejected> {
+    pub async fn answer(&self, call: Call) -> Result<Answer, Rejected> {
+        let deadline = self.deadline(&call);
+        self.answer_by(deadline, call).await
+    }
+    /// When a call that comes now must be over.
+    pub(crate) fn deadline(&self, call: &Call) -> Deadline {
+        self.routes.deadline(call)
+    }
+    /// The same as [`Self::answer`] for a call that came a while ago.
+    pub(crate) async fn answer_by(&self, deadline: Deadline, mut call: Call) -> Result<Answer, Rejected> {
         call.check_foreground()?;
         let route = self.routes.find(&call);
         let key = call.caller.key.as_ref().and_then(|id| self.keys.find(id));
@@ -196,7 +214,7 @@ impl Models {
         }
         let mut entry = self.books.open(&mut call, route.map(|route| route.name()));
         let result = match route {
-            Some(route) => self.answer_on(route, call, key, &mut entry).await,
+            Some(route) => self.answer_on(route, call, key, deadline, &mut entry).await,
             None => Err(self.routes.not_found(&call)),
         };
         entry.finish(result)
@@ -206,6 +224,7 @@ impl Models {
         route: &Arc<Route>,
         mut call: Call,
         key: Option<Arc<Key>>,
+        deadline: Deadline,
         entry: &mut Entry,
     ) -> Result<Answer, Rejected> {
         let redacted = self.screen.redact(&mut call, route.screened())?;
@@ -215,9 +234,10 @@ impl Models {
             let about = About { call: &call, route: route.name(), now: self.world.now() };
             more.extend(key.claim(&about));
         }
-        call.output_forced = self.books.reserve(&call, route.name(), route.prospects(&call), more).await?;
+        let reserved = self.books.reserve(&call, route.name(), route.prospects(&call), more);
+        call.output_forced = in_time(&deadline, reserved).await?;
         let call = Arc::new(call);
-        match (redacted, self.answer_screened(&call, route, entry).await) {
+        match (redacted, self.answer_screened(&call, route, deadline, entry).await) {
             (Some(redacted), Ok(answer)) => Ok(redacted.restore(&call, answer)),
             (Some(redacted), Err(rejected)) => Err(redacted.restore_words(rejected)),
             (None, result) => result,
@@ -227,9 +247,9 @@ impl Models {
         &self,
         call: &Arc<Call>,
         route: &Arc<Route>,
+        deadline: Deadline,
         entry: &mut Entry,
     ) -> Result<Answer, Rejected> {
-        let deadline = self.routes.deadline(call);
         let miss = match self.cache.look(call, route.mark(), &deadline).await {
             Looked::Found(answer) => return Ok(answer),
             Looked::Miss(miss) => miss,
@@ -256,7 +276,7 @@ impl Models {
             let (seat, queued) = seated.map_err(|refused| Rejected::queued_out(&refused))?;
             entry.seated(seat, queued);
         }
-        self.books.intend(call).await?;
+        in_time(&deadline, self.books.intend(call)).await?;
         self.routes.answer(route, call, deadline).await
     }
     /// Who is under way and who waits.
