@@ -24,6 +24,8 @@ PROCESSORS = sorted(os.sched_getaffinity(0))
 LOADS, GATEWAYS = (["taskset", "--cpu-list", str(processor)] for processor in (PROCESSORS[0], PROCESSORS[-1]))
 CALLERS = 64
 CALLERS_WHILE_DEAD = 4
+# A rate that is no load to any of them but the slowest.
+EVENLY, CALLERS_EVENLY = 500, 16
 SAID = "The quick brown fox jumps over the lazy dog. " * 5
 ANSWER = {
     "id": "chatcmpl-0",
@@ -266,10 +268,10 @@ def measure(name, start, args):
     """One gateway: started, warmed, loaded, then with a dead provider first, stopped."""
     print(f"{name} …", file=sys.stderr, flush=True)
 
-    def send(target, callers, seconds):
+    def send(target, callers, seconds, rate=None):
         # Its own count of what comes before is one request.
         before = upstream.calls() + 1
-        report = load(args.binary, target, callers, seconds, expect=SAID.strip(), pinned=LOADS)
+        report = load(args.binary, target, callers, seconds, expect=SAID.strip(), pinned=LOADS, rate=rate)
         report["upstream"] = (upstream.calls() - before) / report["answered"]
         return report
 
@@ -288,6 +290,8 @@ def measure(name, start, args):
         if gateway:
             figures["cpu_us"] = (processor_seconds(processes) - before) * 1e6 / many["answered"]
             figures["peak_mib"] = peak_mib(processes)
+        evenly = send(target["instant"], CALLERS_EVENLY, args.seconds, EVENLY)
+        figures |= {"evenly_p50_ms": evenly["p50_ms"], "evenly_p95_ms": evenly["p95_ms"]}
         if "failover" in target:
             failing = send(target["failover"], CALLERS_WHILE_DEAD, args.seconds_dead)
             figures |= {"dead_upstream": failing["upstream"], "dead_p50_ms": failing["p50_ms"]}
@@ -314,6 +318,8 @@ COLUMNS = {
     "p99_ms": ("p99 ms", ".1f"),
     "cpu_us": ("CPU µs each", ".0f"),
     "peak_mib": ("peak MiB", ".0f"),
+    "evenly_p50_ms": (f"at {EVENLY}/s: p50 ms", ".2f"),
+    "evenly_p95_ms": ("p95 ms", ".2f"),
     "dead_upstream": ("first always 503: calls upstream for one", ".2f"),
     "dead_p50_ms": ("then p50 ms", ".1f"),
 }

@@ -326,11 +326,12 @@ PEERS = {
 }
 
 
-def load(binary, target, callers, seconds, expect='"status":"completed"', pinned=()):
+def load(binary, target, callers, seconds, expect='"status":"completed"', pinned=(), rate=None):
     command = [*pinned, binary, "bench", "load", target["url"], "--json", "--body", json.dumps(target["body"])]
     command += ["--expect", expect, "--callers", str(callers), "--seconds", str(seconds)]
     command += [word for header in target.get("headers", []) for word in ("--header", header)]
     command += ["--keyed"] if target.get("keyed") else []
+    command += ["--rate", str(rate)] if rate else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         report = json.loads(done.stdout)

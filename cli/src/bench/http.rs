@@ -31,6 +31,8 @@ pub(crate) struct Load {
 pub(crate) enum Each {
     Count(u64),
     For(Duration),
+    /// All callers together so many a second, at even times, for so long.
+    Evenly(u64, Duration),
 }
 
 /// What came of a load.
@@ -52,9 +54,10 @@ impl Load {
     pub(crate) async fn send(self: &Arc<Self>, callers: u64, each: Each) -> anyhow::Result<Answered> {
         let connections = try_join_all((0..callers).map(|_| self.connect())).await?;
         let began = self.world.clock().elapsed();
-        let callers = connections.into_iter().map(|connection| {
+        let callers = (0..callers).zip(connections).map(|(first, connection)| {
             let load = self.clone();
-            tokio::spawn(async move { load.caller(connection, began, each).await })
+            let turn = move |round: u64| first + round * callers;
+            tokio::spawn(async move { load.caller(connection, began, each, turn).await })
         });
         let mut all = Answered::default();
         for (waits, failure) in try_join_all(callers).await? {
@@ -81,18 +84,26 @@ impl Load {
         (mut sender, connected): Connection,
         began: Duration,
         each: Each,
+        turn: impl Fn(u64) -> u64,
     ) -> (Vec<Duration>, Option<anyhow::Error>) {
         let mut waits = Vec::new();
         let mut failure = None;
         loop {
-            let asked = self.world.clock().elapsed();
+            let (clock, done) = (self.world.clock(), waits.len() as u64);
+            let since = clock.elapsed().saturating_sub(began);
             let more = match each {
-                Each::Count(count) => (waits.len() as u64) < count,
-                Each::For(duration) => asked.saturating_sub(began) < duration,
+                Each::Count(count) => done < count,
+                Each::For(duration) => since < duration,
+                Each::Evenly(rate, duration) => {
+                    let due = Duration::from_micros(turn(done) * 1_000_000 / rate);
+                    clock.sleep(due.saturating_sub(since)).await;
+                    due < duration
+                }
             };
             if !more {
                 break;
             }
+            let asked = clock.elapsed();
             if let Err(error) = self.exchange(&mut sender).await {
                 failure = Some(error);
                 break;

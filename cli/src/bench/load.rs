@@ -19,6 +19,7 @@ pub(crate) struct Report {
     seconds: f64,
     rate: f64,
     p50_ms: f64,
+    p95_ms: f64,
     p99_ms: f64,
     max_ms: f64,
     failed: usize,
@@ -31,7 +32,7 @@ pub(crate) async fn load(load: Load, callers: u64, each: Each) -> anyhow::Result
     let mut answered = Arc::new(load).send(callers, each).await?;
     let waits = &mut answered.waits;
     let mut at = |hundredths| percentile(waits, hundredths).as_secs_f64() * 1_000.0;
-    let (p50_ms, p99_ms, max_ms) = (at(50), at(99), at(100));
+    let (p50_ms, p95_ms, p99_ms, max_ms) = (at(50), at(95), at(99), at(100));
     Ok(Report {
         bench: "bench load",
         callers,
@@ -39,6 +40,7 @@ pub(crate) async fn load(load: Load, callers: u64, each: Each) -> anyhow::Result
         seconds: answered.took.as_secs_f64(),
         rate: rate(waits.len() as u64, answered.took),
         p50_ms,
+        p95_ms,
         p99_ms,
         max_ms,
         failed: answered.failures.len(),

@@ -111,6 +111,10 @@ pub(crate) struct LoadArgs {
     /// Callers at once, each with a connection of its own.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     callers: u64,
+    /// All callers together ask so many times a second, at even times. Without it each asks
+    /// again as soon as it is answered.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    rate: Option<u64>,
     /// For how long.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
@@ -265,7 +269,9 @@ async fn load(args: LoadArgs, global: &Global) -> anyhow::Result<()> {
         expect: args.expect,
         world: World::system(),
     };
-    let report = bench::load(load, args.callers, Each::For(Duration::from_secs(args.seconds))).await?;
+    let duration = Duration::from_secs(args.seconds);
+    let each = args.rate.map_or(Each::For(duration), |rate| Each::Evenly(rate, duration));
+    let report = bench::load(load, args.callers, each).await?;
     if global.json {
         output::json(&report)?;
     } else {

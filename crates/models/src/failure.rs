@@ -132,6 +132,10 @@ pub struct Failed {
 }
 
 impl Failed {
+    /// There was no time left.
+    pub(crate) fn nobody_asked() -> Self {
+        Self::new(Class::Timeout(Wait::Total), "the deadline passed before anybody was asked")
+    }
     /// Without an answer.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
         Self { class, status: None, retry_after: None, message: message.into(), body: None, used: 0 }

@@ -30,6 +30,8 @@ use crate::{
     vitals::{Alarm, Reason},
 };
 
+pub(crate) use pipeline::in_time;
+
 /// The gateway.
 pub struct Models {
     screen: Screen,

@@ -9,8 +9,9 @@
 //! It is a point on the monotonic clock: setting the wall clock moves no deadline, and it
 //! means nothing in another process; there, send what [`Deadline::remaining`] says.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
+use futures::poll;
 use steadfast_core::World;
 
 /// When a call must be over.
@@ -50,6 +51,11 @@ impl Deadline {
     pub async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, Elapsed> {
         if self.is_over() {
             return Err(Elapsed);
+        }
+        let mut work = pin!(work);
+        // Most work is done at once, and needs no timer.
+        if let Poll::Ready(done) = poll!(&mut work) {
+            return Ok(done);
         }
         tokio::select! {
             biased;

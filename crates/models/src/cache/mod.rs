@@ -151,6 +151,8 @@ struct Place {
     key: Key,
     near: Option<Near>,
     lead: Option<Lead>,
+    /// How often answers had been invalidated before it was asked.
+    since: u64,
     store: Arc<Store>,
     writer: Arc<Writer>,
     ttl: Duration,
@@ -204,6 +206,7 @@ impl Cache {
             key: Key::of(call, &call.body, route, self.config.of(call.operation).share)?,
             near: None,
             lead: None,
+            since: self.store.invalidated(),
             store: self.store.clone(),
             writer: self.writer.clone(),
             ttl: self.ttl(call),
@@ -241,12 +244,13 @@ impl Cache {
     /// lead.
     async fn find(&self, call: &Call, place: &mut Place, deadline: &Deadline) -> Option<Answer> {
         let counts = &self.store.counts;
+        let flight = place.flight(call);
         for _ in 0..FLIGHTS_MAX {
             let now = self.world.now();
             let entry = if call.asked.tools {
                 self.store.peek(place.key, now)?
             } else {
-                match self.store.look(place.key, now) {
+                match self.store.look(place.key, flight, now) {
                     Seen::Hit(entry) => entry,
                     Seen::Lead(lead) => {
                         place.lead = Some(lead);
@@ -340,6 +344,15 @@ impl Cache {
 }
 
 impl Place {
+    /// Which calls share one call upstream. A stream ends for all who read it when the one who
+    /// asked wants no more time, and goes on or not as that one wants it.
+    fn flight(&self, call: &Call) -> Key {
+        let (deadline, goes_on) = (call.options.deadline, call.options.continue_stream);
+        if !call.asked.stream || (deadline, goes_on) == (None, None) {
+            return self.key;
+        }
+        self.key.with(format!("{deadline:?} {goes_on:?}").as_bytes())
+    }
     /// Keeps an entry, if it is not too large.
     fn put(
         &self,
@@ -356,7 +369,7 @@ impl Place {
             return false;
         }
         let slot = Slot { entry: Arc::new(entry), hits: 0, used: now };
-        if !self.store.put(self.key, slot.clone()) {
+        if !self.store.put(self.key, slot.clone(), self.since) {
             return false;
         }
         self.store.counts.kept.fetch_add(1, Relaxed);

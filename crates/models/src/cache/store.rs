@@ -5,7 +5,7 @@
 //! map and never over an await, a compression or a file.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -23,6 +23,10 @@ use super::{
     similar::{Index, Near},
     single_flight::{Flight, Lead},
 };
+
+/// How many invalidations are known by what they meant. What was asked for before so many of them
+/// is not kept.
+const INVALIDATIONS_MAX: usize = 1_000;
 
 /// What is in memory.
 pub(super) struct Store {
@@ -51,6 +55,9 @@ struct State {
     flights: HashMap<Key, Arc<Flight>>,
     similar: Index,
     bytes: usize,
+    /// The last invalidations, and how many there were in all.
+    invalidations: VecDeque<Which>,
+    invalidated: u64,
 }
 
 /// An entry's place.
@@ -88,6 +95,12 @@ impl State {
         slot.used = now;
         Some(slot.entry.clone())
     }
+    /// Was what was asked for after `since` invalidations invalidated by a later one?
+    fn is_invalid(&self, slot: &Slot, since: u64) -> bool {
+        let later = usize::try_from(self.invalidated - since).unwrap_or(usize::MAX);
+        later > self.invalidations.len()
+            || self.invalidations.iter().take(later).any(|which| which.fits(&slot.entry.kept))
+    }
     /// Is there one that may still be given?
     fn fresh(&self, key: &Key, now: Time) -> bool {
         self.entries.peek(key).is_some_and(|slot| now < slot.entry.kept.expires)
@@ -101,6 +114,8 @@ impl Store {
             flights: HashMap::new(),
             similar: Index::default(),
             bytes: 0,
+            invalidations: VecDeque::new(),
+            invalidated: 0,
         };
         let state = Mutex::new(state);
         Arc::new(Self { state, entries_max, memory_max, stale, counts: Counts::default() })
@@ -109,19 +124,19 @@ impl Store {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// The answer, or the flight that brings it, or the right to ask for it.
-    pub(super) fn look(self: &Arc<Self>, key: Key, now: Time) -> Seen {
+    pub(super) fn look(self: &Arc<Self>, key: Key, by: Key, now: Time) -> Seen {
         let mut state = self.lock();
         if state.fresh(&key, now)
             && let Some(entry) = state.hit(&key, now)
         {
             return Seen::Hit(entry);
         }
-        if let Some(flight) = state.flights.get(&key) {
+        if let Some(flight) = state.flights.get(&by) {
             return Seen::Follow(flight.clone());
         }
         let flight = Flight::new();
-        state.flights.insert(key, flight.clone());
-        Seen::Lead(Lead::new(key, flight, self.clone()))
+        state.flights.insert(by, flight.clone());
+        Seen::Lead(Lead::new(by, flight, self.clone()))
     }
     /// The answer, if it may still be given; nobody follows and nobody leads.
     pub(super) fn peek(&self, key: Key, now: Time) -> Option<Arc<Entry>> {
@@ -148,14 +163,21 @@ impl Store {
             state.flights.remove(key);
         }
     }
+    /// How often answers were invalidated.
+    pub(super) fn invalidated(&self) -> u64 {
+        self.lock().invalidated
+    }
     /// Keeps an entry, and forgets others that there is no room for any more. False if it has
-    /// no room itself.
-    pub(super) fn put(&self, key: Key, slot: Slot) -> bool {
+    /// no room itself, or was invalidated since it was asked for, after so many invalidations.
+    pub(super) fn put(&self, key: Key, slot: Slot, since: u64) -> bool {
         let size = slot.entry.size();
         if size > self.memory_max {
             return false;
         }
         let mut state = self.lock();
+        if state.is_invalid(&slot, since) {
+            return false;
+        }
         state.remove(key);
         if let Some(near) = &slot.entry.kept.near {
             state.similar.add(key, near);
@@ -193,6 +215,14 @@ impl Store {
     }
     /// Forgets answers, and says how many.
     pub(super) fn invalidate(&self, which: &Which) -> usize {
+        {
+            let mut state = self.lock();
+            state.invalidated += 1;
+            state.invalidations.push_front(which.clone());
+            state.invalidations.truncate(INVALIDATIONS_MAX);
+            // Who asks from now on wants no answer to what was asked before.
+            state.flights.clear();
+        }
         self.forget_where(|slot| which.fits(&slot.entry.kept))
     }
     fn forget_where(&self, gone: impl Fn(&Slot) -> bool) -> usize {

@@ -78,7 +78,7 @@ impl Writer {
             desk.behind.store(loaded.outdated, Relaxed);
             desk.file_size.store(file.size(), Relaxed);
             for (key, slot) in loaded.slots {
-                store.put(key, slot);
+                store.put(key, slot, 0);
             }
             keeper = Some(file);
         }

@@ -16,15 +16,25 @@ use steadfast_resilience::Deadline;
 use super::Models;
 use crate::{
     admission::{Seat, Visitor},
-    answer::Answer,
+    answer::{About, Answer},
     books::Entry,
-    budget::rules::About,
+    budget::rules,
     cache::{Asker, Looked},
     call::{Call, Caller, Operation},
+    failure::Failed,
     keys::Key,
     rejected::Rejected,
     route::Route,
 };
+
+/// What is done before anybody is asked, or that there is no time for it.
+pub(crate) async fn in_time<T>(
+    deadline: &Deadline,
+    work: impl Future<Output = Result<T, Rejected>>,
+) -> Result<T, Rejected> {
+    let done = deadline.run(work).await;
+    done.unwrap_or_else(|_| Err(Rejected::of(Failed::nobody_asked(), About::default())))
+}
 
 impl Models {
     /// Reads a call and answers it: all there is, in one.
@@ -40,7 +50,16 @@ impl Models {
         self.answer(call).await
     }
     /// Answers a call. Dropped half-way, or its stream dropped, the call upstream is cancelled.
-    pub async fn answer(&self, mut call: Call) -> Result<Answer, Rejected> {
+    pub async fn answer(&self, call: Call) -> Result<Answer, Rejected> {
+        let deadline = self.deadline(&call);
+        self.answer_by(deadline, call).await
+    }
+    /// When a call that comes now must be over.
+    pub(crate) fn deadline(&self, call: &Call) -> Deadline {
+        self.routes.deadline(call)
+    }
+    /// The same as [`Self::answer`] for a call that came a while ago.
+    pub(crate) async fn answer_by(&self, deadline: Deadline, mut call: Call) -> Result<Answer, Rejected> {
         call.check_foreground()?;
         let route = self.routes.find(&call);
         let key = call.caller.key.as_ref().and_then(|id| self.keys.find(id));
@@ -49,7 +68,7 @@ impl Models {
         }
         let mut entry = self.books.open(&call, route.map(|route| route.name()));
         let result = match route {
-            Some(route) => self.answer_on(route, call, key, &mut entry).await,
+            Some(route) => self.answer_on(route, call, key, deadline, &mut entry).await,
             None => Err(self.routes.not_found(&call)),
         };
         entry.finish(result)
@@ -59,18 +78,20 @@ impl Models {
         route: &Arc<Route>,
         mut call: Call,
         key: Option<Arc<Key>>,
+        deadline: Deadline,
         entry: &mut Entry,
     ) -> Result<Answer, Rejected> {
         let redacted = self.screen.redact(&mut call, route.screened())?;
         let mut more = Vec::new();
         if let Some(key) = key {
             entry.took(key.admit(&call, route.name())?);
-            let about = About { call: &call, route: route.name(), now: self.world.now() };
+            let about = rules::About { call: &call, route: route.name(), now: self.world.now() };
             more.extend(key.claim(&about));
         }
-        call.output_forced = entry.reserve(&call, route.prospects(&call), more).await?;
+        let reserved = entry.reserve(&call, route.prospects(&call), more);
+        call.output_forced = in_time(&deadline, reserved).await?;
         let call = Arc::new(call);
-        match (redacted, self.answer_screened(&call, route, entry).await) {
+        match (redacted, self.answer_screened(&call, route, deadline, entry).await) {
             (Some(redacted), Ok(answer)) => Ok(redacted.restore(&call, answer)),
             (Some(redacted), Err(rejected)) => Err(redacted.restore_words(rejected)),
             (None, result) => result,
@@ -80,9 +101,9 @@ impl Models {
         &self,
         call: &Arc<Call>,
         route: &Arc<Route>,
+        deadline: Deadline,
         entry: &mut Entry,
     ) -> Result<Answer, Rejected> {
-        let deadline = self.routes.deadline(call);
         let asker = Asker { call, bill: Some(entry.bill()) };
         let miss = match self.cache.look(asker, route.mark(), &deadline).await {
             Looked::Found(answer) => return Ok(answer),
@@ -109,7 +130,7 @@ impl Models {
             let (seat, queued) = Seat::take(admission, visitor, &deadline).await?;
             entry.seated(seat, queued);
         }
-        entry.intend().await?;
+        in_time(&deadline, entry.intend()).await?;
         self.routes.answer(route, call, entry.bill(), deadline).await
     }
 }

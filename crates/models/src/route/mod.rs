@@ -27,7 +27,7 @@ use crate::{
     books::Prospect,
     call::Call,
     config::{ModelsConfig, RouteConfig},
-    failure::{Class, Failed, Tried, Wait},
+    failure::{Class, Failed, Tried},
     providers::ProviderError,
     record::Bill,
     rejected::Rejected,
@@ -219,9 +219,7 @@ impl Route {
         mut about: About,
     ) -> Result<(Asked, Target, About), Rejected> {
         if deadline.is_over() {
-            let late =
-                Failed::new(Class::Timeout(Wait::Total), "the deadline passed before anybody was asked");
-            return Err(Rejected::of(late, about));
+            return Err(Rejected::of(Failed::nobody_asked(), about));
         }
         let mut tries = self.retry.begin();
         // Those who will not answer this call, however often they are asked.

@@ -18,6 +18,7 @@ use crate::{
     Answer, Caller, Models, Operation, Rejected, Transcript,
     answer::{Body, Frame, Frames, Sense, Usage},
     call::{Api, Call, Unreadable},
+    models::in_time,
     rejected::rejected_event,
 };
 
@@ -184,12 +185,13 @@ pub(super) async fn answer(door: &Door, models: &Models, call: Call) -> Result<A
     let Some(durable) = &door.durable else {
         return Err(refused("x-steadfast-step", "steps of runs are not recorded here"));
     };
-    let place = match durable.step(&call).await? {
+    let deadline = models.deadline(&call);
+    let place = match in_time(&deadline, durable.step(&call)).await? {
         Step::Recorded(transcript) => return Ok(transcript.answer()),
         Step::New(place) => place,
     };
     let (id, operation, longest) = (call.id.clone(), call.operation, durable.longest());
-    let mut answer = models.answer(call).await?;
+    let mut answer = models.answer_by(deadline, call).await?;
     // What is said where nobody could be asked is not the step's answer: the next try may find one.
     if answer.about.degraded.is_some() {
         return Ok(answer);

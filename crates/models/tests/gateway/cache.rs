@@ -362,3 +362,51 @@ async fn a_follower_waits_no_longer_than_its_own_deadline() {
     }
     assert_eq!(mock.calls(), 1);
 }
+
+#[tokio::test]
+async fn a_stream_is_shared_by_those_who_want_the_same_of_it() {
+    let mock = mock(Plan { fault: Fault::Stall(5), ..Plan::default() }).await;
+    let gateway = caching(&mock, "").await;
+    let body = asking("hi", json!({ "stream": true }));
+    let mut open = Vec::new();
+    for (headers, wanted) in [
+        (&[("x-steadfast-deadline", "30s")] as &[_], "miss"),
+        (&[("x-steadfast-deadline", "30s")], "hit"),
+        // With the first's deadline it would be cut before its own.
+        (&[], "miss"),
+        (&[], "hit"),
+        (&[("x-steadfast-continue", "true")], "miss"),
+        (&[("x-steadfast-deadline", "40s")], "miss"),
+    ] {
+        let mut stream = gateway.open(Method::POST, CHAT, headers, body.clone()).await;
+        stream.frame().await.expect("a frame").expect("good");
+        assert_eq!(stream.headers()["x-steadfast-cache"], wanted, "{headers:?}");
+        open.push(stream);
+    }
+    assert_eq!(mock.calls(), 4);
+}
+
+#[tokio::test]
+async fn what_was_asked_before_an_invalidation_is_not_given_after_it() {
+    let slow = Plan { pause: std::time::Duration::from_millis(300), ..Plan::default() };
+    for stream in [false, true] {
+        let mock = mock(slow.clone()).await;
+        let gateway = caching(&mock, "").await;
+        let body = asking("hi", json!({ "stream": stream }));
+        let before = gateway.send(CHAT, &[], body.clone());
+        let after = async {
+            mock.until(|mock| mock.calls() == 1).await;
+            let which = json!({ "operation": "chat" }).to_string();
+            let invalidated = gateway.send("/operator/cache/invalidate", &[], which).await;
+            assert_eq!(invalidated.json(), json!({ "invalidated": 0 }));
+            // Another user's is nobody's here, and harms no answer.
+            let which = json!({ "user": "somebody else" }).to_string();
+            gateway.send("/operator/cache/invalidate", &[], which).await;
+            gateway.send(CHAT, &[], body.clone()).await
+        };
+        let (before, after) = tokio::join!(before, after);
+        let done = [&before, &after].map(|it| it.header("x-steadfast-cache"));
+        assert_eq!((done, mock.calls()), (["miss", "miss"], 2), "stream: {stream}");
+        assert_eq!(asked(&gateway, &[(CHAT, &[], body)]).await, ["hit"], "the second was kept");
+    }
+}

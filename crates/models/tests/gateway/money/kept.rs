@@ -109,6 +109,27 @@ async fn a_durable_intent_is_there_before_the_provider_is_asked() {
     }
 }
 
+#[tokio::test]
+async fn a_disk_that_is_stuck_holds_nobody_up_beyond_their_deadline() {
+    let durable = "[models.records]\nmode = 'durable'\n";
+    for more in [durable.to_owned(), limit("100000", "")] {
+        let (upstream, folder) = (mock(Plan::default()).await, folder());
+        let config = route(&[&upstream], "") + PRICE + &more;
+        let gateway = Gateway::recorded(&config, folder.path()).await;
+        let other = rusqlite::Connection::open(file(folder.path())).expect("the file");
+        other.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes");
+        let headers = [("x-steadfast-deadline", "50ms")];
+        let late = gateway.send("/v1/chat/completions", &headers, ask(false)).await;
+        assert_eq!((late.status.as_u16(), upstream.calls()), (504, 0), "{}", late.text);
+        other.execute_batch("ROLLBACK").expect("free");
+        drop(other);
+        gateway.models.flush().await;
+        let reserved: Vec<_> = gateway.models.spending().iter().map(|it| it.reserved.nanos()).collect();
+        assert!(reserved.iter().all(|it| *it == 0), "{reserved:?}");
+        assert_eq!(gateway.chat(false).await.status, 200);
+    }
+}
+
 /// Where the child of the next test works.
 const KILLED_IN: &str = "STEADFAST_TEST_KILLED_IN";
 
