@@ -34,10 +34,10 @@ pub(crate) async fn app(
     let models = Models::at(home, completed(config.models.clone(), demo), &environment(), world, observer)?;
     let models = models.with_keys_on(log).await?;
     let current = Arc::new(Current::new(models));
-    let again = current.clone();
+    let (again, clock) = (current.clone(), world.clone());
     let reload = move || {
         let read = || -> anyhow::Result<()> {
-            let next = config::load(&source)?.models;
+            let next = config::load_models(&source, &clock)?;
             Ok(again.reload(completed(next, demo), &environment())?)
         };
         let failed = |error: anyhow::Error| Failed::of(&error).refusal();

@@ -15,7 +15,11 @@ use std::{
 
 use http::HeaderMap;
 use serde::Serialize;
-use steadfast_core::{Failure, TenantId, World, config::Environment, observe::Observer};
+use steadfast_core::{
+    Coded as _, Failure, TenantId, World,
+    config::{Environment, Problem},
+    observe::Observer,
+};
 use steadfast_log::Log;
 use steadfast_resilience::{BreakerState, Deadline};
 
@@ -34,7 +38,7 @@ use crate::{
     keys::{Key, KeyError, Keys},
     providers::SetupError,
     record::{self, By, CallRecord, Cost, RecordError, Wanted},
-    route::{Found, Probe, Route, Routes},
+    route::{self, Found, Probe, Route, Routes},
     screen::Screen,
     vitals::{Alarm, Reason},
 };
@@ -109,6 +113,19 @@ impl Models {
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
         Self::at(&Home::default(), config, env, world, observer)
+    }
+    /// All for which a gateway of this configuration would be refused, but what its files say:
+    /// names that lead nowhere, and providers that cannot be set up with what is in `env` and
+    /// in the files of secrets. `section` is where it stands.
+    pub fn check(config: &ModelsConfig, section: &str, env: &Environment, world: &World) -> Vec<Problem> {
+        let mut problems = config.check(section);
+        let told: Vec<_> = problems.iter().map(|problem| problem.key.clone()).collect();
+        let unfit = route::unfit(config, env, world).into_iter().map(|error| {
+            let key = format!("{section}.{}", error.field());
+            Problem { code: error.code(), ..Problem::about(key, error.to_string()) }
+        });
+        problems.extend(unfit.filter(|problem| !told.contains(&problem.key)));
+        problems
     }
     /// The same, at a place where what must survive is kept.
     pub fn at(

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{
-    config::{Period, Problem, Share, nearest, positive},
+    config::{Period, Problem, Share, positive},
     defaults,
 };
 
@@ -239,10 +239,8 @@ impl BudgetConfig {
         for (name, limit) in &self.limits {
             for (i, route) in limit.routes.iter().enumerate() {
                 if !routes.clone().any(|known| known == route) {
-                    let meant = nearest(route, routes.clone());
-                    let meant = meant.map(|it| format!("; did you mean {it:?}?")).unwrap_or_default();
                     let key = format!("{section}.budget.limits.{name}.routes.{i}");
-                    problems.push(Problem::about(key, format!("there is no route {route:?}{meant}")));
+                    problems.push(Problem::dangling(key, "route", route, routes.clone()));
                 }
             }
         }

@@ -19,7 +19,12 @@ mod upstream;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use steadfast_core::{Failure, World, canonical::Hash, config::Environment, observe::Observer};
+use steadfast_core::{
+    Failure, World,
+    canonical::Hash,
+    config::Environment,
+    observe::{Observer, silent},
+};
 use steadfast_resilience::{BreakerState, Deadline, Retry, Site};
 
 use crate::{
@@ -56,6 +61,12 @@ pub(crate) struct Routes {
     world: World,
     deadline: Duration,
     stream_deadline: Duration,
+}
+
+/// Why providers cannot be set up as they are configured: one reason each.
+pub(crate) fn unfit(config: &ModelsConfig, env: &Environment, world: &World) -> Vec<SetupError> {
+    let of = |(name, provider): (&String, &_)| Upstream::new(name, provider, env, world, &silent()).err();
+    config.providers.iter().filter_map(of).collect()
 }
 
 impl Routes {
