@@ -61,7 +61,7 @@ pub struct Models {
 
 impl std::fmt::Debug for Models {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Models").field("models", &self.routes.models()).finish_non_exhaustive()
+        f.debug_struct("Models").field("models", &self.routes.models(|_| true)).finish_non_exhaustive()
     }
 }
 
@@ -365,9 +365,10 @@ impl Models {
     pub fn degradation(&self) -> Degradation {
         self.degrade.level()
     }
-    /// Models that can be asked for by name.
-    pub fn models(&self) -> Vec<&str> {
-        self.routes.models()
+    /// Models that this caller can ask for by name.
+    pub fn models(&self, caller: &Caller) -> Vec<&str> {
+        let key = caller.key.as_ref().and_then(|id| self.keys.find(id));
+        self.routes.models(|route| key.as_ref().is_none_or(|key| key.may_use(route)))
     }
     /// How the providers' breakers stand.
     pub fn breakers(&self) -> Vec<BreakerState> {

@@ -110,9 +110,10 @@ impl Routes {
         routes.by_prefix.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Ok(routes)
     }
-    /// Models that can be asked for by name.
-    pub(crate) fn models(&self) -> Vec<&str> {
-        let mut names: Vec<_> = self.by_name.keys().map(|name| &**name).collect();
+    /// Models that can be asked for by name, on those routes.
+    pub(crate) fn models(&self, on: impl Fn(&str) -> bool) -> Vec<&str> {
+        let names = self.by_name.iter().filter(|(_, route)| on(&route.name));
+        let mut names: Vec<_> = names.map(|(name, _)| &**name).collect();
         names.sort_unstable();
         names
     }
