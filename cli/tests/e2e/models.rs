@@ -177,7 +177,31 @@ async fn the_configuration_is_read_again_under_load_and_no_request_is_dropped() 
     );
     let calls = second.calls();
     second.until(|it| it.calls() > calls + 10).await;
-    // The same by a signal.
+    // So is one that a signal has read: by the log, without its values.
+    let wrong =
+        "[models.providers.p]\nurl = 'https://u:hunter2@x y'\n[models.providers.q]\nkee = 'hunter2'\n";
+    std::fs::write(place.path("steadfast.toml"), wrong).expect("written");
+    assert!(Command::new("kill").args(["-HUP", &node.pid().to_string()]).status().expect("runs").success());
+    let ended = |log: &str| log.matches("was not read again").count() > 1;
+    let log = loop {
+        let log = std::fs::read_to_string(place.path("log.txt")).expect("a log");
+        if ended(&log) {
+            break log;
+        }
+        tokio::task::yield_now().await;
+    };
+    let told = |code: &str, line: u64, field: &str| {
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|it| it["context"]["code"] == code && it["context"]["field"] == field).any(|it| {
+            it["metrics"]["line"] == line
+                && it["context"]["file"] == "steadfast.toml"
+                && it["level"] == "ERROR"
+        })
+    };
+    assert!(told("config.unknown_key", 4, "models.providers.q.kee"), "{log}");
+    assert!(told("config.unknown_name", 2, "models.routes.m.targets.0.provider"), "{log}");
+    assert!(log.contains("steadfast config check") && !log.contains("hunter2"), "{log}");
+    // Right again, it is taken by a signal too.
     configure(&place, &[&first]);
     let calls = first.calls();
     assert!(Command::new("kill").args(["-HUP", &node.pid().to_string()]).status().expect("runs").success());

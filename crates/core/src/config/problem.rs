@@ -64,7 +64,6 @@ impl Problem {
         }
     }
     /// A problem with the text at a known place.
-    #[expect(clippy::unnecessary_box_returns, reason = "too large for the error of a result")]
     pub(super) fn at(origin: Origin, message: impl Into<String>) -> Box<Self> {
         Box::new(Self { origin, ..Self::about("", message) })
     }
