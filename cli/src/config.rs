@@ -17,7 +17,7 @@ use steadfast_core::{
 };
 use steadfast_engine::EngineConfig;
 use steadfast_log_sqlite::StoreConfig;
-use steadfast_models::{Models, ModelsConfig};
+use steadfast_models::{Models, ModelsConfig, record};
 use steadfast_resilience::Policies;
 use steadfast_server::{ServerConfig, WebhookConfig};
 
@@ -106,9 +106,23 @@ impl Default for StoreSection {
 pub(crate) struct StoreUrl(PathBuf);
 
 impl StoreUrl {
+    /// Of the store in that file.
+    pub(crate) fn of(path: PathBuf) -> Self {
+        Self(path)
+    }
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+    /// The records of model calls, beside the file.
+    pub(crate) fn records_path(&self) -> PathBuf {
+        self.0.with_file_name(record::FILE)
+    }
+    /// Those of a backup at this place.
+    pub(crate) fn records_copy(&self) -> PathBuf {
+        let mut name = self.0.clone().into_os_string();
+        name.push(".gateway");
+        name.into()
     }
     /// The node's key, beside the file.
     pub(crate) fn key_path(&self) -> PathBuf {

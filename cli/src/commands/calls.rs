@@ -35,7 +35,7 @@ pub(crate) struct CallsArgs {
 
 /// Reads the file of records beside the store, whether a server writes it or not.
 pub(crate) async fn run(args: CallsArgs, global: &Global) -> anyhow::Result<()> {
-    let file = args.store.url()?.path().with_file_name(record::FILE);
+    let file = args.store.url()?.records_path();
     let CallsArgs { id, run, key, whose: user, before, limit, .. } = args;
     let wanted = Wanted { id, run, key, user, before, limit, tenant: None };
     let calls = blocking(move || Ok(record::calls(&file, &wanted)?)).await?;

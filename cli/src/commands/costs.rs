@@ -27,7 +27,7 @@ pub(crate) struct CostsArgs {
 
 /// Reads the file of records beside the store, whether a server writes it or not.
 pub(crate) async fn run(args: CostsArgs, global: &Global) -> anyhow::Result<()> {
-    let file = args.store.url()?.path().with_file_name(record::FILE);
+    let file = args.store.url()?.records_path();
     let month = args.month.unwrap_or_else(|| World::system().now().to_string().chars().take(7).collect());
     let (by, wanted) = (args.by, month.clone());
     let costs = blocking(move || Ok(record::costs(&file, &wanted, &by, None)?)).await?;
