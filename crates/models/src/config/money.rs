@@ -76,8 +76,9 @@ pub struct BudgetConfig {
     pub tools_tokens: u32,
     /// The fewest bytes that a second of sound takes, which bounds how long a recording is.
     pub sound_bytes: NonZeroU32,
-    /// The part of a limit that is booked in the records ahead of its being spent. A crash
-    /// counts what was booked as spent; a smaller part means more frequent writes.
+    /// The part of a limit that is booked in the records ahead of its being spent. After a crash
+    /// it counts as spent, with the most that the calls of the last second may have cost; a
+    /// smaller part means more frequent writes.
     pub booked: Share,
     /// The limits, by name.
     pub limits: BTreeMap<String, LimitConfig>,
