@@ -333,6 +333,24 @@ async fn an_operator_has_the_keys_costs_and_calls_of_their_own_tenant_and_of_no_
         let status = client.get(who, "/models/status").await;
         assert_eq!(status.get("spending").is_some(), who == &admin, "{status}");
     }
+    // The verbs ask the server that is named: as whose token it is, and what the file says.
+    for verb in [&["costs", "--by", "user"][..], &["models", "calls", "--key", "none", "--limit", "5"]] {
+        let server = |token: &str| {
+            let args = [verb, &["--json", "--url", &node.url, "--token", token]].concat();
+            serde_json::from_str::<Value>(&place.ok(&args)).expect("JSON")
+        };
+        let here: Value = serde_json::from_str(&place.ok(&[verb, &["--json"]].concat())).expect("JSON");
+        assert_eq!(server(&admin), here);
+        assert_eq!(server(&theirs)["items"], json!([]));
+        let calls = verb[0] == "models";
+        assert_eq!(here["items"].as_array().map(Vec::len), Some(usize::from(!calls)), "{here}");
+        let unheard = [verb, &["--url", "http://127.0.0.1:1", "--token", "x"]].concat();
+        assert!(place.refused(&unheard).contains("server.unreachable"));
+        let store = [&unheard[..], &["--store", "sqlite:data/steadfast.db"]].concat();
+        place.ok(&store);
+    }
+    let all = place.ok(&["models", "calls", "--url", &node.url, "--token", &admin]);
+    assert!(all.contains("done") && all.contains("200"), "{all}");
     let path = format!("/api/v1/models/keys/{}", made["id"].as_str().expect("an id"));
     for (who, status) in [(&theirs, StatusCode::NOT_FOUND), (&ours, StatusCode::OK)] {
         let answer = client.raw(Method::DELETE, &path).bearer_auth(who).send().await.expect("an answer");
