@@ -167,8 +167,9 @@ impl Models {
         Ok(self)
     }
     /// Another one for another configuration. Providers that did not change go on as they are:
-    /// their connections, breakers and limits. Keys are read again. Kept answers stay, in the
-    /// room that they were given at first; so do the queue and its bounds, and what was spent.
+    /// their connections, breakers and limits. Keys are read again. Kept answers stay as far as
+    /// there is room for them; so do the queue and its bounds, what was spent, and how many calls
+    /// found nobody of late.
     pub fn reloaded(&self, mut config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
         config.admission = self.config.admission.clone();
         let screen = Screen::new(&config.screen).map_err(SetupError::Screen)?;
@@ -181,7 +182,7 @@ impl Models {
             screen,
             routes,
             cache,
-            degrade: Degrade::new(&config.degrade, &self.world),
+            degrade: self.degrade.reloaded(&config.degrade),
             books,
             keys: self.keys.clone(),
             admission: self.admission.clone(),

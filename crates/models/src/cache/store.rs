@@ -23,14 +23,30 @@ use super::{
     similar::{Index, Near},
     single_flight::{Flight, Lead},
 };
+use crate::config::CacheConfig;
 
 /// What is in memory.
 pub(super) struct Store {
     state: Mutex<State>,
-    entries_max: usize,
-    memory_max: usize,
-    stale: Duration,
     pub(super) counts: Counts,
+}
+
+/// How much is kept, and for how long past its time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) entries_max: usize,
+    pub(super) memory_max: usize,
+    pub(super) stale: Duration,
+}
+
+impl Room {
+    pub(super) fn of(config: &CacheConfig) -> Self {
+        Self {
+            entries_max: usize::try_from(config.entries_max).unwrap_or(usize::MAX),
+            memory_max: config.memory_max.as_usize(),
+            stale: config.stale.get(),
+        }
+    }
 }
 
 /// What happened since the start.
@@ -51,6 +67,7 @@ struct State {
     flights: HashMap<Key, Arc<Flight>>,
     similar: Index,
     bytes: usize,
+    room: Room,
 }
 
 /// An entry's place.
@@ -95,15 +112,21 @@ impl State {
 }
 
 impl Store {
-    pub(super) fn new(entries_max: usize, memory_max: usize, stale: Duration) -> Arc<Self> {
+    pub(super) fn new(room: Room) -> Arc<Self> {
         let state = State {
             entries: LruCache::unbounded(),
             flights: HashMap::new(),
             similar: Index::default(),
             bytes: 0,
+            room,
         };
-        let state = Mutex::new(state);
-        Arc::new(Self { state, entries_max, memory_max, stale, counts: Counts::default() })
+        Arc::new(Self { state: Mutex::new(state), counts: Counts::default() })
+    }
+    /// There is so much room from now on.
+    pub(super) fn resize(&self, room: Room) {
+        let mut state = self.lock();
+        state.room = room;
+        self.fit(&mut state);
     }
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -131,7 +154,7 @@ impl Store {
     /// The answer, also one that should not be given any more.
     pub(super) fn stale(&self, key: Key, now: Time) -> Option<Arc<Entry>> {
         let mut state = self.lock();
-        let kept = state.entries.peek(&key)?.entry.kept.expires.after(self.stale);
+        let kept = state.entries.peek(&key)?.entry.kept.expires.after(state.room.stale);
         if now < kept { state.hit(&key, now) } else { None }
     }
     /// The nearest answer to the same question in other words.
@@ -152,10 +175,10 @@ impl Store {
     /// no room itself.
     pub(super) fn put(&self, key: Key, slot: Slot) -> bool {
         let size = slot.entry.size();
-        if size > self.memory_max {
+        let mut state = self.lock();
+        if size > state.room.memory_max {
             return false;
         }
-        let mut state = self.lock();
         state.remove(key);
         if let Some(near) = &slot.entry.kept.near {
             state.similar.add(key, near);
@@ -166,7 +189,8 @@ impl Store {
         true
     }
     fn fit(&self, state: &mut State) {
-        while state.entries.len() > self.entries_max || state.bytes > self.memory_max {
+        let Room { entries_max, memory_max, .. } = state.room;
+        while state.entries.len() > entries_max || state.bytes > memory_max {
             let Some((key, slot)) = state.entries.pop_lru() else { break };
             state.forget(key, &slot);
             self.counts.evicted.fetch_add(1, Relaxed);
@@ -189,7 +213,8 @@ impl Store {
     }
     /// Forgets what is too old even for hard times.
     pub(super) fn purge(&self, now: Time) {
-        self.forget_where(|slot| slot.entry.kept.expires.after(self.stale) <= now);
+        let stale = self.lock().room.stale;
+        self.forget_where(|slot| slot.entry.kept.expires.after(stale) <= now);
     }
     /// Forgets answers, and says how many.
     pub(super) fn invalidate(&self, which: &Which) -> usize {
