@@ -29,10 +29,10 @@ pub fn restore(from: &Path, to: &Path) -> Result<bool, RecordError> {
     if to.exists() {
         let there = file::read(to)?;
         let newest = |connection: &Connection, path| newest(connection).map_err(RecordError::sqlite(path));
-        return match newest(&there, to)? >= newest(&source, from)? {
-            true => Ok(false),
-            false => Err(RecordError::Older(to.to_owned())),
-        };
+        if newest(&there, to)? < newest(&source, from)? {
+            return Err(RecordError::Older(to.to_owned()));
+        }
+        return Ok(false);
     }
     let _lock = file::lock(to)?;
     copy(&source, from, to)?;
