@@ -15,19 +15,15 @@ use crate::{
     store::StoreArgs,
 };
 
+const USUAL_URL: &str = "http://127.0.0.1:7400";
+
 /// Which server a command talks to, and as whom.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct Connection {
-    /// The server's address.
-    #[arg(
-        long,
-        global = true,
-        env = "STEADFAST_URL",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:7400"
-    )]
-    url: String,
+    /// The server's address [default: http://127.0.0.1:7400].
+    #[arg(long, global = true, env = "STEADFAST_URL", value_name = "URL")]
+    url: Option<String>,
     /// A token for it. Without one, a token is made with the node's key if that is here.
     #[arg(long, global = true, env = "STEADFAST_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -59,7 +55,14 @@ pub(crate) enum Reader {
 impl Connection {
     /// Where the server is.
     pub(crate) fn address(&self) -> &str {
-        self.url.trim_end_matches('/')
+        self.url.as_deref().unwrap_or(USUAL_URL).trim_end_matches('/')
+    }
+
+    /// The server, for verbs that otherwise read what is beside the store: if one is named, and
+    /// no store is.
+    pub(crate) fn server_instead(&self, store: &StoreArgs) -> anyhow::Result<Option<Client>> {
+        let named = (self.url.is_some() || self.token.is_some()) && store.store.is_none();
+        named.then(|| self.client()).transpose()
     }
 
     /// The token that was given, or a fresh one: for a user, or else for whom `--as` names.
@@ -81,7 +84,7 @@ impl Connection {
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(120))
             .build()?;
-        Ok(Client { http, url: self.url.trim_end_matches('/').to_owned(), token })
+        Ok(Client { http, url: self.address().to_owned(), token })
     }
 
     /// The store if one is named, else the server.

@@ -11,15 +11,17 @@ use serde::{Deserialize, Serialize};
 use steadfast_bank::BankConfig;
 use steadfast_bank_assistant::AssistantConfig;
 use steadfast_core::{
-    Failure,
+    Coded as _, Failure, World,
     config::{Problem, SecretSource, environment, load_checked},
     logging::LogConfig,
 };
 use steadfast_engine::EngineConfig;
 use steadfast_log_sqlite::StoreConfig;
-use steadfast_models::ModelsConfig;
+use steadfast_models::{Models, ModelsConfig, record};
 use steadfast_resilience::Policies;
 use steadfast_server::{ServerConfig, WebhookConfig};
+
+use crate::keys;
 
 /// Where the configuration is.
 #[derive(Debug, Clone, Default, Args)]
@@ -104,9 +106,23 @@ impl Default for StoreSection {
 pub(crate) struct StoreUrl(PathBuf);
 
 impl StoreUrl {
+    /// Of the store in that file.
+    pub(crate) fn of(path: PathBuf) -> Self {
+        Self(path)
+    }
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+    /// The records of model calls, beside the file.
+    pub(crate) fn records_path(&self) -> PathBuf {
+        self.0.with_file_name(record::FILE)
+    }
+    /// Those of a backup at this place.
+    pub(crate) fn records_copy(&self) -> PathBuf {
+        let mut name = self.0.clone().into_os_string();
+        name.push(".gateway");
+        name.into()
     }
     /// The node's key, beside the file.
     pub(crate) fn key_path(&self) -> PathBuf {
@@ -128,8 +144,25 @@ impl std::str::FromStr for StoreUrl {
     }
 }
 
-/// Reads file and variables, and checks what no single value can know.
+/// Reads file and variables, and checks what no single value can know. Whatever they point to
+/// need not be there: commands beside a node have neither its secrets nor its providers.
 pub(crate) fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
+    load_checked_by(args, |config| problems(config, ModelsConfig::check))
+}
+
+/// The same for a node: everything for which it would refuse to start is told, as far as the
+/// configuration and what it points to say it.
+pub(crate) fn load_to_serve(args: &ConfigArgs, world: &World) -> anyhow::Result<Config> {
+    load_checked_by(args, |config| to_serve(config, world))
+}
+
+/// The same for a node that takes `[models]` from it alone.
+pub(crate) fn load_models(args: &ConfigArgs, world: &World) -> anyhow::Result<ModelsConfig> {
+    let loaded = load_checked_by(args, |config| problems(config, set_up(world)));
+    Ok(loaded?.models)
+}
+
+fn load_checked_by(args: &ConfigArgs, check: impl FnOnce(&Config) -> Vec<Problem>) -> anyhow::Result<Config> {
     let file = args.config.as_ref().map(|path| {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -143,7 +176,29 @@ pub(crate) fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
     Ok(load_checked(source, &environment(), check)?)
 }
 
-fn check(config: &Config) -> Vec<Problem> {
+/// Checks `[models]`, providers and all.
+fn set_up(world: &World) -> impl FnOnce(&ModelsConfig, &str) -> Vec<Problem> {
+    |models, section| Models::check(models, section, &environment(), world)
+}
+
+fn to_serve(config: &Config, world: &World) -> Vec<Problem> {
+    let mut problems = problems(config, set_up(world));
+    if let Some(error) = config.log.check() {
+        problems.push(Problem { code: error.code(), ..Problem::about("log.level", error.to_string()) });
+    }
+    if let Err(error) = keys::ring(&config.store, world) {
+        problems.extend(error.problems);
+    }
+    for (name, sink) in &config.sinks {
+        if let Err(error) = sink.check(&environment()) {
+            let key = format!("sinks.{name}.{}", error.field().unwrap_or_default());
+            problems.push(Problem { code: error.code(), ..Problem::about(key, error.to_string()) });
+        }
+    }
+    problems
+}
+
+fn problems(config: &Config, models: impl FnOnce(&ModelsConfig, &str) -> Vec<Problem>) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Err(error) = config.store.url.parse::<StoreUrl>() {
         problems.push(Problem::about("store.url", error.message));
@@ -153,7 +208,7 @@ fn check(config: &Config) -> Vec<Problem> {
             `openssl rand -hex 32`, put it into a file or a variable, and name that here";
         problems.push(Problem::about("store.key", message));
     }
-    problems.extend(config.models.clone().or_from_environment(&environment()).check("models"));
+    problems.extend(models(&config.models.clone().or_from_environment(&environment()), "models"));
     problems
 }
 
@@ -163,7 +218,9 @@ mod tests {
 
     #[test]
     fn in_production_there_is_a_key() {
-        let read = |text: &str| load_checked::<Config>(Some(("it", text)), &[].into(), check);
+        let read = |text: &str| {
+            load_checked::<Config>(Some(("it", text)), &[].into(), |it| problems(it, ModelsConfig::check))
+        };
         let refused = read("[node]\nproduction = true\n").expect_err("refused").to_string();
         assert!(refused.contains("store.key") && refused.contains("openssl rand"), "{refused}");
         read("[node]\nproduction = true\n[store]\nkey = { env = 'KEY' }\n").expect("fine");

@@ -14,7 +14,7 @@ use steadfast_core::{
 };
 use steadfast_log::{CommitError, ReadError};
 use steadfast_log_sqlite::StoreError;
-use steadfast_models::SetupError;
+use steadfast_models::{SetupError, record::RecordError};
 use steadfast_server::{KeyFileError, WebhookError};
 
 /// The command line itself is wrong; the exit code is then 2.
@@ -144,7 +144,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<Failed> {
             })*
         };
     }
-    coded!(StoreError ReadError CommitError ConfigError SecretError LogError MoneyError KeyFileError WebhookError SetupError);
+    coded!(StoreError ReadError CommitError ConfigError SecretError LogError MoneyError KeyFileError WebhookError SetupError RecordError);
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return Some(failure.clone().into());
     }

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
 use steadfast_core::{
     Failure, Principal, Role, TenantId, World,
     canonical::Hash,
-    config::{SecretSource, environment},
+    config::{ConfigError, Problem, SecretSource, environment},
     defaults::ACCESS_TOKEN,
     secret::{Keyring, Secret},
 };
@@ -38,13 +37,13 @@ pub(crate) fn sign(key: &Path, principal: &Principal) -> anyhow::Result<String> 
 }
 
 /// The configured keys, if there are any.
-pub(crate) fn ring(section: &StoreSection, world: &World) -> anyhow::Result<Option<Keyring>> {
+pub(crate) fn ring(section: &StoreSection, world: &World) -> Result<Option<Keyring>, ConfigError> {
     let Some(source) = &section.key else {
         if section.old_keys.is_empty() {
             return Ok(None);
         }
-        let message = "store.old_keys is set without store.key: name today's key";
-        return Err(Failure::refused("config.invalid", message).into());
+        let message = "there are keys of earlier times, and none of today: name it here";
+        return Err(ConfigError { problems: vec![Problem::about("store.key", message)] });
     };
     let (id, key) = read_key("store.key", source)?;
     let mut ring = Keyring::new(id, &key, world.clone());
@@ -56,12 +55,13 @@ pub(crate) fn ring(section: &StoreSection, world: &World) -> anyhow::Result<Opti
 }
 
 /// A key and its id, which is a hash of it: the same key has the same id wherever it stands.
-fn read_key(name: &str, source: &SecretSource) -> anyhow::Result<(String, Secret<[u8; 32]>)> {
-    let text = source.read(&environment()).with_context(|| name.to_owned())?;
-    let key = Secret::from_hex(text.reveal()).ok_or_else(|| {
-        let message = format!("{name}: expected 64 hex digits; make them with `openssl rand -hex 32`");
-        Failure::refused("config.secret", message)
-    })?;
+fn read_key(name: &str, source: &SecretSource) -> Result<(String, Secret<[u8; 32]>), ConfigError> {
+    let wrong = |message| ConfigError {
+        problems: vec![Problem { code: "config.secret", ..Problem::about(name, message) }],
+    };
+    let text = source.read(&environment()).map_err(|error| wrong(error.to_string()))?;
+    let key = Secret::from_hex(text.reveal())
+        .ok_or_else(|| wrong("expected 64 hex digits; make them with `openssl rand -hex 32`".to_owned()))?;
     let id = Hash::of_parts(&[b"key id", key.reveal()]).to_string();
     Ok((id[..16].to_owned(), key))
 }

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use steadfast_core::{Failure, World, config::environment, observe::Observer, secret::Keyring};
+use steadfast_core::{
+    Failure, World,
+    config::{ConfigError, Origin, Problem, environment},
+    observe::Observer,
+    secret::Keyring,
+};
 use steadfast_log::Log;
 use steadfast_models::{Current, Home, Models, ModelsConfig};
 use steadfast_models_api::ModelsApp;
@@ -34,27 +39,40 @@ pub(crate) async fn app(
     let models = Models::at(home, completed(config.models.clone(), demo), &environment(), world, observer)?;
     let models = models.with_keys_on(log).await?;
     let current = Arc::new(Current::new(models));
-    let again = current.clone();
+    let (again, clock) = (current.clone(), world.clone());
     let reload = move || {
         let read = || -> anyhow::Result<()> {
-            let next = config::load(&source)?.models;
+            let next = config::load_models(&source, &clock)?;
             Ok(again.reload(completed(next, demo), &environment())?)
         };
-        let failed = |error: anyhow::Error| Failed::of(&error).refusal();
-        let reloaded = read().map_err(failed);
-        match &reloaded {
-            Ok(()) => tracing::info!("the configuration of models was read again"),
-            Err(failure) => {
-                let code = failure.code.as_str();
-                tracing::error!(
-                    code,
-                    "the configuration of models was not read again: the earlier one stays"
-                );
-            }
-        }
-        reloaded
+        read().map_err(|error| {
+            tell(&error);
+            Failed::of(&error).refusal()
+        })?;
+        tracing::info!("the configuration of models was read again");
+        Ok(())
     };
     Ok(ModelsApp::new(current, Arc::new(reload), words))
+}
+
+/// Logs why the configuration was not taken: each rule that it breaks and where, and no value.
+fn tell(error: &anyhow::Error) {
+    let problems = error.downcast_ref::<ConfigError>().map(|it| it.problems.as_slice()).unwrap_or_default();
+    for Problem { code, key, origin, .. } in problems {
+        let (file, line, name) = match origin {
+            Origin::File { name, line } => (Some(&**name), Some(*line), None),
+            Origin::Variable(name) => (None, None, Some(&**name)),
+            Origin::Nowhere => (None, None, None),
+        };
+        let field = key.as_str();
+        tracing::error!(code, field, file, line, name, "this field of the configuration is wrong");
+    }
+    let code = Failed::of(error).refusal().code;
+    tracing::error!(
+        code,
+        "the configuration of models was not read again, and the earlier one stays: `steadfast config check` \
+        with the server's file and variables says what is expected, `steadfast config reload` takes it again"
+    );
 }
 
 /// With the providers that need no configuration.

@@ -82,7 +82,7 @@ pub(crate) fn add_sinks(
 ) -> anyhow::Result<()> {
     for (name, config) in sinks {
         let webhook = Webhook::new(config, &environment(), identity, world.clone())
-            .with_context(|| format!("sinks.{name}"))?;
+            .with_context(|| format!("sink {name}"))?;
         let events = config.events.clone();
         registry.subscriber(Subscriber::sink(format!("sink.{name}"), events, Arc::new(webhook)));
     }

@@ -57,7 +57,8 @@ pub(crate) struct ServeArgs {
 
 /// Serves until it is told to stop, then ends what is going on.
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let mut config = config::load(&args.store.config)?;
+    let world = World::system();
+    let mut config = config::load_to_serve(&args.store.config, &world)?;
     if let Some(listen) = args.listen {
         config.server.listen = listen;
     }
@@ -69,7 +70,6 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         let message = "node.production is set: leave --demo and --bench out, or the setting";
         return Err(Failure::refused("node.production", message).into());
     }
-    let world = World::system();
     logging::init(&config.log, &world)?;
     let node = Node::start(&args, &config, &url, &world).await?;
     node.serve(&args, &config, &url).await

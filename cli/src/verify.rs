@@ -31,6 +31,12 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
+    /// More is wrong than the log shows.
+    pub(crate) fn blame(&mut self, problems: Vec<String>) {
+        self.passed &= problems.is_empty();
+        self.problems.extend(problems);
+        self.problems.truncate(PROBLEMS);
+    }
     /// In one line.
     pub(crate) fn summary(&self) -> String {
         let bank = &self.bank;

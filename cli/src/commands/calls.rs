@@ -33,12 +33,22 @@ pub(crate) struct CallsArgs {
     store: StoreArgs,
 }
 
-/// Reads the file of records beside the store, whether a server writes it or not.
+/// Asks the server that is named, or reads the file of records beside the store, whether a server
+/// writes it or not.
 pub(crate) async fn run(args: CallsArgs, global: &Global) -> anyhow::Result<()> {
-    let file = args.store.url()?.path().with_file_name(record::FILE);
-    let CallsArgs { id, run, key, whose: user, before, limit, .. } = args;
-    let wanted = Wanted { id, run, key, user, before, limit, tenant: None };
-    let calls = blocking(move || Ok(record::calls(&file, &wanted)?)).await?;
+    let CallsArgs { id, run, key, whose: user, before, limit, store } = args;
+    let calls: Vec<CallRecord> = if let Some(server) = global.connection.server_instead(&store)? {
+        let before = before.map(|n| n.to_string());
+        let all = [("id", id), ("run", run), ("key", key), ("user", user), ("before", before)];
+        let mut query: Vec<_> = all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        query.push(("limit", limit.to_string()));
+        let mut page = server.get("/models/calls", &query).await?;
+        serde_json::from_value(page["items"].take())?
+    } else {
+        let file = store.url()?.records_path();
+        let wanted = Wanted { id, run, key, user, before, limit, tenant: None };
+        blocking(move || Ok(record::calls(&file, &wanted)?)).await?
+    };
     if global.json {
         return output::json(&json!({ "items": calls }));
     }

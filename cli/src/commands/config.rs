@@ -1,19 +1,20 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use steadfast_core::Failure;
 use steadfast_core::config::{example_toml, reference_markdown};
+use steadfast_core::{Failure, World};
 
 use super::Global;
 use crate::{
-    config::{Config, ConfigArgs, load},
+    config::{Config, ConfigArgs, load, load_to_serve},
     litellm, output,
 };
 
 /// See [`super::Command::Config`].
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Say what is wrong with the configuration. Exit code 1 if anything is.
+    /// Say for what of its configuration a server started here would be refused, what it
+    /// points to included. Exit code 1 if for anything.
     Check(CheckArgs),
     /// Show the configuration that a server started here would have.
     Show(CheckArgs),
@@ -49,7 +50,9 @@ TOML file with the keys below; a variable `STEADFAST_SECTION__KEY` goes over the
 as `STEADFAST_SERVER__LISTEN=127.0.0.1:7500`. Periods have a unit (`250ms`, `30s`, `14d`),
 and so have sizes (`256KiB`). Secrets are `{ env = \"NAME\" }` or `{ file = \"PATH\" }`, never
 the secret itself. Unknown keys, wrong units and names that lead nowhere stop the start with
-file, line and a suggestion; `steadfast config check` says the same without starting.
+file, line and a suggestion, and so do secrets that are not where they should be and providers
+that cannot be set up; `steadfast config check`, with the variables that the server would have,
+says the same without starting.
 ";
 
 const EXAMPLE: &str = "\
@@ -60,7 +63,7 @@ const EXAMPLE: &str = "\
 pub(crate) async fn run(command: ConfigCommand, global: &Global) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Check(args) => {
-            load(&args.config)?;
+            load_to_serve(&args.config, &World::system())?;
             let answer = serde_json::json!({ "ok": true });
             if global.json {
                 return output::json(&answer);

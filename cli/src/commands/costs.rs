@@ -25,16 +25,23 @@ pub(crate) struct CostsArgs {
     store: StoreArgs,
 }
 
-/// Reads the file of records beside the store, whether a server writes it or not.
+/// Asks the server that is named, or reads the file of records beside the store, whether a server
+/// writes it or not.
 pub(crate) async fn run(args: CostsArgs, global: &Global) -> anyhow::Result<()> {
-    let file = args.store.url()?.path().with_file_name(record::FILE);
     let month = args.month.unwrap_or_else(|| World::system().now().to_string().chars().take(7).collect());
     let (by, wanted) = (args.by, month.clone());
-    let costs = blocking(move || Ok(record::costs(&file, &wanted, &by, None)?)).await?;
-    let costs = costs.ok_or_else(|| {
-        let message = format!("{month:?} is not a month such as 2026-11");
-        Failure::refused("costs.invalid_month", message)
-    })?;
+    let costs: Vec<Cost> = if let Some(server) = global.connection.server_instead(&args.store)? {
+        let query = [("by", by.to_string()), ("month", wanted)];
+        let mut page = server.get("/models/costs", &query).await?;
+        serde_json::from_value(page["items"].take())?
+    } else {
+        let file = args.store.url()?.records_path();
+        let costs = blocking(move || Ok(record::costs(&file, &wanted, &by, None)?)).await?;
+        costs.ok_or_else(|| {
+            let message = format!("{month:?} is not a month such as 2026-11");
+            Failure::refused("costs.invalid_month", message)
+        })?
+    };
     if global.json {
         return output::json(&json!({ "month": month, "items": costs }));
     }

@@ -88,7 +88,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Bring a store to this binary's schema, or to another one.
     Migrate(migrate::MigrateArgs),
-    /// Copy a store while it is in use.
+    /// Copy a store while it is in use, with the records of model calls.
     Backup(backup::BackupArgs),
     /// Make a store from a backup. It is held: nothing runs until `resume`.
     Restore(backup::RestoreArgs),

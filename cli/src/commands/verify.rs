@@ -1,8 +1,14 @@
 use clap::Args;
 use steadfast_core::{Failure, World};
+use steadfast_models::record;
 
 use super::Global;
-use crate::{node, output, store::StoreArgs, verify};
+use crate::{
+    config::StoreUrl,
+    node, output,
+    store::{StoreArgs, blocking},
+    verify,
+};
 
 /// See [`super::Command::Verify`].
 #[derive(Debug, Args)]
@@ -17,7 +23,8 @@ pub(crate) struct VerifyArgs {
 
 pub(crate) async fn run(args: VerifyArgs, global: &Global) -> anyhow::Result<()> {
     let log = args.store.read_only().await?;
-    let verdict = verify::verify(&log, &World::system(), args.rebuild).await?;
+    let mut verdict = verify::verify(&log, &World::system(), args.rebuild).await?;
+    verdict.blame(records(&args.store.url()?).await?);
     if global.json {
         output::json(&verdict)?;
     } else {
@@ -31,6 +38,20 @@ pub(crate) async fn run(args: VerifyArgs, global: &Global) -> anyhow::Result<()>
     }
     Err(Failure::refused("store.not_verified", "the store does not hold together; the verdict says why")
         .into())
+}
+
+/// What is wrong with the records of model calls that belong to a store, or to a backup.
+async fn records(url: &StoreUrl) -> anyhow::Result<Vec<String>> {
+    let there = [url.records_path(), url.records_copy()].into_iter().filter(|it| it.exists());
+    let there: Vec<_> = there.collect();
+    blocking(move || {
+        let mut problems = Vec::new();
+        for path in there {
+            problems.extend(record::verify(&path)?);
+        }
+        Ok(problems)
+    })
+    .await
 }
 
 /// See [`super::runs::RunsCommand::Check`].

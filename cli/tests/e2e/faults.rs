@@ -24,6 +24,55 @@ fn a_typo_in_the_configuration_stops_the_start_with_file_line_and_suggestion() {
     assert!(said.contains("missing.toml"), "{said}");
 }
 
+#[test]
+fn a_check_refuses_all_that_would_stop_the_start() {
+    let place = Place::new();
+    let key = "0f".repeat(32);
+    std::fs::write(place.path("key"), &key).expect("written");
+    std::fs::write(place.path("short"), "abc").expect("written");
+    let file = "[log]\nlevel = 'loud,,='\n\
+        [store]\nkey = { env = 'GONE' }\n\
+        [sinks.audit]\nurl = 'example.com'\nsecret = { file = 'key' }\nevents = ['*']\n\
+        [sinks.other]\nurl = 'https://example.com'\nsecret = { file = 'short' }\nevents = ['*']\n\
+        [models.providers.main]\nkey = { file = 'none' }\n\
+        [models.providers.far]\nurl = 'https://user:hunter2 @x'\n\
+        [models.providers.odd]\nheaders = { 'a b' = 'c' }\n\
+        [models.providers.cloud]\nkind = 'bedrock'\n\
+        [models.routes.m]\ntargets = [{ provider = 'mian' }]\n\
+        [models.budget.limits.all]\nlimit = '1'\nroutes = ['n']\n";
+    std::fs::write(place.path("wrong.toml"), file).expect("written");
+    for verb in [&["config", "check"][..], &["serve", "--demo", "--listen", "127.0.0.1:0"]] {
+        let said = place.refused(&[verb, &["--config", "wrong.toml"]].concat());
+        for told in [
+            "wrong.toml:2: log.level: ",
+            "wrong.toml:4: store.key: variable GONE is not set",
+            "wrong.toml:6: sinks.audit.url: ",
+            "wrong.toml:11: sinks.other.secret: expected at least 24 bytes",
+            "wrong.toml:14: models.providers.main.key: ",
+            "wrong.toml:16: models.providers.far.url: ",
+            "models.providers.odd.headers.a b: ",
+            "models.providers.cloud.key: ",
+            "did you mean `main`?",
+            "models.budget.limits.all.routes.0",
+        ] {
+            assert!(said.contains(told), "{verb:?}: {told}: {said}");
+        }
+        assert!(!said.contains("hunter2") && !said.contains("abc"), "{said}");
+    }
+    assert!(!place.path("data").exists(), "nothing was made");
+
+    // With what it points to, it is as fine as it is for the start, and one that has to be
+    // read alone was fine before.
+    let file = "[node]\nproduction = true\n[store]\nkey = { env = 'GIVEN' }\n\
+        [models.providers.main]\nkey = { env = 'GIVEN' }\n";
+    std::fs::write(place.path("fine.toml"), file).expect("written");
+    let check = ["config", "check", "--config", "fine.toml"];
+    assert!(place.refused(&check).contains("variable GIVEN is not set"));
+    place.ok(&["config", "show", "--config", "fine.toml"]);
+    let checked = place.command(&check).env("GIVEN", &key).output().expect("runs");
+    assert!(checked.status.success(), "{checked:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_store_and_a_taken_port_are_refused() {
     let place = Place::new();

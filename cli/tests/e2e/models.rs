@@ -171,10 +171,37 @@ async fn the_configuration_is_read_again_under_load_and_no_request_is_dropped() 
     std::fs::write(place.path("steadfast.toml"), "[models.routes.m]\ntargets = [{ provider = 'nobody' }]\n")
         .expect("written");
     let said = place.refused(&["config", "reload", "--url", &node.url]);
-    assert!(said.contains("there is no provider \"nobody\"") && said.contains("config.invalid"), "{said}");
+    assert!(
+        said.contains("\"nobody\": there is no such provider") && said.contains("config.invalid"),
+        "{said}"
+    );
     let calls = second.calls();
     second.until(|it| it.calls() > calls + 10).await;
-    // The same by a signal.
+    // So is one that a signal has read: by the log, without its values.
+    let wrong =
+        "[models.providers.p]\nurl = 'https://u:hunter2@x y'\n[models.providers.q]\nkee = 'hunter2'\n";
+    std::fs::write(place.path("steadfast.toml"), wrong).expect("written");
+    assert!(Command::new("kill").args(["-HUP", &node.pid().to_string()]).status().expect("runs").success());
+    let ended = |log: &str| log.matches("was not read again").count() > 1;
+    let log = loop {
+        let log = std::fs::read_to_string(place.path("log.txt")).expect("a log");
+        if ended(&log) {
+            break log;
+        }
+        tokio::task::yield_now().await;
+    };
+    let told = |code: &str, line: u64, field: &str| {
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|it| it["context"]["code"] == code && it["context"]["field"] == field).any(|it| {
+            it["metrics"]["line"] == line
+                && it["context"]["file"] == "steadfast.toml"
+                && it["level"] == "ERROR"
+        })
+    };
+    assert!(told("config.unknown_key", 4, "models.providers.q.kee"), "{log}");
+    assert!(told("config.unknown_name", 2, "models.routes.m.targets.0.provider"), "{log}");
+    assert!(log.contains("steadfast config check") && !log.contains("hunter2"), "{log}");
+    // Right again, it is taken by a signal too.
     configure(&place, &[&first]);
     let calls = first.calls();
     assert!(Command::new("kill").args(["-HUP", &node.pid().to_string()]).status().expect("runs").success());
@@ -262,7 +289,9 @@ fn a_litellm_configuration_is_printed_as_one_that_is_accepted() {
     let ours = place.ok(&["config", "import-litellm", "config.yaml"]);
     assert!(ours.contains("x has no counterpart"), "{ours}");
     std::fs::write(place.path("ours.toml"), &ours).expect("written");
-    place.ok(&["config", "check", "--config", "ours.toml"]);
+    let check = ["config", "check", "--config", "ours.toml"];
+    let checked = place.command(&check).env("OPENAI_API_KEY", "k").output().expect("the binary runs");
+    assert!(checked.status.success(), "{checked:?}");
     let shown = place.ok(&["config", "show", "--json", "--config", "ours.toml"]);
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
     assert_eq!(shown["models"]["routes"]["gpt-4o"]["targets"][0]["model"], "gpt-4o");
@@ -304,6 +333,24 @@ async fn an_operator_has_the_keys_costs_and_calls_of_their_own_tenant_and_of_no_
         let status = client.get(who, "/models/status").await;
         assert_eq!(status.get("spending").is_some(), who == &admin, "{status}");
     }
+    // The verbs ask the server that is named: as whose token it is, and what the file says.
+    for verb in [&["costs", "--by", "user"][..], &["models", "calls", "--key", "none", "--limit", "5"]] {
+        let server = |token: &str| {
+            let args = [verb, &["--json", "--url", &node.url, "--token", token]].concat();
+            serde_json::from_str::<Value>(&place.ok(&args)).expect("JSON")
+        };
+        let here: Value = serde_json::from_str(&place.ok(&[verb, &["--json"]].concat())).expect("JSON");
+        assert_eq!(server(&admin), here);
+        assert_eq!(server(&theirs)["items"], json!([]));
+        let calls = verb[0] == "models";
+        assert_eq!(here["items"].as_array().map(Vec::len), Some(usize::from(!calls)), "{here}");
+        let unheard = [verb, &["--url", "http://127.0.0.1:1", "--token", "x"]].concat();
+        assert!(place.refused(&unheard).contains("server.unreachable"));
+        let store = [&unheard[..], &["--store", "sqlite:data/steadfast.db"]].concat();
+        place.ok(&store);
+    }
+    let all = place.ok(&["models", "calls", "--url", &node.url, "--token", &admin]);
+    assert!(all.contains("done") && all.contains("200"), "{all}");
     let path = format!("/api/v1/models/keys/{}", made["id"].as_str().expect("an id"));
     for (who, status) in [(&theirs, StatusCode::NOT_FOUND), (&ours, StatusCode::OK)] {
         let answer = client.raw(Method::DELETE, &path).bearer_auth(who).send().await.expect("an answer");

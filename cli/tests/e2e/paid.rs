@@ -171,3 +171,73 @@ async fn killed_at_once_a_limit_counts_what_went_out_and_an_intent_is_kept() {
         assert!(spent >= cost.max(2 * words * DOLLAR), "{mode}: {spent} for {words} words, {cost} recorded");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_node_knows_keys_and_calls_and_lets_nobody_spend_a_limit_twice() {
+    let scene = Scene::set("batched").await;
+    let place = &scene.place;
+    let node = scene.serve();
+    let (client, admin) = (Client::new(&node.url), place.token("olga", "admin"));
+    let key = json!({ "name": "web", "user": "ana", "budget": { "limit": "600", "window": "total" } });
+    let made = client.raw(Method::POST, "/api/v1/models/keys").bearer_auth(&admin).json(&key).send().await;
+    let secret = made.expect("an answer").json::<Value>().await.expect("JSON")["secret"].clone();
+    let ask = async |node: &Node| {
+        let body =
+            json!({ "model": "m", "max_tokens": 2, "messages": [{ "role": "user", "content": "go" }] });
+        let request = Client::new(&node.url).raw(Method::POST, "/v1/chat/completions").json(&body);
+        request
+            .bearer_auth(secret.as_str().expect("a key"))
+            .send()
+            .await
+            .expect("an answer")
+            .status()
+            .as_u16()
+    };
+    scene.upstream.plan(Plan { chunks: 2, ..Plan::default() });
+    let mut paid = 0;
+    while ask(&node).await == 200 {
+        paid += 1;
+    }
+    assert!((1..200).contains(&paid), "the key's budget ends: {paid}");
+    let all = scene.costs(&node).await;
+    place.ok(&["backup", "copy.db"]);
+    let again = place.refused(&["backup", "copy.db", "--json"]);
+    assert!(again.contains("records.exists") || again.contains("store.exists"), "{again}");
+    node.stop();
+
+    // Another folder, as on another machine.
+    std::fs::create_dir(place.path("new")).expect("made");
+    std::fs::copy(place.path("data/node.key"), place.path("new/node.key")).expect("copied");
+    let store = ["--store", "sqlite:new/bank.db"];
+    let restored = place.ok(&[&["restore", "copy.db", "--json"], &store[..]].concat());
+    let restored: Value = serde_json::from_str(&restored).expect("JSON");
+    assert_eq!(restored["records"], "restored", "{restored}");
+    place.ok(&[&["verify", "--rebuild"], &store[..]].concat());
+    place.ok(&[&["resume"], &store[..]].concat());
+    let serve = [SERVE, &["--config", "steadfast.toml"], &store[..]].concat();
+    let node = Node::start(place.command(&serve));
+    assert_eq!(ask(&node).await, 402, "its budget is spent");
+    let (client, admin) = (Client::new(&node.url), place.token("olga", "admin"));
+    let calls = client.get(&admin, "/models/calls").await;
+    let done = calls["items"].as_array().expect("calls").iter().filter(|it| it["status"] == 200).count();
+    assert_eq!(done, paid);
+    let status = client.get(&admin, "/models/status").await;
+    let accounts = status["spending"].as_array().expect("accounts");
+    let spent = accounts.iter().map(|it| nanos(&it["spent"])).max().expect("some");
+    assert!(spent >= all.0, "{status}: {all:?}");
+    node.stop();
+
+    // Records that went on since stay, such that know less are not taken for the backup's, and
+    // such that do not hold together are told.
+    let other = ["--store", "sqlite:new/other.db"];
+    let kept = place.ok(&[&["restore", "copy.db", "--json"], &other[..]].concat());
+    assert!(kept.contains("\"kept\""), "{kept}");
+    let records = rusqlite::Connection::open(place.path("new/gateway.db")).expect("opens");
+    records.execute("UPDATE days SET cost = cost / 2, calls = 0", []).expect("written");
+    let wrong = place.run(&[&["verify"], &store[..]].concat());
+    assert!(String::from_utf8_lossy(&wrong.stdout).contains("sums of a day are less"), "{wrong:?}");
+    records.execute("DELETE FROM days", []).expect("written");
+    let third = ["--store", "sqlite:new/third.db"];
+    let older = place.refused(&[&["restore", "copy.db", "--json"], &third[..]].concat());
+    assert!(older.contains("records.older") && !place.path("new/third.db").exists(), "{older}");
+}

@@ -104,6 +104,16 @@ pub enum Unreadable {
         /// What it may hold.
         expected: &'static str,
     },
+    /// Written like an option of ours, and none.
+    #[error("{name}: there is no such option{meant}; there are {known}")]
+    NoOption {
+        /// The header or member.
+        name: String,
+        /// What was probably meant.
+        meant: String,
+        /// What there is.
+        known: String,
+    },
 }
 
 impl Unreadable {
@@ -112,7 +122,7 @@ impl Unreadable {
         match self {
             Self::Body(_) => None,
             Self::Missing(name) => Some(name),
-            Self::Option { name, .. } => Some(name),
+            Self::Option { name, .. } | Self::NoOption { name, .. } => Some(name),
         }
     }
 }
@@ -122,7 +132,7 @@ impl Coded for Unreadable {
         match self {
             Self::Body(_) => "request.invalid",
             Self::Missing(_) => "request.missing",
-            Self::Option { .. } => "request.option",
+            Self::Option { .. } | Self::NoOption { .. } => "request.option",
         }
     }
     fn fault(&self) -> Fault {
@@ -307,6 +317,29 @@ mod tests {
         let wrong = read(&[("x-steadfast-ttl", "60")], body).expect_err("no unit");
         assert_eq!(wrong.to_string(), "x-steadfast-ttl: \"60\" is not a period such as \"1h\"");
         assert_eq!(wrong.param(), Some("x-steadfast-ttl"));
+        let foreign = read(&[("x-steadfast-persona", "jos\u{e9}")], body).expect_err("no ASCII");
+        assert_eq!(foreign.param(), Some("x-steadfast-persona"));
+    }
+
+    #[test]
+    fn what_is_written_like_an_option_and_is_none_is_refused_with_those_there_are() {
+        let body = r#"{"model":"m","messages":[]}"#;
+        let typo = read(&[("x-steadfast-prioritty", "high")], body).expect_err("a typo");
+        assert_eq!((typo.code(), typo.param()), ("request.option", Some("x-steadfast-prioritty")));
+        let said = typo.to_string();
+        assert!(said.contains("did you mean priority?") && said.contains("deadline, cache, ttl"), "{said}");
+        let member = r#"{"model":"m","messages":[],"metadata":{"steadfast-tll":"1h"}}"#;
+        let said = read(&[], member).expect_err("a typo").to_string();
+        assert!(said.starts_with("metadata.steadfast-tll: ") && said.contains("mean ttl?"), "{said}");
+        // What answers say is no option, but for what is one too.
+        for name in ["route", "provider", "attempts", "cost-usd", "queue-ms", "degraded"] {
+            let name: &'static str = format!("x-steadfast-{name}").leak();
+            assert_eq!(read(&[(name, "x")], body).expect_err(name).param(), Some(name));
+        }
+        let said = read(&[("x-steadfast-cache", "hit")], body).expect_err("an answer's").to_string();
+        assert!(said.contains("use, refresh or bypass"), "{said}");
+        // Nobody else's names are looked at.
+        read(&[("x-stead", "1"), ("steadfast-ttl", "1")], body).expect("reads");
     }
 
     #[test]

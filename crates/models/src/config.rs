@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{
-    config::{Environment, Period, Problem, SecretSource, Share, Size, nearest, positive},
+    config::{Environment, Period, Problem, SecretSource, Share, Size, positive},
     defaults,
 };
 use steadfast_resilience::{BreakerConfig, RateLimitConfig, RetryConfig};
@@ -370,10 +370,8 @@ impl ModelsConfig {
             }
             for (key, target) in named {
                 if !self.providers.contains_key(&target.provider) {
-                    let meant = nearest(&target.provider, self.providers.keys().map(String::as_str));
-                    let meant = meant.map(|it| format!("; did you mean {it:?}?")).unwrap_or_default();
-                    let said = format!("there is no provider {:?}{meant}", target.provider);
-                    problems.push(Problem::about(key, said));
+                    let known = self.providers.keys().map(String::as_str);
+                    problems.push(Problem::dangling(key, "provider", &target.provider, known));
                 }
             }
         }
@@ -414,7 +412,7 @@ mod tests {
             ("[models.routes.smart]\nmodels = ['x']\n", "expected at least one target"),
             (
                 "[models.providers.main]\n[models.routes.smart]\ntargets = [{ provider = 'mian' }]\n",
-                "there is no provider \"mian\"; did you mean \"main\"?",
+                "\"mian\": there is no such provider; did you mean `main`?",
             ),
         ] {
             let error = read(text).expect_err("refused");

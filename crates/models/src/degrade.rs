@@ -16,7 +16,7 @@
 //! that is answered, and completely when the window is over.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -50,9 +50,17 @@ pub enum Degradation {
 pub(crate) struct Degrade {
     config: DegradeConfig,
     local: Local,
-    /// This half of the window, and the one before it.
-    halves: Mutex<[Half; 2]>,
+    calls: Arc<Mutex<Calls>>,
     world: World,
+}
+
+/// Calls of the last window.
+#[derive(Debug)]
+struct Calls {
+    /// Half of the window.
+    length: Duration,
+    /// This half, and the one before it.
+    halves: [Half; 2],
 }
 
 /// Calls of half a window.
@@ -68,13 +76,34 @@ impl Degrade {
         Self {
             config: config.clone(),
             local: Local::new(world),
-            halves: Mutex::default(),
+            calls: Arc::new(Mutex::new(Calls {
+                length: config.window.get() / 2,
+                halves: Default::default(),
+            })),
             world: world.clone(),
+        }
+    }
+    /// The same under another configuration. How bad things are does not change by it.
+    pub(crate) fn reloaded(&self, config: &DegradeConfig) -> Self {
+        let mut calls = self.now();
+        let length = config.window.get() / 2;
+        if calls.length != length {
+            let [this, before] = calls.halves;
+            let (answered, failed) = (this.answered + before.answered, this.failed + before.failed);
+            let all = Half { number: self.number(length), answered, failed };
+            *calls = Calls { length, halves: [all, Half::default()] };
+        }
+        drop(calls);
+        Self {
+            config: config.clone(),
+            local: Local::new(&self.world),
+            calls: self.calls.clone(),
+            world: self.world.clone(),
         }
     }
     /// How bad things are.
     pub(crate) fn level(&self) -> Degradation {
-        let halves = self.now();
+        let halves = self.now().halves;
         let (answered, failed) =
             halves.iter().fold((0, 0), |sum, half| (sum.0 + half.answered, sum.1 + half.failed));
         match (answered, failed) {
@@ -85,26 +114,28 @@ impl Degrade {
     }
     /// A route answered a call, or it found nobody.
     pub(crate) fn note(&self, answered: bool) {
-        self.now();
-        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        let [half, _] = &mut *halves;
+        let mut calls = self.now();
+        let [half, _] = &mut calls.halves;
         half.answered += u64::from(answered);
         half.failed += u64::from(!answered);
     }
+    /// Which half of a window it is, if halves are so long.
+    fn number(&self, length: Duration) -> u64 {
+        let number = self.world.clock().elapsed().as_nanos() / length.as_nanos().max(1);
+        u64::try_from(number).unwrap_or(u64::MAX)
+    }
     /// Both halves, after those that are over were taken out.
-    fn now(&self) -> [Half; 2] {
-        let half = self.config.window.get() / 2;
-        let number = self.world.clock().elapsed().as_nanos() / half.as_nanos().max(1);
-        let number = u64::try_from(number).unwrap_or(u64::MAX);
-        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        let [this, before] = *halves;
+    fn now(&self) -> MutexGuard<'_, Calls> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.number(calls.length);
+        let [this, before] = calls.halves;
         if this.number != number {
             let next = Half { number, ..Half::default() };
-            *halves = if this.number + 1 == number { [next, this] } else { [next, Half::default()] };
+            calls.halves = if this.number + 1 == number { [next, this] } else { [next, Half::default()] };
         } else if before.number + 1 != number {
-            halves[1] = Half::default();
+            calls.halves[1] = Half::default();
         }
-        *halves
+        calls
     }
     /// An answer to a call that found nobody, or `rejected` again.
     pub(crate) async fn answer(
@@ -201,5 +232,28 @@ mod tests {
         assert_eq!(degrade.level(), Degradation::Partial);
         clock.advance(Duration::from_secs(3_600));
         assert_eq!(degrade.level(), Degradation::None, "nobody asked, nobody failed");
+    }
+
+    #[test]
+    fn the_level_is_none_of_the_configurations() {
+        let (world, clock) = World::manual(1);
+        let window = |seconds| DegradeConfig {
+            window: Duration::from_secs(seconds).into(),
+            ..DegradeConfig::default()
+        };
+        let degrade = Degrade::new(&window(60), &world);
+        clock.advance(Duration::from_secs(45));
+        degrade.note(false);
+        let (same, longer) = (degrade.reloaded(&window(60)), degrade.reloaded(&window(600)));
+        for it in [&degrade, &same, &longer] {
+            assert_eq!(it.level(), Degradation::Full);
+        }
+        // Calls that began before count too.
+        degrade.note(true);
+        assert_eq!(longer.level(), Degradation::Partial);
+        clock.advance(Duration::from_secs(200));
+        assert_eq!(longer.level(), Degradation::Partial, "its window is longer now");
+        clock.advance(Duration::from_secs(600));
+        assert_eq!(longer.level(), Degradation::None);
     }
 }

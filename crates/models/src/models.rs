@@ -9,7 +9,11 @@ use std::{
 };
 
 use serde::Serialize;
-use steadfast_core::{Coded, Failure, Fault, TenantId, World, config::Environment, observe::Observer};
+use steadfast_core::{
+    Coded, Failure, Fault, TenantId, World,
+    config::{Environment, Problem},
+    observe::Observer,
+};
 use steadfast_guard::pii::PatternError;
 use steadfast_log::Log;
 use steadfast_resilience::BreakerState;
@@ -25,7 +29,7 @@ use crate::{
     providers::ProviderError,
     record::{self, By, CallRecord, Cost, RecordError, Wanted},
     rejected::Rejected,
-    route::{Found, Probe, Routes},
+    route::{self, Found, Probe, Routes},
     screen::Screen,
     vitals::{Alarm, Reason},
 };
@@ -50,7 +54,7 @@ pub struct Models {
 
 impl std::fmt::Debug for Models {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Models").field("models", &self.routes.models()).finish_non_exhaustive()
+        f.debug_struct("Models").field("models", &self.routes.models(|_| true)).finish_non_exhaustive()
     }
 }
 
@@ -69,6 +73,18 @@ pub enum SetupError {
     /// Records cannot be kept.
     #[error(transparent)]
     Records(#[from] RecordError),
+}
+
+impl SetupError {
+    /// Where in `[models]` it is.
+    pub fn field(&self) -> String {
+        match self {
+            Self::Provider(error) => error.field(),
+            Self::Screen(_) => "screen".into(),
+            Self::Cache(_) => "cache".into(),
+            Self::Records(_) => "records".into(),
+        }
+    }
 }
 
 impl Coded for SetupError {
@@ -134,6 +150,19 @@ impl Models {
     ) -> Result<Self, SetupError> {
         Self::at(&Home::default(), config, env, world, observer)
     }
+    /// All for which a gateway of this configuration would be refused, but what its files say:
+    /// names that lead nowhere, and providers that cannot be set up with what is in `env` and
+    /// in the files of secrets. `section` is where it stands.
+    pub fn check(config: &ModelsConfig, section: &str, env: &Environment, world: &World) -> Vec<Problem> {
+        let mut problems = config.check(section);
+        let told: Vec<_> = problems.iter().map(|problem| problem.key.clone()).collect();
+        let unfit = route::unfit(config, env, world).into_iter().map(|error| {
+            let key = format!("{section}.{}", error.field());
+            Problem { code: error.code(), ..Problem::about(key, error.to_string()) }
+        });
+        problems.extend(unfit.filter(|problem| !told.contains(&problem.key)));
+        problems
+    }
     /// The same, at a place where what must survive is kept.
     pub fn at(
         home: &Home,
@@ -174,8 +203,9 @@ impl Models {
         Ok(self)
     }
     /// Another one for another configuration. Providers that did not change go on as they are:
-    /// their connections, breakers and limits. Keys are read again. Kept answers stay, in the
-    /// room that they were given at first; so do the queue and its bounds, and what was spent.
+    /// their connections, breakers and limits. Keys are read again. Kept answers stay as far as
+    /// there is room for them; so do the queue and its bounds, what was spent, and how many calls
+    /// found nobody of late.
     pub fn reloaded(&self, mut config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
         config.admission = self.config.admission.clone();
         let screen = Screen::new(&config.screen)?;
@@ -188,7 +218,7 @@ impl Models {
             screen,
             routes,
             cache,
-            degrade: Degrade::new(&config.degrade, &self.world),
+            degrade: self.degrade.reloaded(&config.degrade),
             books,
             keys: self.keys.clone(),
             admission: self.admission.clone(),
@@ -287,9 +317,10 @@ impl Models {
     pub fn degradation(&self) -> Degradation {
         self.degrade.level()
     }
-    /// Models that can be asked for by name.
-    pub fn models(&self) -> Vec<&str> {
-        self.routes.models()
+    /// Models that this caller can ask for by name.
+    pub fn models(&self, caller: &Caller) -> Vec<&str> {
+        let key = caller.key.as_ref().and_then(|id| self.keys.find(id));
+        self.routes.models(|route| key.as_ref().is_none_or(|key| key.may_use(route)))
     }
     /// How the providers' breakers stand.
     pub fn breakers(&self) -> Vec<BreakerState> {

@@ -42,23 +42,57 @@ fn timeout() -> Period {
     defaults::ACTION_TIMEOUT.into()
 }
 
+impl WebhookConfig {
+    /// Whether it can be sent to, and be signed for with what is in `env`.
+    pub fn check(&self, env: &Environment) -> Result<(), WebhookError> {
+        self.read(env).map(drop)
+    }
+    fn read(&self, env: &Environment) -> Result<(Url, hmac::Key), WebhookError> {
+        let url = Url::parse(&self.url).map_err(|_| WebhookError::Url)?;
+        let plain = url.username().is_empty() && url.password().is_none();
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
+            return Err(WebhookError::Url);
+        }
+        let secret = self.secret.read(env)?;
+        let secret = match secret.reveal().strip_prefix("whsec_") {
+            Some(text) => STANDARD.decode(text).map_err(|_| WebhookError::WeakSecret)?,
+            None => secret.reveal().clone().into_bytes(),
+        };
+        if secret.len() < SECRET_BYTES_MIN {
+            return Err(WebhookError::WeakSecret);
+        }
+        Ok((url, hmac::Key::new(hmac::HMAC_SHA256, &secret)))
+    }
+}
+
 /// A sink that cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
     /// Not an address that events can be sent to.
-    #[error("url: expected http://HOST/PATH or https://HOST/PATH without user and password")]
+    #[error("expected http://HOST/PATH or https://HOST/PATH without user and password")]
     Url,
     /// No secret.
-    #[error("secret: {0}")]
+    #[error(transparent)]
     Secret(#[from] SecretError),
     /// Too easy to guess.
     #[error(
-        "secret: expected at least {SECRET_BYTES_MIN} bytes (whsec_ and base64, or text); make one with `openssl rand -hex 32`"
+        "expected at least {SECRET_BYTES_MIN} bytes (whsec_ and base64, or text); make one with `openssl rand -hex 32`"
     )]
     WeakSecret,
     /// The client could not be made.
     #[error("the HTTP client could not be set up: {0}")]
     Client(#[from] reqwest::Error),
+}
+
+impl WebhookError {
+    /// Which field of the sink is wrong, if one is.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Url => Some("url"),
+            Self::Secret(_) | Self::WeakSecret => Some("secret"),
+            Self::Client(_) => None,
+        }
+    }
 }
 
 impl Coded for WebhookError {
@@ -104,24 +138,12 @@ impl Webhook {
         log: Identity,
         world: World,
     ) -> Result<Self, WebhookError> {
-        let url = Url::parse(&config.url).map_err(|_| WebhookError::Url)?;
-        let plain = url.username().is_empty() && url.password().is_none();
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
-            return Err(WebhookError::Url);
-        }
-        let secret = config.secret.read(env)?;
-        let secret = match secret.reveal().strip_prefix("whsec_") {
-            Some(text) => STANDARD.decode(text).map_err(|_| WebhookError::WeakSecret)?,
-            None => secret.reveal().clone().into_bytes(),
-        };
-        if secret.len() < SECRET_BYTES_MIN {
-            return Err(WebhookError::WeakSecret);
-        }
+        let (url, key) = config.read(env)?;
         let client = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .timeout(config.timeout.get())
             .build()?;
-        Ok(Self { client, url, key: hmac::Key::new(hmac::HMAC_SHA256, &secret), log, world })
+        Ok(Self { client, url, key, log, world })
     }
 
     /// One attempt. Only a status of 2xx is a delivery; any failure but a refusal by the

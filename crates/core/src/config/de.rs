@@ -117,6 +117,7 @@ impl<'a> De<'a> {
     }
     fn note_unknown(&self, key: &str, node: &Node, known: &[&str]) {
         self.unknown.borrow_mut().push(Problem {
+            code: "config.unknown_key",
             origin: node.origin.clone(),
             suggestion: nearest(key, known.iter().copied()).map(str::to_owned),
             ..Problem::about(join(&self.path, key), unknown_key(known))

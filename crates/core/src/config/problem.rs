@@ -5,6 +5,9 @@ use crate::{Coded, Fault, shown};
 /// The longest that one problem is told with: keys and names of files are others' choice.
 const SAID_MAX: usize = 1_000;
 
+/// Of a configuration that cannot be used, whatever is wrong with it.
+const INVALID: &str = "config.invalid";
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -34,6 +37,8 @@ impl fmt::Display for Origin {
 /// One thing that is wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// Which rule it breaks. Stable, for programs.
+    pub code: &'static str,
     /// Where.
     pub origin: Origin,
     /// The dotted key; empty for the file as a whole.
@@ -50,6 +55,7 @@ impl Problem {
     /// A problem with the value at a dotted key; [`super::load_checked`] adds the place.
     pub fn about(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
+            code: INVALID,
             origin: Origin::Nowhere,
             key: key.into(),
             value: None,
@@ -58,7 +64,6 @@ impl Problem {
         }
     }
     /// A problem with the text at a known place.
-    #[expect(clippy::unnecessary_box_returns, reason = "too large for the error of a result")]
     pub(super) fn at(origin: Origin, message: impl Into<String>) -> Box<Self> {
         Box::new(Self { origin, ..Self::about("", message) })
     }
@@ -70,7 +75,8 @@ impl Problem {
         known: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let suggestion = nearest(name, known).map(str::to_owned);
-        Self { value: Some(quoted(name)), suggestion, ..Self::about(key, format!("there is no such {kind}")) }
+        let about = Self::about(key, format!("there is no such {kind}"));
+        Self { code: "config.unknown_name", value: Some(quoted(name)), suggestion, ..about }
     }
 }
 
@@ -116,7 +122,7 @@ impl std::error::Error for ConfigError {}
 
 impl Coded for ConfigError {
     fn code(&self) -> &'static str {
-        "config.invalid"
+        INVALID
     }
     fn fault(&self) -> Fault {
         Fault::Caller

@@ -30,6 +30,8 @@ const SHOWN: &[(&str, Kind)] = &[
     ("action", Context),
     ("category", Context),
     ("event_type", Context),
+    // A key of the configuration, never its value.
+    ("field", Context),
     ("file", Context),
     ("kind", Context),
     ("method", Context),

@@ -50,7 +50,7 @@ impl Default for LogConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// The level does not read.
-    #[error("log.level = {0:?}: expected a level, or levels by part such as info,steadfast_engine=debug")]
+    #[error("{0:?} is no level: expected one, or levels by part such as info,steadfast_engine=debug")]
     Level(String),
     /// Something else receives the lines of this process.
     #[error("logging is already set up in this process: call init once, at the start of main")]
@@ -72,9 +72,20 @@ impl Coded for LogError {
     }
 }
 
+impl LogConfig {
+    /// Which lines are written.
+    fn filter(&self) -> Result<EnvFilter, LogError> {
+        EnvFilter::try_new(&self.level).map_err(|_| LogError::Level(self.level.clone()))
+    }
+    /// Why logging could not be set up like this.
+    pub fn check(&self) -> Option<LogError> {
+        self.filter().err()
+    }
+}
+
 /// Logs to stderr from now on, for the whole process.
 pub fn init(config: &LogConfig, world: &World) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(&config.level).map_err(|_| LogError::Level(config.level.clone()))?;
+    let filter = config.filter()?;
     let lines = JsonLines::new(std::io::stderr(), config, world.clone());
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().map_err(|_| LogError::Installed)
 }

@@ -11,7 +11,9 @@
 //! beyond what is booked in the file, it books more, and waits until that is on the disk.
 //! What is booked and not spent counts as spent after a crash, until its window ends; a node
 //! that stops in peace books no more than it spent. The file may say too much, never too
-//! little. A booking is a part of the limit, so that most calls wait for no disk.
+//! little. A booking is a part of the limit, so that most calls wait for no disk. Once a second
+//! what is booked beyond that is given back, so that a crash takes what calls under way may
+//! cost, and not what they could at the busiest moment so far.
 //!
 //! An account is read from the file when the first call needs it, in the same way: it has
 //! booked nothing until the file says what it has spent.
@@ -303,7 +305,9 @@ impl Ledger {
             account.idle += 1;
             let Some(booked) = account.booked.filter(|_| account.wanted.is_none()) else { continue };
             let give_back = stopping || account.idle > IDLE_MAX && account.reserved == Usd::ZERO;
-            let less = if give_back { account.used() } else { booked };
+            let ahead = if give_back { Usd::ZERO } else { self.ahead(account.limit) };
+            // Here first, then in the file: until it says so, nobody may go beyond it.
+            let less = booked.min(account.used().plus(ahead));
             if account.dirty || less != booked {
                 account.dirty = false;
                 account.booked = Some(less);

@@ -132,6 +132,38 @@ fn nothing_is_spent_before_it_is_booked_and_a_crash_forgets_none_of_it() {
 }
 
 #[test]
+fn a_crash_takes_what_calls_under_way_may_cost_and_not_what_they_could_at_the_busiest_moment() {
+    let ledger = Arc::new(Ledger::kept(0.01, || ()));
+    let claims = [claim("cent", 1_000)];
+    let mut file = File::default();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut calls = Vec::new();
+    for _ in 0..5 {
+        let mut waiting = Box::pin(ledger.reserve(claims.to_vec(), usd(60), now()));
+        calls.push(loop {
+            match waiting.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(done) => break done.expect("fits"),
+                std::task::Poll::Pending => file.write(&ledger, false, false),
+            }
+        });
+    }
+    assert_eq!(file.0[&claims[0].account], (usd(0), usd(310)));
+    for call in calls.drain(1..) {
+        call.settle(usd(2));
+    }
+    file.write(&ledger, true, false);
+    assert_eq!(file.0[&claims[0].account], (usd(8), usd(78)), "8 spent, 60 under way, 10 ahead");
+    // Who needs more than that waits for the file again.
+    assert!(
+        Box::pin(ledger.reserve(claims.to_vec(), usd(60), now())).as_mut().poll(&mut context).is_pending()
+    );
+    drop(calls);
+    file.write(&ledger, true, false);
+    file.write(&ledger, true, false);
+    assert_eq!(file.0[&claims[0].account], (usd(8), usd(18)));
+}
+
+#[test]
 fn a_file_that_cannot_be_written_refuses_and_does_not_fail_open() {
     let ledger = Arc::new(Ledger::kept(0.01, || ()));
     let claims = [claim("team", 1_000)];

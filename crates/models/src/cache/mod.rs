@@ -55,7 +55,7 @@ use file::Keeper;
 use shared::Shared;
 use similar::{Near, Question};
 use single_flight::{Lead, News};
-use store::{Seen, Slot, Store};
+use store::{Room, Seen, Slot, Store};
 use writer::Writer;
 
 /// How many calls that fail one after another are followed. With a provider that fails
@@ -167,8 +167,7 @@ impl Cache {
         embedder: Arc<dyn Embedder>,
         world: &World,
     ) -> Result<Self, CacheError> {
-        let entries_max = usize::try_from(config.entries_max).unwrap_or(usize::MAX);
-        let store = Store::new(entries_max, config.memory_max.as_usize(), config.stale.get());
+        let store = Store::new(Room::of(config));
         let mut file = None;
         if let Some(folder) = home.folder.as_ref().filter(|_| config.enabled && config.file) {
             if home.production && home.keyring.is_none() {
@@ -180,9 +179,11 @@ impl Cache {
         let writer = Arc::new(writer.map_err(CacheError::Thread)?);
         Ok(Self { config: config.clone(), store, writer, embedder, world: world.clone() })
     }
-    /// The same answers under other rules. Where they are kept and how many does not change.
+    /// The same answers under other rules. What there is no room for any more is forgotten. Where
+    /// they are kept, and from which size on compressed, does not change.
     pub(crate) fn reloaded(&self, config: &CacheConfig, embedder: Arc<dyn Embedder>) -> Self {
         let (store, writer) = (self.store.clone(), self.writer.clone());
+        store.resize(Room::of(config));
         Self { config: config.clone(), store, writer, embedder, world: self.world.clone() }
     }
     /// Could the answer to this call be kept, or have been?

@@ -23,6 +23,7 @@ use super::{
     similar::{Index, Near},
     single_flight::{Flight, Lead},
 };
+use crate::config::CacheConfig;
 
 /// How many invalidations are known by what they meant. What was asked for before so many of them
 /// is not kept.
@@ -31,10 +32,25 @@ const INVALIDATIONS_MAX: usize = 1_000;
 /// What is in memory.
 pub(super) struct Store {
     state: Mutex<State>,
-    entries_max: usize,
-    memory_max: usize,
-    stale: Duration,
     pub(super) counts: Counts,
+}
+
+/// How much is kept, and for how long past its time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) entries_max: usize,
+    pub(super) memory_max: usize,
+    pub(super) stale: Duration,
+}
+
+impl Room {
+    pub(super) fn of(config: &CacheConfig) -> Self {
+        Self {
+            entries_max: usize::try_from(config.entries_max).unwrap_or(usize::MAX),
+            memory_max: config.memory_max.as_usize(),
+            stale: config.stale.get(),
+        }
+    }
 }
 
 /// What happened since the start.
@@ -58,6 +74,7 @@ struct State {
     /// The last invalidations, and how many there were in all.
     invalidations: VecDeque<Which>,
     invalidated: u64,
+    room: Room,
 }
 
 /// An entry's place.
@@ -108,7 +125,7 @@ impl State {
 }
 
 impl Store {
-    pub(super) fn new(entries_max: usize, memory_max: usize, stale: Duration) -> Arc<Self> {
+    pub(super) fn new(room: Room) -> Arc<Self> {
         let state = State {
             entries: LruCache::unbounded(),
             flights: HashMap::new(),
@@ -116,9 +133,15 @@ impl Store {
             bytes: 0,
             invalidations: VecDeque::new(),
             invalidated: 0,
+            room,
         };
-        let state = Mutex::new(state);
-        Arc::new(Self { state, entries_max, memory_max, stale, counts: Counts::default() })
+        Arc::new(Self { state: Mutex::new(state), counts: Counts::default() })
+    }
+    /// There is so much room from now on.
+    pub(super) fn resize(&self, room: Room) {
+        let mut state = self.lock();
+        state.room = room;
+        self.fit(&mut state);
     }
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -146,7 +169,7 @@ impl Store {
     /// The answer, also one that should not be given any more.
     pub(super) fn stale(&self, key: Key, now: Time) -> Option<Arc<Entry>> {
         let mut state = self.lock();
-        let kept = state.entries.peek(&key)?.entry.kept.expires.after(self.stale);
+        let kept = state.entries.peek(&key)?.entry.kept.expires.after(state.room.stale);
         if now < kept { state.hit(&key, now) } else { None }
     }
     /// The nearest answer to the same question in other words.
@@ -171,10 +194,10 @@ impl Store {
     /// no room itself, or was invalidated since it was asked for, after so many invalidations.
     pub(super) fn put(&self, key: Key, slot: Slot, since: u64) -> bool {
         let size = slot.entry.size();
-        if size > self.memory_max {
+        let mut state = self.lock();
+        if size > state.room.memory_max {
             return false;
         }
-        let mut state = self.lock();
         if state.is_invalid(&slot, since) {
             return false;
         }
@@ -188,7 +211,8 @@ impl Store {
         true
     }
     fn fit(&self, state: &mut State) {
-        while state.entries.len() > self.entries_max || state.bytes > self.memory_max {
+        let Room { entries_max, memory_max, .. } = state.room;
+        while state.entries.len() > entries_max || state.bytes > memory_max {
             let Some((key, slot)) = state.entries.pop_lru() else { break };
             state.forget(key, &slot);
             self.counts.evicted.fetch_add(1, Relaxed);
@@ -211,7 +235,8 @@ impl Store {
     }
     /// Forgets what is too old even for hard times.
     pub(super) fn purge(&self, now: Time) {
-        self.forget_where(|slot| slot.entry.kept.expires.after(self.stale) <= now);
+        let stale = self.lock().room.stale;
+        self.forget_where(|slot| slot.entry.kept.expires.after(stale) <= now);
     }
     /// Forgets answers, and says how many.
     pub(super) fn invalidate(&self, which: &Which) -> usize {

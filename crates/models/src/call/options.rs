@@ -6,12 +6,19 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use http::{HeaderMap, header::CACHE_CONTROL};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use steadfast_core::{config::Period, principal::check_name};
+use steadfast_core::{
+    config::{Period, nearest},
+    principal::check_name,
+};
 
 use super::{Unreadable, unreadable};
 
 const HEADER: &str = "x-steadfast-";
 const MEMBER: &str = "steadfast-";
+/// All there are. Others are refused: a client that misspells one would not get what it pays for.
+const NAMES: [&str; 11] = [
+    "priority", "deadline", "cache", "ttl", "tags", "continue", "budget", "labels", "persona", "run", "step",
+];
 
 /// How urgent a call is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,8 +94,8 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    /// Takes one option; an unknown name is nobody's.
-    fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+    /// Takes one option. False if there is none of that name.
+    fn set(&mut self, name: &str, value: &str) -> Result<bool, &'static str> {
         let period = |text: &str| text.parse::<Period>().map(Period::get);
         match name {
             "priority" => {
@@ -133,16 +140,23 @@ impl CallOptions {
             "continue" => {
                 self.continue_stream = Some(value.parse().map_err(|_| "true or false")?);
             }
-            _ => {}
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
     fn take(&mut self, prefix: &str, name: &str, value: &str) -> Result<(), Unreadable> {
-        self.set(name, value).map_err(|expected| Unreadable::Option {
-            name: format!("{prefix}{name}"),
-            value: steadfast_core::shown(value, 40),
-            expected,
-        })
+        let full = || format!("{prefix}{}", steadfast_core::shown(name, 40));
+        match self.set(name, value) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let meant = nearest(name, NAMES).map(|it| format!("; did you mean {it}?"));
+                let known = NAMES.join(", ");
+                Err(Unreadable::NoOption { name: full(), meant: meant.unwrap_or_default(), known })
+            }
+            Err(expected) => {
+                Err(Unreadable::Option { name: full(), value: steadfast_core::shown(value, 40), expected })
+            }
+        }
     }
     /// Takes those among the headers.
     pub(super) fn take_headers(&mut self, headers: &HeaderMap) -> Result<(), Unreadable> {
@@ -158,9 +172,12 @@ impl CallOptions {
             }
         }
         for (name, value) in headers {
-            if let Some(option) = name.as_str().strip_prefix(HEADER)
-                && let Ok(value) = value.to_str()
-            {
+            if let Some(option) = name.as_str().strip_prefix(HEADER) {
+                let value = value.to_str().map_err(|_| Unreadable::Option {
+                    name: steadfast_core::shown(name.as_str(), 60),
+                    value: String::from_utf8_lossy(value.as_bytes()).chars().take(40).collect(),
+                    expected: "visible ASCII; other text may stand in `metadata`",
+                })?;
                 self.take(HEADER, option, value)?;
             }
         }
@@ -230,5 +247,18 @@ impl<'de> Deserialize<'de> for Members<'de> {
             }
         }
         deserializer.deserialize_map(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_that_are_told_are_those_that_are_taken() {
+        let mut options = CallOptions::default();
+        for name in NAMES {
+            assert_ne!(options.set(name, ""), Ok(false), "{name}");
+        }
     }
 }

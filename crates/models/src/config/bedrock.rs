@@ -70,12 +70,16 @@ impl ProviderConfig {
         }
         config
     }
-    /// Where all its secrets are.
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = &SecretSource> {
+    /// Where all its secrets are, by the names of their fields.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = (&'static str, &SecretSource)> {
         let bedrock = &self.bedrock;
-        [&self.key, &bedrock.access_key_id, &bedrock.secret_access_key, &bedrock.session_token]
-            .into_iter()
-            .flatten()
+        let all = [
+            ("key", &self.key),
+            ("bedrock.access_key_id", &bedrock.access_key_id),
+            ("bedrock.secret_access_key", &bedrock.secret_access_key),
+            ("bedrock.session_token", &bedrock.session_token),
+        ];
+        all.into_iter().filter_map(|(field, source)| Some((field, source.as_ref()?)))
     }
     /// `built`: whether this build has it.
     pub(super) fn check_bedrock(&self, at: &str, built: bool, problems: &mut Vec<Problem>) {

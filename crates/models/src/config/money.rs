@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{
-    config::{Period, Problem, Share, nearest, positive},
+    config::{Period, Problem, Share, positive},
     defaults,
 };
 
@@ -76,8 +76,9 @@ pub struct BudgetConfig {
     pub tools_tokens: u32,
     /// The fewest bytes that a second of sound takes, which bounds how long a recording is.
     pub sound_bytes: NonZeroU32,
-    /// The part of a limit that is booked in the records ahead of its being spent. A crash
-    /// counts what was booked as spent; a smaller part means more frequent writes.
+    /// The part of a limit that is booked in the records ahead of its being spent. After a crash
+    /// it counts as spent, with the most that the calls of the last second may have cost; a
+    /// smaller part means more frequent writes.
     pub booked: Share,
     /// The limits, by name.
     pub limits: BTreeMap<String, LimitConfig>,
@@ -239,10 +240,8 @@ impl BudgetConfig {
         for (name, limit) in &self.limits {
             for (i, route) in limit.routes.iter().enumerate() {
                 if !routes.clone().any(|known| known == route) {
-                    let meant = nearest(route, routes.clone());
-                    let meant = meant.map(|it| format!("; did you mean {it:?}?")).unwrap_or_default();
                     let key = format!("{section}.budget.limits.{name}.routes.{i}");
-                    problems.push(Problem::about(key, format!("there is no route {route:?}{meant}")));
+                    problems.push(Problem::dangling(key, "route", route, routes.clone()));
                 }
             }
         }

@@ -97,10 +97,14 @@ impl Key {
         let all: Vec<_> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
         all.join(",").into()
     }
+    /// May it be used on that route?
+    pub(crate) fn may_use(&self, route: &str) -> bool {
+        let routes = &self.request.routes;
+        routes.is_empty() || routes.iter().any(|it| it == route)
+    }
     /// Lets a call through. What it takes of tokens is settled when what is returned is.
     pub(crate) fn admit(self: &Arc<Self>, call: &Call, route: &str) -> Result<Taken, Rejected> {
-        let routes = &self.request.routes;
-        if !routes.is_empty() && !routes.iter().any(|it| it == route) {
+        if !self.may_use(route) {
             let message = format!("this key may not use route {route:?}");
             let failure = Failure::refused("key.route_not_allowed", message);
             return Err(Rejected::new(failure, StatusCode::FORBIDDEN));

@@ -129,7 +129,7 @@ impl Http {
         world: &World,
     ) -> Result<Self, ProviderError> {
         let base = if config.url.is_empty() { manners.url } else { config.url.trim_end_matches('/') };
-        let wrong = || ProviderError::Address(name.to_string(), base.into());
+        let wrong = || ProviderError::Address(name.to_string());
         let parsed: Uri = base.parse().map_err(|_| wrong())?;
         let encrypted = match parsed.scheme_str() {
             Some("https") => true,
@@ -349,7 +349,7 @@ fn headers(
     manners: &Manners,
     env: &Environment,
 ) -> Result<HeaderMap, ProviderError> {
-    let wrong = |header: &str| ProviderError::Header(name.to_string(), header.to_owned());
+    let wrong = |field: String| ProviderError::Header(name.to_string(), field);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
@@ -358,19 +358,20 @@ fn headers(
         headers.insert(*header, HeaderValue::from_static(value));
     }
     for (header, value) in &config.headers {
-        let key: HeaderName = header.parse().map_err(|_| wrong(header))?;
-        headers.insert(key, value.parse().map_err(|_| wrong(header))?);
+        let wrong = || wrong(format!("headers.{header}"));
+        let key: HeaderName = header.parse().map_err(|_| wrong())?;
+        headers.insert(key, value.parse().map_err(|_| wrong())?);
     }
     if let Some(source) = &config.key {
-        let key = source.read(env).map_err(|error| ProviderError::Key(name.to_string(), error))?;
+        let key = source.read(env).map_err(|error| ProviderError::Key(name.to_string(), "key", error))?;
         let header = match config.key_header.as_str() {
             "" => manners.key_header.clone(),
-            named => named.parse().map_err(|_| wrong(named))?,
+            named => named.parse().map_err(|_| wrong("key_header".into()))?,
         };
         // It has to be sent.
         let key = key.reveal();
         let text = if header == AUTHORIZATION { format!("Bearer {key}") } else { key.clone() };
-        let mut value = HeaderValue::from_str(&text).map_err(|_| wrong(header.as_str()))?;
+        let mut value = HeaderValue::from_str(&text).map_err(|_| wrong("key".into()))?;
         value.set_sensitive(true);
         headers.insert(header, value);
     }

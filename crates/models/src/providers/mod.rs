@@ -71,14 +71,14 @@ pub(crate) trait Provider: Send + Sync {
 /// A provider that cannot be set up, or a route to it.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
-    /// Its key is not where the configuration says.
-    #[error("provider {0}: {1}")]
-    Key(String, SecretError),
-    /// Its address is none.
-    #[error("provider {0}: {1:?} is not an address such as https://api.openai.com/v1")]
-    Address(String, String),
-    /// A header that cannot be sent.
-    #[error("provider {0}: header {1:?} has a name or value that HTTP does not allow")]
+    /// A secret of it is not where the configuration says.
+    #[error("provider {0}: `{1}`: {2}")]
+    Key(String, &'static str, SecretError),
+    /// Its address is none. It may have a password in it, so it is not repeated.
+    #[error("provider {0}: `url` and `query` are no address such as https://api.openai.com/v1")]
+    Address(String),
+    /// Something that has to be sent as a header, and cannot be.
+    #[error("provider {0}: `{1}` has a name or value that HTTP does not allow in a header")]
     Header(String, String),
     /// It is not in this build.
     #[error("provider {0}: {NOT_BUILT}")]
@@ -98,6 +98,23 @@ pub enum ProviderError {
     /// A route to nobody.
     #[error("route {0}: there is no provider {1:?}")]
     Route(String, String),
+}
+
+impl ProviderError {
+    /// Where in `[models]` it is.
+    pub fn field(&self) -> String {
+        let of = |name: &str, field: &str| format!("providers.{name}.{field}");
+        match self {
+            Self::Key(name, field, _) => of(name, field),
+            Self::Address(name) => of(name, "url"),
+            Self::Header(name, field) => of(name, field),
+            Self::NotBuilt(name) => of(name, "kind"),
+            Self::NoRegion(name) => of(name, "bedrock.region"),
+            Self::NoCredentials(name) => of(name, "key"),
+            Self::Certificates(_) => "providers".into(),
+            Self::Route(route, _) => format!("routes.{route}.targets"),
+        }
+    }
 }
 
 impl Coded for ProviderError {

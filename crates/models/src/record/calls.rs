@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::params_from_iter;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use steadfast_core::Time;
 
 use super::{
@@ -35,7 +35,7 @@ pub struct Wanted {
 }
 
 /// One call. What is not known is empty; nothing that was said is in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallRecord {
     /// Its number here.
     pub n: u64,

@@ -1,8 +1,8 @@
 //! What was spent in a month, and by whom.
 
-use std::{collections::BTreeMap, path::Path, str::FromStr};
+use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use steadfast_core::TenantId;
 
 use super::{RecordError, file, row::Sums};
@@ -56,8 +56,23 @@ impl FromStr for By {
     }
 }
 
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "key",
+            Self::User => "user",
+            Self::Tenant => "tenant",
+            Self::Route => "route",
+            Self::Provider => "provider",
+            Self::Model => "model",
+            Self::Budget => "budget",
+            Self::Label(name) => return write!(f, "label:{name}"),
+        })
+    }
+}
+
 /// What one of them has spent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Who or what; empty where calls did not say.
     pub name: String,

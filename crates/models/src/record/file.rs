@@ -89,7 +89,7 @@ pub(super) struct File {
     _lock: std::fs::File,
 }
 
-fn lock(path: &Path) -> Result<std::fs::File, RecordError> {
+pub(super) fn lock(path: &Path) -> Result<std::fs::File, RecordError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let io = |source| RecordError::Io { path: path.to_owned(), source };

@@ -19,7 +19,12 @@ mod upstream;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use steadfast_core::{Failure, World, canonical::Hash, config::Environment, observe::Observer};
+use steadfast_core::{
+    Failure, World,
+    canonical::Hash,
+    config::Environment,
+    observe::{Observer, silent},
+};
 use steadfast_resilience::{BreakerState, Deadline, Retry, Site};
 
 use crate::{
@@ -58,6 +63,12 @@ pub(crate) struct Routes {
     world: World,
     deadline: Duration,
     stream_deadline: Duration,
+}
+
+/// Why providers cannot be set up as they are configured: one reason each.
+pub(crate) fn unfit(config: &ModelsConfig, env: &Environment, world: &World) -> Vec<ProviderError> {
+    let of = |(name, provider): (&String, &_)| Upstream::new(name, provider, env, world, &silent()).err();
+    config.providers.iter().filter_map(of).collect()
 }
 
 impl Routes {
@@ -101,9 +112,10 @@ impl Routes {
         routes.by_prefix.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Ok(routes)
     }
-    /// Models that can be asked for by name.
-    pub(crate) fn models(&self) -> Vec<&str> {
-        let mut names: Vec<_> = self.by_name.keys().map(|name| &**name).collect();
+    /// Models that can be asked for by name, on those routes.
+    pub(crate) fn models(&self, on: impl Fn(&str) -> bool) -> Vec<&str> {
+        let names = self.by_name.iter().filter(|(_, route)| on(&route.name));
+        let mut names: Vec<_> = names.map(|(name, _)| &**name).collect();
         names.sort_unstable();
         names
     }

@@ -4,7 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use steadfast_core::{World, config::Environment, observe::Observer, secret::Secret};
+use steadfast_core::{
+    World,
+    config::{Environment, SecretSource},
+    observe::Observer,
+    secret::Secret,
+};
 use steadfast_resilience::{Breaker, BreakerState, Deadline, Error, Permit, RateLimit, Site};
 
 use super::busy::Busy;
@@ -39,8 +44,10 @@ fn secrets(
     config: &ProviderConfig,
     env: &Environment,
 ) -> Result<Vec<Secret<String>>, ProviderError> {
-    let read: Result<_, _> = config.secrets().map(|source| source.read(env)).collect();
-    read.map_err(|error| ProviderError::Key(name.into(), error))
+    let read = |(field, source): (&'static str, &SecretSource)| {
+        source.read(env).map_err(|error| ProviderError::Key(name.into(), field, error))
+    };
+    config.secrets().map(read).collect()
 }
 
 /// One provider, and what protects it.

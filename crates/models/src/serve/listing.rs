@@ -1,4 +1,4 @@
-//! `GET /v1/models`, in the shape of whose client asks.
+//! `GET /v1/models`, in the shape of whose client asks: what their key may use.
 
 use axum::{
     extract::{Path, State},
@@ -30,10 +30,11 @@ fn entry(api: Api, model: &str) -> Value {
 pub(super) async fn list(State(door): State<Door>, headers: HeaderMap) -> Response {
     let (api, models) = (api_of(&headers), door.current.get());
     let id = request_id(&models, &headers);
-    if let Err(rejected) = door.enter(&models, &headers) {
-        return write::rejected(rejected, api, &id);
-    }
-    let names = models.models();
+    let caller = match door.enter(&models, &headers) {
+        Ok(caller) => caller,
+        Err(rejected) => return write::rejected(rejected, api, &id),
+    };
+    let names = models.models(&caller);
     let data: Vec<_> = names.iter().map(|model| entry(api, model)).collect();
     let body = match api {
         Api::OpenAi => json!({ "object": "list", "data": data }),
@@ -51,10 +52,11 @@ pub(super) async fn show(
 ) -> Response {
     let (api, models) = (api_of(&headers), door.current.get());
     let id = request_id(&models, &headers);
-    if let Err(rejected) = door.enter(&models, &headers) {
-        return write::rejected(rejected, api, &id);
-    }
-    if models.models().contains(&model.as_str()) {
+    let caller = match door.enter(&models, &headers) {
+        Ok(caller) => caller,
+        Err(rejected) => return write::rejected(rejected, api, &id),
+    };
+    if models.models(&caller).contains(&model.as_str()) {
         return whole(&entry(api, &model), &id);
     }
     let model = steadfast_core::shown(&model, 80);

@@ -44,6 +44,31 @@ async fn a_good_key_opens_either_api_and_others_are_told_in_their_apis_shape() {
 }
 
 #[tokio::test]
+async fn a_key_is_shown_the_names_that_it_may_use_and_no_others() {
+    let config = "[models.providers.main]\nkind = 'local'\n\
+        [models.routes.smart]\nmodels = ['gpt-4o', 'gpt-5-*']\ntargets = [{ provider = 'main' }]\n\
+        [models.routes.secret]\nmodels = ['acme-1']\ntargets = [{ provider = 'main' }]\n";
+    let gateway = Gateway::with_keys(config).await;
+    let (few, _) = make(&gateway, json!({ "routes": ["smart"] })).await;
+    let (all, _) = make(&gateway, json!({})).await;
+    for (key, names) in [(&few, &["gpt-4o", "smart"][..]), (&all, &["acme-1", "gpt-4o", "secret", "smart"])] {
+        let bearer = format!("Bearer {key}");
+        let header = [("authorization", bearer.as_str())];
+        let anthropic = [header[0], ("anthropic-version", "2023-06-01")];
+        for headers in [&header[..], &anthropic] {
+            let list = gateway.get("/v1/models", headers).await.json();
+            let ids: Vec<_> = list["data"].as_array().expect("a list").iter().map(|it| &it["id"]).collect();
+            assert_eq!(ids, names);
+        }
+        let seen = if names.contains(&"secret") { 200 } else { 404 };
+        for name in ["secret", "acme-1"] {
+            assert_eq!(gateway.get(&format!("/v1/models/{name}"), &header).await.status, seen, "{name}");
+        }
+        assert_eq!(gateway.get("/v1/models/smart", &header).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn keys_have_routes_rates_and_budgets_of_their_own() {
     let upstream = mock().await;
     let gateway = Gateway::with_keys(&(route(&[&upstream], "") + PRICE)).await;

@@ -1,5 +1,6 @@
 //! The configuration read again.
 
+use steadfast_models::Degradation;
 use steadfast_models_mock::{Fault, Mock, Plan};
 
 use crate::harness::{Gateway, env, read, route};
@@ -62,4 +63,39 @@ async fn a_stream_that_began_before_ends_as_it_began() {
     assert_eq!(answer.said(), plan.text());
     gateway.chat(false).await;
     assert_eq!((first.calls(), second.calls()), (1, 1));
+}
+
+#[tokio::test]
+async fn the_room_for_kept_answers_follows_and_how_bad_things_are_stays() {
+    let (well, dead) = (Mock::start(Plan::default()).await, Mock::start(Fault::Status(503, None)).await);
+    let (well, dead) = (well.expect("runs"), dead.expect("runs"));
+    let room = |entries: u32, memory: &str| format!("entries_max = {entries}\nmemory_max = '{memory}'\n");
+    let config = |mock: &Mock, room: &str| route(&[mock], &format!("[models.cache]\n{room}"));
+    let gateway = Gateway::start(&config(&well, &room(3, "1MiB"))).await;
+    let ask = async |n: u32| {
+        let body =
+            serde_json::json!({ "model": "m", "messages": [{ "role": "user", "content": n.to_string() }] });
+        gateway.send("/v1/chat/completions", &[], body.to_string()).await.status.as_u16()
+    };
+    let reload = |config: &str| gateway.current.reload(read(config), &env()).expect("fine");
+    let stats = || gateway.current.get().cache_stats();
+    for n in 0..5 {
+        assert_eq!(ask(n).await, 200);
+    }
+    assert_eq!(stats().entries, 3);
+    reload(&config(&well, &room(10, "2MiB")));
+    for n in 5..10 {
+        ask(n).await;
+    }
+    assert_eq!((stats().entries, stats().bytes_max), (8, 2 << 20), "there is more room at once");
+    reload(&config(&well, &room(2, "2MiB")));
+    assert_eq!(stats().entries, 2, "and less");
+    assert_eq!((ask(9).await, stats().hits), (200, 1), "the last ones stay");
+
+    let level = || gateway.current.get().degradation();
+    reload(&(config(&dead, &room(2, "2MiB")) + "[models.degrade]\nenabled = false\n"));
+    assert_ne!(ask(20).await, 200);
+    assert_eq!(level(), Degradation::Partial);
+    reload(&config(&well, &room(2, "2MiB")));
+    assert_eq!(level(), Degradation::Partial, "the window is not over");
 }

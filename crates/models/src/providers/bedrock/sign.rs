@@ -51,12 +51,15 @@ impl Signer {
             return Err(ProviderError::NoCredentials(name.to_string()));
         };
         // They have to be handed over.
-        let read = |source: &SecretSource| -> Result<String, ProviderError> {
-            let secret = source.read(env).map_err(|error| ProviderError::Key(name.to_string(), error))?;
+        let read = |field: &'static str, source: &SecretSource| -> Result<String, ProviderError> {
+            let secret = source.read(env);
+            let secret = secret.map_err(|error| ProviderError::Key(name.to_string(), field, error))?;
             Ok(secret.reveal().clone())
         };
-        let session = bedrock.session_token.as_ref().map(read).transpose()?;
-        let credentials = Credentials::new(read(id)?, read(secret)?, session, None, "configuration");
+        let session = bedrock.session_token.as_ref();
+        let session = session.map(|it| read("bedrock.session_token", it)).transpose()?;
+        let (id, secret) = (read("bedrock.access_key_id", id)?, read("bedrock.secret_access_key", secret)?);
+        let credentials = Credentials::new(id, secret, session, None, "configuration");
         Ok(Some(Self { credentials, region: bedrock.region.clone() }))
     }
     /// Signs `request`, whose body is `body`.
