@@ -190,6 +190,9 @@ impl Inner {
     fn running_max(&self) -> usize {
         usize::try_from(self.config.running.get()).unwrap_or(usize::MAX)
     }
+    fn waiting_max(&self) -> usize {
+        usize::try_from(self.config.waiting).unwrap_or(usize::MAX)
+    }
 }
 
 impl Admission {
@@ -222,7 +225,7 @@ impl Admission {
                 return Err(Refused::Late { before, wait });
             }
             let waiting = state.queue.len();
-            let full = waiting >= usize::try_from(self.inner.config.waiting).unwrap_or(usize::MAX);
+            let full = waiting >= self.inner.waiting_max();
             let gave_way = if full { state.queue.give_way(visitor.priority) } else { None };
             if full && gave_way.is_none() {
                 return Err(Refused::Full { waiting, again: wait });
@@ -264,12 +267,16 @@ impl Admission {
             waiting: waiting.collect(),
             running: state.running,
             running_max: self.inner.running_max(),
-            waiting_max: usize::try_from(self.inner.config.waiting).unwrap_or(usize::MAX),
+            waiting_max: self.inner.waiting_max(),
         }
     }
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
         self.inner.lock().queue.len()
+    }
+    /// How many may wait.
+    pub(crate) fn waiting_max(&self) -> usize {
+        self.inner.waiting_max()
     }
 }
 

@@ -12,7 +12,8 @@
 //! those of another model. What is the client's own fault stays its error.
 //!
 //! How bad things are is measured, not remembered: of the calls of the last window that went
-//! to a route, none, some or all found nobody. So it recovers by itself, with the first call
+//! to a route, none, some or all found no provider that works; those without a place, and those
+//! that a limit kept out, do not count. So it recovers by itself, with the first call
 //! that is answered, and completely when the window is over.
 
 use std::{
@@ -31,6 +32,7 @@ use crate::{
     answer::{About, Body, Degraded},
     cache::{Cache, Miss},
     config::{DegradeConfig, TemplateConfig},
+    failure::Tried,
     providers::{Local, Order, Provider as _, Reply},
 };
 
@@ -148,7 +150,10 @@ impl Degrade {
         if rejected.failure.fault == Fault::Caller {
             return Err(rejected);
         }
-        self.note(false);
+        // No room, no time or no money left says nothing about providers.
+        if rejected.about.tried.iter().any(Tried::in_trouble) {
+            self.note(false);
+        }
         if !self.config.enabled {
             return Err(rejected);
         }

@@ -180,3 +180,15 @@ pub struct Tried {
     /// Was it really asked, or turned away before that?
     pub asked: bool,
 }
+
+impl Tried {
+    /// Does it say that the provider is in trouble, and not that a limit of ours, or the call
+    /// itself, kept it from answering?
+    pub(crate) fn in_trouble(&self) -> bool {
+        match self.class {
+            Class::Open => true,
+            Class::Limited => self.asked,
+            class => class.unwell() == Some(true),
+        }
+    }
+}

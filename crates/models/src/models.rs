@@ -234,8 +234,9 @@ impl Models {
     }
     /// All that is not as it should be.
     pub fn reasons(&self) -> Vec<Reason> {
-        let waiting = self.admission.as_ref().map_or(0, Admission::waiting);
-        let mut reasons = self.books.vitals.reasons(waiting, self.books.lost());
+        let (waiting, waiting_max) =
+            self.admission.as_ref().map_or((0, 0), |it| (it.waiting(), it.waiting_max()));
+        let mut reasons = self.books.vitals.reasons(waiting, waiting_max, self.books.lost());
         let mut say = |what, alarm, message| reasons.push(Reason { what, alarm, message });
         let breakers = self.routes.breakers();
         let open: Vec<_> =

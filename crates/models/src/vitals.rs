@@ -93,8 +93,9 @@ impl Vitals {
             slice.found += u64::from(found);
         });
     }
-    /// All that is not as it should be, with so many calls waiting and so many records lost.
-    pub(crate) fn reasons(&self, waiting: usize, lost: u64) -> Vec<Reason> {
+    /// All that is not as it should be, with so many calls waiting of those that may, and so many
+    /// records lost.
+    pub(crate) fn reasons(&self, waiting: usize, waiting_max: usize, lost: u64) -> Vec<Reason> {
         let now = self.now();
         let mut sum = Slice::default();
         for slice in self.lock().iter().filter(|it| it.number + SLICES as u64 > now) {
@@ -134,10 +135,19 @@ impl Vitals {
             ),
             format!("{} of {} calls failed", sum.failed, sum.calls),
         );
+        // Where none may wait, none is turned away by a queue.
+        let full = waiting > 0 && waiting >= waiting_max;
         say(
             "queue",
-            level(waiting >= defaults::MODEL_QUEUE_CRITICAL, waiting >= defaults::MODEL_QUEUE_WARNING),
-            format!("{waiting} calls wait"),
+            level(
+                full || waiting >= defaults::MODEL_QUEUE_CRITICAL,
+                waiting >= defaults::MODEL_QUEUE_WARNING,
+            ),
+            if full {
+                format!("the queue is full: {waiting} waiting")
+            } else {
+                format!("{waiting} calls wait")
+            },
         );
         let cold =
             sum.looked >= CALLS_MIN && sum.found * 100 < sum.looked * defaults::CACHE_HITS_WARNING_PERCENT;
@@ -152,7 +162,7 @@ mod tests {
     use super::*;
 
     fn alarms(vitals: &Vitals, waiting: usize) -> Vec<(&'static str, Alarm)> {
-        vitals.reasons(waiting, 0).into_iter().map(|it| (it.what, it.alarm)).collect()
+        vitals.reasons(waiting, 1_000, 0).into_iter().map(|it| (it.what, it.alarm)).collect()
     }
 
     #[test]
@@ -163,6 +173,7 @@ mod tests {
         assert_eq!(alarms(&vitals, 49), []);
         assert_eq!(alarms(&vitals, 50), [("queue", Alarm::Warning)]);
         assert_eq!(alarms(&vitals, 100), [("queue", Alarm::Critical)]);
+        assert_eq!(vitals.reasons(3, 3, 0)[0].message, "the queue is full: 3 waiting");
         for i in 0..100 {
             vitals.note(i < 5, i >= 5, second);
             clock.advance(second);

@@ -215,3 +215,32 @@ async fn the_level_is_seen_in_health_and_recovers_with_the_upstream() {
     clock.advance(Duration::from_secs(90));
     assert_eq!(state(), (Degradation::None, Health::Healthy));
 }
+
+#[tokio::test]
+async fn a_full_queue_is_a_reason_of_its_own_and_says_nothing_about_providers() {
+    let mock = Mock::start(Fault::Hang).await.expect("runs");
+    let gateway = gateway(&mock, "[models.admission]\nrunning = 1\nwaiting = 1\n").await;
+    let refused = async {
+        while gateway.models.queue().is_none_or(|queue| queue.waiting.is_empty()) {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..20 {
+            let answer = gateway.send(CHAT, &[], asking("c", json!({}))).await;
+            assert_eq!(answer.json()["error"]["code"], "queue.full");
+        }
+        assert_eq!(
+            (gateway.models.degradation(), gateway.models.health()),
+            (Degradation::None, Health::Degraded)
+        );
+        let reasons = gateway.models.reasons();
+        let told = |reason: &steadfast_models::Reason| (reason.what, reason.message.clone());
+        let told: Vec<_> = reasons.iter().map(told).collect();
+        assert!(told.contains(&("queue", "the queue is full: 1 waiting".into())), "{told:?}");
+        assert!(!told.iter().any(|(what, _)| *what == "answers"), "{told:?}");
+    };
+    tokio::select! {
+        answer = gateway.send(CHAT, &[], asking("a", json!({}))) => panic!("nobody answers: {answer:?}"),
+        answer = gateway.send(CHAT, &[], asking("b", json!({}))) => panic!("nobody answers: {answer:?}"),
+        () = refused => {}
+    }
+}
