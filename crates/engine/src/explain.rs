@@ -5,11 +5,12 @@ use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use steadfast_core::{Coded, Failure, RunId, TenantId, Time};
 use steadfast_log::{ListQuery, Recorded, commit_of};
 
 use crate::{
-    DeadLetterView, EffectKey, Engine, RunView, StepOutcome,
+    Data, DeadLetterView, EffectKey, Engine, RunView, StepOutcome,
     record::{
         Claimed, Delivery, Ended, Message, Outcome, Parked, Replayed, Sent, Started, Turn, Undone, kind,
     },
@@ -191,7 +192,7 @@ impl Teller {
         match &turn.outcome {
             None => {}
             Some(Outcome::Completed(value)) => {
-                self.line(recorded, "ended", format!("turn {}: completed with {}", turn.turn, value.text()));
+                self.line(recorded, "ended", format!("turn {}: completed with {}", turn.turn, shown(value)));
             }
             Some(Outcome::Failed(failure)) => {
                 self.line(recorded, "failed", format!("turn {}: {failure}", turn.turn));
@@ -211,9 +212,30 @@ impl Teller {
     }
 }
 
+/// A value as text. What is sealed is of no use to who reads it.
+fn shown(data: &Data) -> String {
+    match serde_json::from_str::<Value>(data.text()) {
+        Ok(value) if data.text().contains("\"key_id\"") => without_sealed(value).to_string(),
+        _ => data.text().into(),
+    }
+}
+
+fn without_sealed(value: Value) -> Value {
+    match value {
+        Value::Object(all) => match (all.len(), all.get("key_id"), all.get("bytes")) {
+            (2, Some(Value::String(_)), Some(Value::String(hex))) => {
+                format!("(sealed, {} bytes)", hex.len() / 2).into()
+            }
+            _ => all.into_iter().map(|(name, value)| (name, without_sealed(value))).collect(),
+        },
+        Value::Array(all) => all.into_iter().map(without_sealed).collect(),
+        other => other,
+    }
+}
+
 fn accepted(started: &Started) -> String {
     let Started { workflow, version, principal, owner, .. } = started;
-    let input = started.input.text();
+    let input = shown(&started.input);
     let mut parts = vec![format!(
         "{workflow} version {version} for {principal}, on node {owner} as epoch 1, with {input}"
     )];
@@ -232,7 +254,7 @@ fn accepted(started: &Started) -> String {
 fn sent(message: &Message) -> String {
     let from = message.from.as_deref().map(|from| format!(" from {from}")).unwrap_or_default();
     match &message.what {
-        Sent::Signal { name, value } => format!("signal {name}{from}: {}", value.text()),
+        Sent::Signal { name, value } => format!("signal {name}{from}: {}", shown(value)),
         Sent::Cancel { reason } => format!("cancel{from}: {reason}"),
         Sent::Result { step, outcome, .. } => result(step, outcome),
     }
@@ -240,7 +262,7 @@ fn sent(message: &Message) -> String {
 
 fn result(step: &crate::StepId, outcome: &StepOutcome) -> String {
     match outcome {
-        Ok(value) => format!("step {step} gave {}", value.text()),
+        Ok(value) => format!("step {step} gave {}", shown(value)),
         Err(failure) => format!("step {step} failed: {failure}"),
     }
 }
@@ -268,5 +290,27 @@ impl fmt::Display for Explanation {
             writeln!(f, "dead letter {} ({}): {}", letter.id, letter.status, letter.letter.cause)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use steadfast_core::{
+        World,
+        secret::{Keyring, Secret},
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_is_named_and_not_printed() {
+        let ring = Keyring::new("k", &Secret::new([7; 32]), World::manual(1).0);
+        let sealed = ring.seal(&"x".repeat(1_000)).expect("seals");
+        let of = |value: Value| shown(&Data::of(&value).expect("data"));
+        let sealed = serde_json::to_value(&sealed).expect("JSON");
+        let bytes = sealed["bytes"].as_str().expect("hex").len() / 2;
+        let whole = of(serde_json::json!({ "id": "a", "request": [sealed] }));
+        assert_eq!(whole, format!(r#"{{"id":"a","request":["(sealed, {bytes} bytes)"]}}"#));
+        assert_eq!(of(serde_json::json!({ "key_id": 1 })), r#"{"key_id":1}"#);
     }
 }
