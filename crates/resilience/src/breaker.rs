@@ -136,6 +136,14 @@ struct State {
     slots: VecDeque<(u128, u32, u32)>,
 }
 
+impl State {
+    /// Forgets what was counted.
+    fn clear(&mut self) {
+        self.in_a_row = 0;
+        self.slots.clear();
+    }
+}
+
 /// See the top of this file.
 pub struct Breaker {
     config: BreakerConfig,
@@ -178,7 +186,14 @@ impl Breaker {
     }
     /// Closes it with a clean slate, whatever was.
     pub fn reset(&self) {
-        self.change(&mut self.lock(), Phase::Closed);
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Closed) {
+            // Nothing changes for anybody but what was counted so far.
+            state.clear();
+            state.era += 1;
+        } else {
+            self.change(&mut state, Phase::Closed);
+        }
     }
     /// How it stands.
     pub fn state(&self) -> BreakerState {
@@ -247,8 +262,7 @@ impl Breaker {
     }
     fn change(&self, state: &mut State, phase: Phase) {
         if matches!(phase, Phase::Closed) {
-            state.in_a_row = 0;
-            state.slots.clear();
+            state.clear();
         }
         let name = phase.name();
         match phase {

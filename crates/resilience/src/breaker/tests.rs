@@ -103,6 +103,31 @@ fn a_reset_closes_it_by_hand() {
     assert_eq!((breaker.state().failures_in_a_row, &*phase(&breaker)), (1, "closed"));
 }
 
+#[derive(Default)]
+struct Changes(std::sync::atomic::AtomicU32);
+
+impl steadfast_core::observe::Observer for Changes {
+    fn observe(&self, signal: Signal<'_>) {
+        if matches!(signal, Signal::Breaker { .. }) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn a_reset_of_a_closed_one_is_no_change_but_forgets_what_was_counted() {
+    let changes = Arc::new(Changes::default());
+    let observer: Arc<dyn steadfast_core::observe::Observer> = changes.clone();
+    let (world, _) = World::manual(1);
+    let breaker = Breaker::new(BreakerConfig::default(), Site::new("model", &world, &observer));
+    let under_way = breaker.admit().expect("let through");
+    call(&breaker, false);
+    breaker.reset();
+    under_way.unwell();
+    assert_eq!((breaker.state().failures, &*phase(&breaker)), (0, "closed"));
+    assert_eq!(changes.0.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
 proptest! {
     /// Whatever happens: nothing passes an open breaker before its time, at most one probe
     /// runs, and the breaker never stays shut for good.
