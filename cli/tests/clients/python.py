@@ -3,8 +3,9 @@
     python python.py http://127.0.0.1:7400 TOKEN
 
 The gateway's route `m` leads to an upstream that is always well, `flaky` to one that fails
-twice and then answers, `down` to one that never does, `busy` to one that says 429. `local`
-answers by itself.
+twice and then answers, `down` to one that never does, `busy` to one that says 429; there the
+gateway does not ask again. `spent` leads to one that never answers, too, and the gateway asks
+it several times. `local` answers by itself.
 """
 
 import asyncio
@@ -114,6 +115,26 @@ def errors():
     bad = lambda: create(model="m", messages="go")
     fails(openai.BadRequestError, "request.invalid", bad)
     fails(openai.RateLimitError, "provider.rate_limited", lambda: create(model="busy", messages=ASK))
+    # What was tried again behind the gateway is not tried again before it.
+    asked = []
+    counting = {"request": [asked.append]}
+    patient = openai.OpenAI(
+        base_url=f"{URL}/v1",
+        api_key=TOKEN,
+        max_retries=2,
+        http_client=openai.DefaultHttpxClient(event_hooks=counting),
+    )
+    tried = lambda: patient.chat.completions.create(model="spent", messages=ASK)
+    fails(openai.InternalServerError, "provider.error", tried)
+    patient = anthropic.Anthropic(
+        base_url=URL,
+        api_key=TOKEN,
+        max_retries=2,
+        http_client=anthropic.DefaultHttpxClient(event_hooks=counting),
+    )
+    tried = lambda: patient.messages.create(model="spent", max_tokens=9, messages=ASK)
+    fails(anthropic.InternalServerError, None, tried)
+    assert len(asked) == 2, asked
     down = fails(openai.InternalServerError, "provider.error", lambda: create(model="down", messages=ASK))
     assert down.body["support_id"] == down.request_id
     stranger = openai.OpenAI(base_url=f"{URL}/v1", api_key="sk-no", max_retries=0)

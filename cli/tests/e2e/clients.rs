@@ -17,31 +17,35 @@ fn installed(what: &str) -> PathBuf {
 }
 
 /// Upstreams, and a server before them as the scripts expect it.
-async fn server(place: &Place) -> (Node, [Mock; 4]) {
+async fn server(place: &Place) -> (Node, [Mock; 5]) {
     let start = async |plan: Plan| Mock::start(plan).await.expect("runs");
     let well = start(Plan::default()).await;
     let flaky = start(Plan::default()).await;
     flaky.next([Fault::Status(503, None), Fault::Status(503, None)]);
     let down = start(Fault::Status(500, None).into()).await;
+    let spent = start(Fault::Status(500, None).into()).await;
     let busy = start(Fault::Status(429, None).into()).await;
     let mut config = String::from("[models.providers.local]\nkind = 'local'\n");
-    for (name, mock) in [("well", &well), ("flaky", &flaky), ("down", &down), ("busy", &busy)] {
+    let all = [("well", &well), ("flaky", &flaky), ("down", &down), ("busy", &busy), ("spent", &spent)];
+    for (name, mock) in all {
         config.extend([format!("[models.providers.{name}]\nurl = '{}'\n", mock.url())]);
     }
+    let once = "retry.enabled = false";
     for (route, more, provider) in [
-        ("m", "models = ['plan/*']", "well"),
-        ("flaky", "", "flaky"),
-        ("down", "", "down"),
-        ("busy", "", "busy"),
-        ("local", "", "local"),
+        ("m", "models = ['plan/*']\nretry.enabled = false", "well"),
+        ("flaky", once, "flaky"),
+        ("down", once, "down"),
+        ("busy", once, "busy"),
+        ("local", once, "local"),
+        ("spent", "retry.waits = ['1ms', '1ms']", "spent"),
     ] {
         config.extend([format!(
-            "[models.routes.{route}]\n{more}\nretry.enabled = false\ntargets = [{{ provider = '{provider}' }}]\n"
+            "[models.routes.{route}]\n{more}\ntargets = [{{ provider = '{provider}' }}]\n"
         )]);
     }
     std::fs::write(place.path("steadfast.toml"), config).expect("written");
     let node = Node::start(place.command(&[SERVE, &["--config", "steadfast.toml"]].concat()));
-    (node, [well, flaky, down, busy])
+    (node, [well, flaky, down, busy, spent])
 }
 
 /// Runs a script to its end, off the threads that the upstreams need.

@@ -62,9 +62,9 @@ impl User {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    /// A run that waits for a long time.
+    /// A run of an agent that lives elsewhere.
     async fn open_run(&self) -> String {
-        let body = json!({ "workflow": "bench.waiting" });
+        let body = json!({ "workflow": "models.outside" });
         let run = send(self.request(Method::POST, "/api/v1/runs").json(&body)).await.expect("an answer");
         assert_eq!(run.status, 202, "{run:?}");
         run.text("id").to_owned()
@@ -93,6 +93,14 @@ async fn a_response_in_the_background_survives_kill_9_and_is_asked_for_again_as_
     let upstream = mock(Fault::Hang).await;
     let mut node = serve(&place, &upstream, "");
     let ana = User::new(&place, &node, "ana");
+    let mut unknown = background();
+    unknown["model"] = json!("nope");
+    let refused = ana.begin(&unknown).await;
+    assert_eq!(
+        (refused.status, &refused.body["error"]["code"]),
+        (404, &json!("model.not_found")),
+        "{refused:?}"
+    );
     let begun = ana.begin(&background()).await;
     assert_eq!((begun.status, begun.text("status")), (200, "queued"), "{begun:?}");
     assert_eq!(

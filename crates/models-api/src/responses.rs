@@ -66,7 +66,11 @@ pub(crate) struct Responses {
     engine: Arc<OnceLock<WeakEngine>>,
 }
 
-/// Registers the workflow of responses. A binary that only reads has nobody who answers them.
+/// The workflow of an agent that lives elsewhere: it waits to be told its end, and calls with its
+/// id become its steps.
+const OUTSIDE: &str = "models.outside";
+
+/// Registers the workflows. A binary that only reads has nobody who answers them.
 pub(crate) fn register(registry: &mut Registry, responses: Option<Responses>) {
     let options = WorkflowOptions {
         deadline: Some(RESPONSE_WITHIN),
@@ -76,6 +80,9 @@ pub(crate) fn register(registry: &mut Registry, responses: Option<Responses>) {
     registry.workflow(RESPONSE, 1, options, |ctx: Ctx, asked: Asked| async move {
         let question = Question { asked, at: ctx.now() };
         ctx.step("answer", &ANSWER, &question).await
+    });
+    registry.workflow(OUTSIDE, 1, WorkflowOptions::default(), |ctx: Ctx, (): ()| async move {
+        ctx.signal::<Value>("end", "end").await
     });
     let options = ActionOptions { timeout: ATTEMPT, ..ActionOptions::default() };
     registry.action(&ANSWER, options, move |task, question| {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::json;
-use steadfast_core::{Coded, Failure, Fault};
+use steadfast_core::{Coded, Failure, Fault, defaults};
 use steadfast_resilience::retry_after;
 
 use crate::{
     answer::{About, Answer, Body},
     call::{Api, Operation, Unreadable},
     failure::{Class, Failed},
-    wire::{sse, words},
+    wire::{responses::Sent, sse, words},
 };
 
 /// A call that ends without an answer.
@@ -31,6 +31,8 @@ pub struct Rejected {
     pub about: Box<About>,
     /// When another try is worth it, though none before that is.
     pub again: Option<Duration>,
+    /// It was tried as often as may be: whoever tries again at once multiplies what failed.
+    pub tried_enough: bool,
 }
 
 impl Rejected {
@@ -43,6 +45,7 @@ impl Rejected {
             words: None,
             about: Box::default(),
             again: None,
+            tried_enough: false,
         }
     }
     /// After the last attempt. What the client did wrong is told as the provider told it.
@@ -59,7 +62,15 @@ impl Rejected {
         let told = failed.status.filter(|_| own_fault && failed.class != Class::Unsupported);
         let words = if own_fault { failed.body } else { None };
         let status = told.unwrap_or(failed.class.status());
-        Self { failure: Box::new(failure), status, param: None, words, about: Box::new(about), again: None }
+        Self {
+            failure: Box::new(failure),
+            status,
+            param: None,
+            words,
+            about: Box::new(about),
+            again: None,
+            tried_enough: false,
+        }
     }
     /// As an answer in the shape of `api`.
     pub fn answer(self, api: Api, id: &str) -> Answer {
@@ -69,12 +80,20 @@ impl Rejected {
         };
         Answer { status: self.status, body: Body::Whole(body), about: *self.about }
     }
+    /// Should the client try again by itself? When somebody said when, clients wait for no longer
+    /// than a minute, and come at once if it is more. Otherwise not where it was done for them.
+    pub fn should_retry(&self) -> bool {
+        self.failure.retryable
+            && match retry_after(&self.failure) {
+                Some(wait) => wait <= defaults::RETRY_AFTER_MAX,
+                None => !self.tried_enough,
+            }
+    }
     /// Seconds after which the client may try again.
     pub fn retry_after(&self) -> Option<u64> {
-        if !self.failure.retryable && self.again.is_none() {
-            return None;
-        }
-        let wait = self.again.or_else(|| retry_after(&self.failure)).unwrap_or(Duration::from_secs(1));
+        let told = retry_after(&self.failure).filter(|_| self.failure.retryable);
+        let soon = self.should_retry().then_some(Duration::from_secs(1));
+        let wait = self.again.or(told).or(soon)?;
         Some(u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1))
     }
 }
@@ -133,23 +152,26 @@ pub(crate) fn error_body(
 }
 
 /// The event that ends a broken stream.
-pub(crate) fn error_event(operation: Operation, failed: &Failed, id: &str) -> Bytes {
+pub(crate) fn error_event(sent: &Sent, failed: &Failed, id: &str) -> Bytes {
     let mut failure = failed.to_failure();
     failed.class.code().clone_into(&mut failure.code);
-    event(operation, failed.class.status(), &failure, id)
+    event(sent, failed.class.status(), &failure, id)
 }
 
 /// The event that ends a stream which nobody broke, and which is of no use all the same.
-pub(crate) fn rejected_event(operation: Operation, rejected: &Rejected, id: &str) -> Bytes {
-    event(operation, rejected.status, &rejected.failure, id)
+pub(crate) fn rejected_event(sent: &Sent, rejected: &Rejected, id: &str) -> Bytes {
+    event(sent, rejected.status, &rejected.failure, id)
 }
 
-fn event(operation: Operation, status: StatusCode, failure: &Failure, id: &str) -> Bytes {
-    let api = operation.api();
+fn event(sent: &Sent, status: StatusCode, failure: &Failure, id: &str) -> Bytes {
+    let api = sent.operation().api();
     let mut event = match api {
-        Api::OpenAi if operation == Operation::Responses => {
+        Api::OpenAi if sent.operation() == Operation::Responses => {
             let message = format!("{} (support id {id})", failure.message);
-            let data = json!({ "type": "error", "code": failure.code, "message": message, "param": null });
+            let data = json!({
+                "type": "error", "code": failure.code, "message": message, "param": null,
+                "sequence_number": sent.next_number(),
+            });
             return sse::write(Some("error"), &data.to_string());
         }
         Api::OpenAi => b"data: ".to_vec(),

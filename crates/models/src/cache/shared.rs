@@ -23,6 +23,7 @@ use crate::{
     call::Operation,
     failure::{Class, Failed},
     rejected::error_event,
+    wire::responses::Sent,
 };
 
 /// What becomes of a stream that was collected whole.
@@ -74,7 +75,13 @@ impl Shared {
             done: Some(done),
         };
         let stream = Arc::new(Self { state: Mutex::new(state), answer_max });
-        let first = Reading { stream: stream.clone(), number: 0, operation, id: id.clone(), over: false };
+        let first = Reading {
+            stream: stream.clone(),
+            number: 0,
+            sent: Sent::nothing(operation),
+            id: id.clone(),
+            over: false,
+        };
         (stream, Box::pin(first))
     }
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -89,7 +96,13 @@ impl Shared {
         }
         let number = state.readers.len();
         state.readers.push(Some(Reader { at: 0, waker: None }));
-        Some(Box::pin(Reading { stream: self.clone(), number, operation, id: id.clone(), over: false }))
+        Some(Box::pin(Reading {
+            stream: self.clone(),
+            number,
+            sent: Sent::nothing(operation),
+            id: id.clone(),
+            over: false,
+        }))
     }
 }
 
@@ -138,7 +151,7 @@ impl State {
 struct Reading {
     stream: Arc<Shared>,
     number: usize,
-    operation: Operation,
+    sent: Sent,
     id: Arc<str>,
     over: bool,
 }
@@ -149,36 +162,38 @@ impl Stream for Reading {
         if self.over {
             return Poll::Ready(None);
         }
-        let stream = self.stream.clone();
+        let this = &mut *self;
+        let stream = this.stream.clone();
         let mut state = stream.lock();
         let state = &mut *state;
         loop {
-            let Some(Some(reader)) = state.readers.get_mut(self.number) else {
+            let Some(Some(reader)) = state.readers.get_mut(this.number) else {
                 return Poll::Ready(None);
             };
             let Some(place) = reader.at.checked_sub(state.first) else {
-                self.over = true;
+                this.over = true;
                 let failed = Failed::new(Class::Cut, "the stream was read too slowly");
-                let bytes = error_event(self.operation, &failed, &self.id);
+                let bytes = error_event(&this.sent, &failed, &this.id);
                 return Poll::Ready(Some(Frame::new(bytes, Sense::Failed(failed.class.code()))));
             };
             if let Some(frame) = state.frames.get(place) {
                 reader.at += 1;
+                this.sent.saw(frame);
                 return Poll::Ready(Some(frame.clone()));
             }
             let Some(source) = &mut state.source else {
-                self.over = true;
+                this.over = true;
                 return Poll::Ready(None);
             };
             match source.as_mut().poll_next(context) {
                 Poll::Ready(Some(frame)) => {
                     state.take(frame, stream.answer_max);
-                    state.wake_others(self.number);
+                    state.wake_others(this.number);
                 }
                 Poll::Ready(None) => {
                     state.source = None;
                     state.done = None;
-                    state.wake_others(self.number);
+                    state.wake_others(this.number);
                 }
                 Poll::Pending => {
                     // The provider's stream wakes whoever asked last: the others are woken by

@@ -102,34 +102,52 @@ impl Key {
         let routes = &self.request.routes;
         routes.is_empty() || routes.iter().any(|it| it == route)
     }
+    /// Says no if not.
+    pub(crate) fn check_route(&self, route: &str) -> Result<(), Rejected> {
+        if self.may_use(route) {
+            return Ok(());
+        }
+        let message = format!("this key may not use route {route:?}");
+        let failure = Failure::refused("key.route_not_allowed", message);
+        Err(Rejected::new(failure, StatusCode::FORBIDDEN))
+    }
     /// Lets a call through. What it takes of tokens is settled when what is returned is.
     pub(crate) fn admit(self: &Arc<Self>, call: &Call, route: &str) -> Result<Taken, Rejected> {
-        if !self.may_use(route) {
-            let message = format!("this key may not use route {route:?}");
-            let failure = Failure::refused("key.route_not_allowed", message);
-            return Err(Rejected::new(failure, StatusCode::FORBIDDEN));
-        }
-        let limited = |error: Limited| {
-            let wait = match error {
-                Limited::Limited { retry_after, .. } => retry_after,
-                _ => Duration::from_secs(1),
-            };
-            let failure =
-                Failure::refused("key.rate_limited", "this key has no more calls or tokens this minute");
-            Rejected::new(with_retry_after(failure.retryable(), wait), StatusCode::TOO_MANY_REQUESTS)
-        };
+        self.check_route(route)?;
         if let Some(requests) = &self.requests {
-            requests.try_take(1).map_err(limited)?;
+            requests
+                .try_take(1)
+                .map_err(|error| limited(error, self.request.requests_per_minute, "calls"))?;
         }
         let mut taken = Taken { key: self.clone(), tokens: 0 };
         if let Some(tokens) = &self.tokens {
             let most = call.input_estimate().saturating_add(call.asked.output_max.unwrap_or(OUTPUT_GUESS));
             let most = u32::try_from(most).unwrap_or(u32::MAX);
-            tokens.try_take(most).map_err(limited)?;
-            taken.tokens = most;
+            taken.tokens = tokens.try_take(most).map_err(|error| {
+                if let Some(requests) = &self.requests {
+                    requests.refund(1);
+                }
+                limited(error, self.request.tokens_per_minute, "tokens")
+            })?;
         }
         Ok(taken)
     }
+}
+
+/// A limit of a key is reached, of so many `what` a minute.
+fn limited(error: Limited, most: Option<NonZeroU32>, what: &str) -> Rejected {
+    let wait = match error {
+        Limited::Limited { retry_after, .. } => retry_after,
+        _ => Duration::from_secs(1),
+    };
+    let most = most.map_or(0, NonZeroU32::get);
+    let seconds = wait.as_millis().div_ceil(1_000).max(1);
+    let message = format!(
+        "this key may use {most} {what} a minute, and has used those of the next {seconds} s: there is room \
+         for this call then"
+    );
+    let failure = Failure::refused("key.rate_limited", message);
+    Rejected::new(with_retry_after(failure.retryable(), wait), StatusCode::TOO_MANY_REQUESTS)
 }
 
 /// Tokens that a call took of its key's.

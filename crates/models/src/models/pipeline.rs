@@ -54,6 +54,12 @@ impl Models {
         let deadline = self.deadline(&call);
         self.answer_by(deadline, call).await
     }
+    /// Sees that somebody may be asked for the model of a call, and by its key.
+    pub(crate) fn check_route(&self, call: &Call) -> Result<(), Rejected> {
+        let route = self.routes.find(call).ok_or_else(|| self.routes.not_found(call))?;
+        let key = call.caller.key.as_ref().and_then(|id| self.keys.find(id));
+        key.map_or(Ok(()), |key| key.check_route(route.name()))
+    }
     /// When a call that comes now must be over.
     pub(crate) fn deadline(&self, call: &Call) -> Deadline {
         self.routes.deadline(call)

@@ -277,7 +277,10 @@ impl Route {
                 seat.leave();
             }
             if tries.again(told.to_failure(), deadline).await.is_err() {
-                return Err(Rejected::of(told, about));
+                // Where the gateway never asks again, that is left to the client.
+                let retries = self.config.retry.enabled && !self.config.retry.waits.is_empty();
+                let tried_enough = retries && about.attempts > 0;
+                return Err(Rejected { tried_enough, ..Rejected::of(told, about) });
             }
             if let Some(seat) = &seat
                 && let Err(refused) = seat.come_back(deadline).await

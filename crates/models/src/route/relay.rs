@@ -26,7 +26,7 @@ use crate::{
     providers::{Events, Patience},
     record::Bill,
     rejected::{Rejected, error_event},
-    wire::cut,
+    wire::{cut, responses::Sent},
 };
 
 /// How often one answer may be continued.
@@ -48,6 +48,7 @@ pub(super) struct Relay {
     deadline: Deadline,
     /// What was said so far, if somebody else may have to go on.
     seam: Option<Seam>,
+    sent: Sent,
     continued: u32,
     over: bool,
 }
@@ -65,6 +66,7 @@ impl Relay {
         let wanted = call.options.continue_stream.unwrap_or(route.config.continue_streams);
         let seam = (wanted && call.continuable()).then(|| Seam::new(call.operation));
         let mut relay = Self {
+            sent: Sent::nothing(call.operation),
             call,
             bill,
             route,
@@ -96,6 +98,7 @@ impl Relay {
         loop {
             if let Some(frame) = self.ready.pop_front() {
                 self.over |= matches!(frame.sense, Sense::End | Sense::Failed(_));
+                self.sent.saw(&frame);
                 return Some(frame);
             }
             if self.over {
@@ -138,7 +141,7 @@ impl Relay {
             Some(Ok(())) => return,
             Some(Err(_)) | None => failed,
         };
-        let event = error_event(self.call.operation, &failed, &self.call.id);
+        let event = error_event(&self.sent, &failed, &self.call.id);
         self.ready.push_back(Frame::new(event, Sense::Failed(failed.class.code())));
     }
     /// Lets somebody go on from the text so far. `None` if that cannot be.

@@ -20,6 +20,7 @@ use crate::{
     call::{Api, Call, Unreadable},
     models::in_time,
     rejected::rejected_event,
+    wire::responses::Sent,
 };
 
 /// Keeps calls and answers beyond a request, a connection and a process.
@@ -95,7 +96,12 @@ struct Store {
 }
 
 /// A response that nobody waits for.
-pub(super) async fn begin(door: &Door, call: Call, headers: HeaderMap) -> Result<Begun, Rejected> {
+pub(super) async fn begin(
+    door: &Door,
+    models: &Models,
+    call: Call,
+    headers: HeaderMap,
+) -> Result<Begun, Rejected> {
     let Some(durable) = &door.durable else {
         call.check_foreground()?;
         return Err(refused("background", "nothing is done in the background here"));
@@ -114,6 +120,7 @@ pub(super) async fn begin(door: &Door, call: Call, headers: HeaderMap) -> Result
     if store.store == Some(false) {
         return Err(refused("store", "a response in the background is stored: `store` must not be false"));
     }
+    models.check_route(&call)?;
     durable.begin(call, headers).await
 }
 
@@ -204,7 +211,7 @@ pub(super) async fn answer(door: &Door, models: &Models, call: Call) -> Result<A
     };
     let transcript = Transcript::begin(answer.status, &answer.about, true);
     let sheet = Sheet { transcript, pieces: Vec::new(), bytes: 0, usage: None, longest };
-    answer.body = Body::Stream(recorded(frames, sheet, place, (operation, id)));
+    answer.body = Body::Stream(recorded(frames, sheet, place, (Sent::nothing(operation), id)));
     Ok(answer)
 }
 
@@ -248,9 +255,9 @@ impl Sheet {
 }
 
 /// A stream whose end is told when it is recorded, and not before.
-fn recorded(frames: Frames, sheet: Sheet, place: Place, of: (Operation, Arc<str>)) -> Frames {
+fn recorded(frames: Frames, sheet: Sheet, place: Place, of: (Sent, Arc<str>)) -> Frames {
     let stream = stream::unfold(Some((frames, sheet, place, of)), |state| async move {
-        let (mut frames, mut sheet, place, of) = state?;
+        let (mut frames, mut sheet, place, mut of) = state?;
         let frame = frames.next().await?;
         let failed = match sheet.add(&frame) {
             Err(rejected) => rejected,
@@ -260,11 +267,14 @@ fn recorded(frames: Frames, sheet: Sheet, place: Place, of: (Operation, Arc<str>
                     Ok(()) => return Some((frame, None)),
                     Err(rejected) => rejected,
                 },
-                _ => return Some((frame, Some((frames, sheet, place, of)))),
+                _ => {
+                    of.0.saw(&frame);
+                    return Some((frame, Some((frames, sheet, place, of))));
+                }
             },
         };
-        let (operation, id) = of;
-        let bytes = rejected_event(operation, &failed, &id);
+        let (sent, id) = of;
+        let bytes = rejected_event(&sent, &failed, &id);
         Some((Frame::new(bytes, Sense::Failed("not recorded")), None))
     });
     Box::pin(stream)

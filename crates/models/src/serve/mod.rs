@@ -118,7 +118,7 @@ async fn call(door: Door, operation: Operation, request: Request) -> Response {
     let mut media_type = None;
     let result = match read(&door, &models, operation, request, id.clone()).await {
         Ok((call, headers)) if durable::is_background(&call) => {
-            match durable::begin(&door, call, headers).await {
+            match durable::begin(&door, &models, call, headers).await {
                 Ok(begun) => return durable::begun(begun, &id),
                 Err(rejected) => Err(rejected),
             }

@@ -59,7 +59,7 @@ pub(super) fn answer(answer: Answer, media_type: Option<&'static str>, id: &str)
 /// The end of a call without one.
 pub(super) fn rejected(rejected: Rejected, api: Api, id: &str) -> Response {
     let again = rejected.retry_after();
-    let retryable = rejected.failure.retryable;
+    let retryable = rejected.should_retry();
     let mut response = answer(rejected.answer(api, id), None, id);
     let headers = response.headers_mut();
     if let Some(seconds) = again {

@@ -2,13 +2,18 @@
 
 use std::{borrow::Cow, collections::VecDeque};
 
+use bytes::Bytes;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::transcription::TokenUsage;
 use crate::{
     answer::{Frame, Sense, Usage},
+    call::Operation,
     failure::Failed,
-    wire::{self, There, error_within, not_json, sse::Event},
+    wire::{
+        self, There, error_within, not_json,
+        sse::{Event, Parser},
+    },
 };
 
 #[derive(Deserialize)]
@@ -59,6 +64,40 @@ fn failed(data: &[u8]) -> Failed {
     }
     let inner = serde_json::from_slice::<Outer<'_>>(data).ok().and_then(|it| it.response);
     error_within(inner.map_or(data, |it| it.get().as_bytes()))
+}
+
+/// What went out of a stream, so that an event of ours can be numbered on from it.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    operation: Operation,
+    last: Bytes,
+}
+
+impl Sent {
+    pub(crate) const fn nothing(operation: Operation) -> Self {
+        Self { operation, last: Bytes::new() }
+    }
+    pub(crate) const fn operation(&self) -> Operation {
+        self.operation
+    }
+    /// Only responses number their events.
+    pub(crate) fn saw(&mut self, frame: &Frame) {
+        if self.operation == Operation::Responses && !frame.bytes.is_empty() && frame.sense != Sense::Idle {
+            self.last = frame.bytes.clone();
+        }
+    }
+    /// The number of the event that comes next.
+    pub(crate) fn next_number(&self) -> u64 {
+        #[derive(Deserialize)]
+        struct Numbered {
+            sequence_number: u64,
+        }
+        let mut parser = Parser::default();
+        parser.push(&self.last);
+        let last = parser.next_event().ok().flatten();
+        let last = last.and_then(|event| serde_json::from_slice::<Numbered>(&event.data).ok());
+        last.map_or(0, |it| it.sequence_number.saturating_add(1))
+    }
 }
 
 /// Passes a stream through.

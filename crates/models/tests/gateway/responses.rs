@@ -78,6 +78,13 @@ async fn failures_fall_back_before_content_and_end_in_one_error_after_it() {
     let all = events(&answer.text);
     assert!(answer.text.starts_with(&cut));
     assert_eq!((all.len(), &all[2]["type"], &all[2]["code"]), (3, &json!("error"), &json!("provider.cut")));
+    // Clients read a number with every event: ours is the one after the last.
+    first.plan(Plan::replaying(
+        event("response.created", json!({ "sequence_number": 4, "response": { "id": "resp_1" } }))
+            + &event("response.output_text.delta", json!({ "sequence_number": 5, "delta": "a" })),
+    ));
+    let answer = Gateway::before(&[&first, &second]).await.send(PATH, &[], ask(true)).await;
+    assert_eq!(events(&answer.text)[2]["sequence_number"], 6, "{}", answer.text);
 }
 
 #[tokio::test]
