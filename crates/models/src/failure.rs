@@ -25,11 +25,48 @@ pub enum Wait {
     Total,
 }
 
+/// Why there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreached {
+    /// The name of its host leads nowhere.
+    Name,
+    /// Nobody listens there.
+    Refused,
+    /// What listens there is not encrypted.
+    NoTls,
+    /// It does not prove to be who it should be.
+    Certificate,
+    /// Broken before the answer began, or no way there.
+    Other,
+}
+
+impl Unreached {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Name => "provider.name_not_found",
+            Self::Refused => "provider.connection_refused",
+            Self::NoTls => "provider.no_tls",
+            Self::Certificate => "provider.certificate",
+            Self::Other => "provider.unreachable",
+        }
+    }
+    /// What there is to say about a provider, after its name.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Name => "cannot be reached: the name of its host could not be found",
+            Self::Refused => "cannot be reached: its address refused the connection",
+            Self::NoTls => "does not speak TLS: should its url begin with http://?",
+            Self::Certificate => "has a certificate that is not trusted here",
+            Self::Other => "cannot be reached",
+        }
+    }
+}
+
 /// How an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// No connection: no such host, refused, or broken before the answer began.
-    Connect,
+    /// No connection.
+    Connect(Unreached),
     /// Too slow.
     Timeout(Wait),
     /// 429, or our own limit for this provider.
@@ -59,7 +96,7 @@ impl Class {
     /// The code that the client, records and metrics see.
     pub const fn code(self) -> &'static str {
         match self {
-            Self::Connect => "provider.unreachable",
+            Self::Connect(why) => why.code(),
             Self::Timeout(Wait::Connect) => "provider.connect_timeout",
             Self::Timeout(Wait::FirstByte | Wait::FirstToken) => "provider.first_token_timeout",
             Self::Timeout(Wait::NextToken) => "provider.stalled",
@@ -90,7 +127,7 @@ impl Class {
     /// Does it say that the provider is unwell (`Some(true)`) or well, or nothing?
     pub const fn unwell(self) -> Option<bool> {
         match self {
-            Self::Connect
+            Self::Connect(_)
             | Self::Timeout(_)
             | Self::Unwell
             | Self::Cut
@@ -100,12 +137,16 @@ impl Class {
             Self::Limited | Self::Unsupported | Self::NoModel | Self::Open | Self::Unaffordable => None,
         }
     }
+    /// Does it last until somebody does something about it, rather than strike now and then?
+    pub(crate) const fn lasts(self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Timeout(Wait::Connect) | Self::Misconfigured)
+    }
     /// What the client is told if nobody else helped.
     pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Limited => StatusCode::TOO_MANY_REQUESTS,
-            Self::Open | Self::Connect => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Open | Self::Connect(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unwell | Self::Cut | Self::Malformed | Self::Misconfigured => StatusCode::BAD_GATEWAY,
             Self::Unsupported | Self::Refused => StatusCode::BAD_REQUEST,
             Self::NoModel => StatusCode::NOT_FOUND,

@@ -246,6 +246,12 @@ impl Models {
             let (few, all) = (open.len(), breakers.len());
             say("providers", alarm, format!("{few} of {all} are left alone: {}", open.join(", ")));
         }
+        let paused = self.routes.paused();
+        if !paused.is_empty() {
+            let each = paused.iter().map(|(name, seconds)| format!("{name} is paused for {seconds} s"));
+            let each: Vec<_> = each.collect();
+            say("providers", Alarm::Warning, format!("{}, as it asked for", each.join(", ")));
+        }
         match self.degrade.level() {
             Degradation::None => {}
             Degradation::Partial => say("answers", Alarm::Warning, "some calls found nobody".into()),

@@ -2,6 +2,8 @@
 //! delay. Small writes are all there is here, and waiting for more of them costs 40 ms.
 
 use std::{
+    error::Error,
+    io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -9,25 +11,78 @@ use std::{
 
 use hyper::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use hyper_util::{
+    client::legacy::connect::{
+        HttpConnector,
+        dns::{GaiResolver, Name},
+    },
+    rt::TokioIo,
+};
 use steadfast_core::World;
 use tokio::net::TcpStream;
-use tower::Service;
+use tower::{Service, ServiceExt, util::MapErr};
 
 use super::ProviderError;
+use crate::failure::{Class, Unreached, Wait};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// It took too long.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within the time for one")]
-pub(super) struct TooSlow;
+struct TooSlow;
+
+/// The name of the host is not known.
+#[derive(Debug, thiserror::Error)]
+#[error("the name of the host could not be found")]
+struct NoSuchName;
+
+type Resolver = MapErr<GaiResolver, fn(io::Error) -> NoSuchName>;
+
+/// Why there is no connection: a class of [`Class::Connect`], or too late.
+pub(super) fn why(error: &(dyn Error + 'static)) -> Class {
+    let mut cause = error;
+    loop {
+        if cause.is::<TooSlow>() {
+            return Class::Timeout(Wait::Connect);
+        }
+        if cause.is::<NoSuchName>() {
+            return Class::Connect(Unreached::Name);
+        }
+        if let Some(error) = cause.downcast_ref() {
+            return Class::Connect(match error {
+                rustls::Error::InvalidMessage(_) => Unreached::NoTls,
+                rustls::Error::InvalidCertificate(_) => Unreached::Certificate,
+                _ => Unreached::Other,
+            });
+        }
+        let inner = match cause.downcast_ref::<io::Error>() {
+            Some(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => return Class::Connect(Unreached::Refused),
+                io::ErrorKind::TimedOut => return Class::Timeout(Wait::Connect),
+                // What it wraps is not its source.
+                _ => error.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            },
+            None => cause.source(),
+        };
+        match inner {
+            Some(inner) => cause = inner,
+            None => return Class::Connect(Unreached::Other),
+        }
+    }
+}
+
+/// Does something else than HTTP answer there?
+pub(super) fn is_no_http(error: &(dyn Error + 'static)) -> bool {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
+}
 
 /// Makes connections.
 #[derive(Clone)]
 pub(super) struct Connector {
-    inner: HttpsConnector<HttpConnector>,
+    inner: HttpsConnector<HttpConnector<Resolver>>,
     world: World,
     limit: Duration,
 }
@@ -50,7 +105,9 @@ impl Connector {
             .map_err(|error| ProviderError::Certificates(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let mut http = HttpConnector::new();
+        let unknown: fn(io::Error) -> NoSuchName = |_| NoSuchName;
+        let resolver = <GaiResolver as ServiceExt<Name>>::map_err(GaiResolver::new(), unknown);
+        let mut http = HttpConnector::new_with_resolver(resolver);
         http.set_nodelay(true);
         http.enforce_http(false);
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();

@@ -3,7 +3,6 @@
 
 use std::{
     collections::VecDeque,
-    error::Error as _,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -30,7 +29,7 @@ use steadfast_resilience::Deadline;
 
 use super::{
     Events, ProviderError,
-    connect::{Connector, TooSlow},
+    connect::{self, Connector},
     patience::Patience,
     status::asked_wait,
 };
@@ -136,6 +135,12 @@ impl Http {
             Some("http") => false,
             _ => return Err(wrong()),
         };
+        // A port that is none would be taken for the usual one.
+        let named =
+            parsed.authority().map_or("", |it| it.as_str()).ends_with(parsed.host().unwrap_or_default());
+        if !named && parsed.port().is_none() {
+            return Err(wrong());
+        }
         let query = if config.query.is_empty() { String::new() } else { format!("?{}", config.query) };
         format!("{base}/models{query}").parse::<Uri>().map_err(|_| wrong())?;
         let connector = Connector::new(world, config.timeouts.connect.get(), encrypted)?;
@@ -291,7 +296,7 @@ impl Http {
     }
     fn late(&self, wait: Wait) -> Failed {
         let what = match wait {
-            Wait::Connect => "no connection",
+            Wait::Connect => "timed out connecting",
             Wait::FirstByte | Wait::FirstToken => "no answer began",
             Wait::NextToken => "the answer stalled",
             Wait::Total => "the answer did not end in time",
@@ -299,18 +304,20 @@ impl Http {
         Failed::new(Class::Timeout(wait), format!("provider {}: {what}", self.name))
     }
     fn broken(&self, error: &ClientError) -> Failed {
+        if connect::is_no_http(error) {
+            let message = "does not answer in HTTP: should its url begin with https://?";
+            return Failed::malformed(format!("provider {} {message}", self.name));
+        }
         if !error.is_connect() {
             let message = format!("provider {} closed the connection before it answered", self.name);
             return Failed::new(Class::Cut, message);
         }
-        let mut source = error.source();
-        while let Some(cause) = source {
-            if cause.is::<TooSlow>() {
-                return self.late(Wait::Connect);
+        match connect::why(error) {
+            Class::Connect(why) => {
+                Failed::new(Class::Connect(why), format!("provider {} {}", self.name, why.words()))
             }
-            source = cause.source();
+            _ => self.late(Wait::Connect),
         }
-        Failed::new(Class::Connect, format!("provider {} cannot be reached", self.name))
     }
     fn wrong_type(&self) -> Failed {
         Failed::malformed(format!("provider {} answered with another type of content than asked", self.name))

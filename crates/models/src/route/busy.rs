@@ -32,6 +32,11 @@ impl Busy {
         let (_, until) = models.iter().find(|(name, _)| **name == *model)?;
         until.checked_sub(now).filter(|left| !left.is_zero())
     }
+    /// How long the one that wants to be left alone for longest still does.
+    pub(super) fn longest(&self, now: Duration) -> Option<Duration> {
+        let all_free = Duration::from_nanos(self.all_free.load(Relaxed));
+        all_free.checked_sub(now).filter(|left| !left.is_zero())
+    }
     /// `model` wants to be left alone for so long.
     pub(super) fn leave(&self, model: &Arc<str>, now: Duration, wait: Duration) {
         let until = now.saturating_add(wait);
@@ -59,7 +64,8 @@ mod tests {
         assert_eq!(busy.left("a", second(12)), Some(second(3)));
         assert_eq!(busy.left("b", second(12)), None);
         assert_eq!(busy.left("c", second(10)), None);
-        assert_eq!(busy.left("a", second(15)), None);
+        assert_eq!(busy.longest(second(12)), Some(second(3)));
+        assert_eq!((busy.left("a", second(15)), busy.longest(second(15))), (None, None));
         for i in 0..1_000 {
             busy.leave(&format!("m{i}").into(), second(20), second(5));
         }

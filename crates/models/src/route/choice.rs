@@ -45,6 +45,9 @@ impl Target {
     pub(super) fn fixed_model(&self) -> Option<Arc<str>> {
         self.model.clone()
     }
+    pub(super) fn weight(&self) -> f64 {
+        self.weight.into()
+    }
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.upstream, &other.upstream) && self.model == other.model
     }

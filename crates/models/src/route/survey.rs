@@ -11,7 +11,7 @@ use steadfast_resilience::{BreakerState, Deadline};
 use super::{Route, Routes, choice::Target, upstream::SITE};
 use crate::{
     call::{Call, Caller, Operation},
-    config::Kind,
+    config::{Kind, OrderBy},
     rejected::Rejected,
 };
 
@@ -30,15 +30,22 @@ pub struct ProviderView {
     pub url: String,
     /// `closed`, `open`, `probing`, or `disabled`.
     pub breaker: String,
+    /// For how many seconds it, or a model of it, is left alone because it said when to come back.
+    pub paused_seconds: Option<u64>,
 }
 
 /// Who is asked for what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TargetView {
     /// The provider.
     pub provider: String,
     /// What it calls the model; nothing if that is what the client says.
     pub model: Option<String>,
+    /// The part of calls for which it is asked first, where they are shared out: by weight, or
+    /// with a canary.
+    pub share: Option<f64>,
+    /// Simple calls go to it.
+    pub simple: bool,
 }
 
 /// A route.
@@ -80,13 +87,6 @@ pub struct Probe {
     pub took_ms: u64,
 }
 
-impl Target {
-    fn view(&self) -> TargetView {
-        let model = self.fixed_model().map(|model| model.to_string());
-        TargetView { provider: self.upstream.name().to_string(), model }
-    }
-}
-
 impl Route {
     /// Everybody who may ever be asked, each once.
     fn everybody(&self) -> Vec<&Target> {
@@ -97,6 +97,32 @@ impl Route {
             }
         }
         all
+    }
+    fn view(&self, target: &Target) -> TargetView {
+        let is = |other: &Option<Target>| other.as_ref().is_some_and(|other| other.is(target));
+        TargetView {
+            provider: target.upstream.name().to_string(),
+            model: target.fixed_model().map(|model| model.to_string()),
+            share: self.share(target),
+            simple: is(&self.simple),
+        }
+    }
+    /// How often a target comes first, of calls that are not simple.
+    fn share(&self, target: &Target) -> Option<f64> {
+        let same = |other: &&Target| other.is(target);
+        let listed = match self.config.order {
+            OrderBy::Listed if self.canary.is_none() => return None,
+            OrderBy::Listed => f64::from(u8::from(self.targets.iter().take(1).any(|it| same(&it)))),
+            OrderBy::Weight => {
+                let weight =
+                    |targets: &mut dyn Iterator<Item = &Target>| targets.map(Target::weight).sum::<f64>();
+                let all = weight(&mut self.targets.iter());
+                weight(&mut self.targets.iter().filter(same)) / all.max(1.0)
+            }
+        };
+        let canary = if self.canary.is_some() { self.config.canary.share.get() } else { 0.0 };
+        let tried_out = f64::from(u8::from(self.canary.iter().any(|it| same(&it))));
+        Some(listed * (1.0 - canary) + tried_out * canary)
     }
     /// A name that clients can ask this route's targets for.
     fn a_model(&self, target: &Target) -> Option<Arc<str>> {
@@ -109,7 +135,17 @@ impl Route {
     }
 }
 
+/// Begun ones count.
+fn in_seconds(left: Duration) -> u64 {
+    u64::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX)
+}
+
 impl Routes {
+    /// Providers that said when to come back, and in how many seconds.
+    pub(crate) fn paused(&self) -> Vec<(&str, u64)> {
+        let paused = |it: &'_ Arc<super::Upstream>| it.paused().map(in_seconds);
+        self.upstreams.iter().filter_map(|it| Some((&**it.name(), paused(it)?))).collect()
+    }
     /// Closes the breaker that is listed under that name.
     pub(crate) fn reset(&self, name: &str) -> bool {
         let named =
@@ -126,11 +162,12 @@ impl Routes {
             kind: upstream.config().kind,
             url: upstream.config().url.clone(),
             breaker: upstream.breaker().map_or("disabled".into(), |BreakerState { state, .. }| state),
+            paused_seconds: upstream.paused().map(in_seconds),
         };
         let route = |route: &Arc<Route>| RouteView {
             name: route.name.to_string(),
             models: route.config.models.clone(),
-            targets: route.everybody().into_iter().map(Target::view).collect(),
+            targets: route.everybody().into_iter().map(|target| route.view(target)).collect(),
         };
         Found {
             providers: self.upstreams.iter().map(provider).collect(),

@@ -1,6 +1,12 @@
 //! One provider as routes see it: what it stands behind, and what its answers say about it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -50,6 +56,44 @@ fn secrets(
     config.secrets().map(read).collect()
 }
 
+/// What keeps a provider from answering until somebody does something about it, if something
+/// does. The log has it once. As long as nothing does, noting that costs one atomic read.
+#[derive(Default)]
+struct Lasting {
+    known: AtomicBool,
+    class: Mutex<Option<Class>>,
+}
+
+impl Lasting {
+    /// An attempt ended so.
+    fn note(&self, provider: &str, failed: Option<Class>) {
+        match self.change(failed) {
+            None => {}
+            Some(Some(class)) => tracing::warn!(
+                name = provider,
+                code = class.code(),
+                "a provider cannot be asked: `steadfast models test` says why"
+            ),
+            Some(None) => tracing::info!(name = provider, "a provider answers again"),
+        }
+    }
+    /// What is known now, if that is something else than before.
+    fn change(&self, failed: Option<Class>) -> Option<Option<Class>> {
+        // Another failure says neither that it lasts nor that it is over.
+        let passing = failed.is_some_and(|class| !class.lasts());
+        if passing || (failed.is_none() && !self.known.load(Relaxed)) {
+            return None;
+        }
+        let mut class = self.class.lock().unwrap_or_else(PoisonError::into_inner);
+        if *class == failed {
+            return None;
+        }
+        *class = failed;
+        self.known.store(failed.is_some(), Relaxed);
+        Some(failed)
+    }
+}
+
 /// One provider, and what protects it.
 pub(super) struct Upstream {
     name: Arc<str>,
@@ -62,6 +106,7 @@ pub(super) struct Upstream {
     requests: Option<RateLimit>,
     tokens: Option<RateLimit>,
     busy: Busy,
+    lasting: Lasting,
     world: World,
 }
 
@@ -86,6 +131,7 @@ impl Upstream {
             requests: config.requests.enabled.then(|| RateLimit::new(&config.requests, site())),
             tokens: config.tokens.enabled.then(|| RateLimit::new(&config.tokens, site())),
             busy: Busy::default(),
+            lasting: Lasting::default(),
             world: world.clone(),
             config,
             name,
@@ -119,6 +165,11 @@ impl Upstream {
             breaker.reset();
         }
     }
+    /// How long it, or a model of it, is left alone because it said so. The moment after it was too
+    /// busy without saying so does not count.
+    pub(super) fn paused(&self) -> Option<Duration> {
+        self.busy.longest(self.world.clock().elapsed()).filter(|left| *left > BUSY)
+    }
     pub(super) fn breaker(&self) -> Option<BreakerState> {
         self.breaker.as_ref().map(Breaker::state)
     }
@@ -147,8 +198,7 @@ impl Upstream {
         if let Some(limit) = &self.tokens {
             let most = call.input_estimate().saturating_add(call.asked.output_max.unwrap_or(OUTPUT_GUESS));
             let most = u32::try_from(most).unwrap_or(u32::MAX);
-            limit.try_take(most).map_err(refused)?;
-            hold.tokens = most;
+            hold.tokens = limit.try_take(most).map_err(refused)?;
         }
         let permit = self.breaker.as_ref().map(Breaker::admit).transpose().map_err(refused)?;
         Ok(Admitted { upstream: self, permit, hold })
@@ -267,6 +317,7 @@ impl Admitted<'_> {
                 Asked::Stream(Box::new(Begun { opening, rest, patience, hold: self.hold }))
             }
         });
+        upstream.lasting.note(&upstream.name, asked.as_ref().err().map(|failed| failed.class));
         let unwell = match &mut asked {
             Ok(_) => Some(false),
             // The client had no patience left: that says nothing about the provider.
@@ -333,5 +384,26 @@ impl Upstream {
             Wait::Connect | Wait::FirstByte | Wait::FirstToken => "no content came",
         };
         Failed::new(Class::Timeout(wait), format!("provider {}: {what}", self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Unreached;
+
+    #[test]
+    fn what_lasts_is_told_once_and_so_is_that_it_is_over() {
+        let lasting = Lasting::default();
+        let refused = Class::Connect(Unreached::Refused);
+        assert_eq!(lasting.change(None), None);
+        assert_eq!(lasting.change(Some(Class::Unwell)), None, "it does answer");
+        assert_eq!(lasting.change(Some(refused)), Some(Some(refused)));
+        assert_eq!(lasting.change(Some(refused)), None);
+        assert_eq!(lasting.change(Some(Class::Timeout(Wait::Total))), None, "nobody knows");
+        let name = Class::Connect(Unreached::Name);
+        assert_eq!(lasting.change(Some(name)), Some(Some(name)));
+        assert_eq!(lasting.change(None), Some(None));
+        assert_eq!(lasting.change(None), None);
     }
 }

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use serde_json::json;
+use steadfast_models::Home;
 use steadfast_models_mock::{Fault, Mock, Plan};
+use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{Gateway, ask, route};
+use crate::harness::{Gateway, ask, models, route};
 
 async fn mock(plan: impl Into<Plan>) -> Mock {
     Mock::start(plan).await.expect("runs")
@@ -54,6 +56,84 @@ async fn a_name_that_does_not_resolve_and_a_closed_port_fall_back_at_once() {
         let answer = gateway.chat(false).await;
         assert_eq!(answer.said(), Plan::default().text(), "{url}");
         assert_eq!(answer.header("x-steadfast-provider"), "p1");
+    }
+}
+
+/// An address where something answers that is no HTTP.
+async fn no_http() -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("its address");
+    let answering = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // What a server that wants TLS says to others.
+            stream.write_all(b"\x15\x03\x03\x00\x02\x02\x46").await.expect("written");
+            open.push(stream);
+        }
+    });
+    (at, answering)
+}
+
+#[tokio::test]
+async fn why_a_provider_cannot_be_reached_is_told_in_words_and_as_a_code() {
+    let plain = mock(Plan::default()).await;
+    let closed = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        listener.local_addr().expect("its address")
+    };
+    let (wordless, answering) = no_http().await;
+    let no_name = format!("http://{}.invalid/v1", "a".repeat(70));
+    for (url, code, words) in [
+        (no_name, "provider.name_not_found", "the name of its host could not be found"),
+        (format!("http://{closed}/v1"), "provider.connection_refused", "refused the connection"),
+        (plain.url().replace("http:", "https:"), "provider.no_tls", "does not speak TLS"),
+        (format!("http://{wordless}/v1"), "provider.malformed", "does not answer in HTTP"),
+    ] {
+        let config = route(&[&plain], "").replacen(&plain.url(), &url, 1);
+        let gateway =
+            Gateway::start(&config.replace("retry.waits = ['1000h']", "retry.enabled = false")).await;
+        let error = gateway.chat(false).await.json()["error"].clone();
+        assert_eq!(error["code"], code, "{error}");
+        assert!(error["message"].as_str().expect("words").contains(words), "{error}");
+        let probe =
+            gateway.models.probe(None, std::time::Duration::from_secs(20)).await.expect("asked").remove(0);
+        assert!(
+            probe.code == code && probe.message.as_deref().is_some_and(|it| it.contains(words)),
+            "{probe:?}"
+        );
+    }
+    answering.abort();
+    for port in ["99999", "http", "-1"] {
+        let config = route(&[&plain], "").replacen(&plain.url(), &format!("http://127.0.0.1:{port}/v1"), 1);
+        assert!(models(&Home::default(), &config).is_err(), "{port} is no port");
+    }
+}
+
+#[tokio::test]
+async fn clients_are_told_to_try_again_only_where_that_was_not_done_for_them() {
+    let upstream = mock(Fault::Status(500, None)).await;
+    let second = "retry.waits = ['1ms', '1ms']";
+    for (retry, after, asked, should, header) in [
+        (second, None, 3, "false", ""),
+        ("retry.enabled = false", None, 1, "true", "1"),
+        ("retry.waits = ['1ms']\nretry.reserve = 0\nretry.share = 0.0", None, 1, "false", ""),
+        // The deadline is nearer than that, and clients wait as long.
+        (second, Some(50), 1, "true", "50"),
+        // Clients do not wait as long, and would come at once.
+        (second, Some(3_600), 1, "false", "3600"),
+    ] {
+        upstream.plan(Fault::Status(500, after));
+        let config = route(&[&upstream], "breaker.enabled = false").replace("retry.waits = ['1000h']", retry);
+        let gateway = Gateway::start(&config).await;
+        let before = upstream.calls();
+        let answer =
+            gateway.send("/v1/chat/completions", &[("x-steadfast-deadline", "20s")], ask(false)).await;
+        assert_eq!((answer.status.as_u16(), upstream.calls() - before), (502, asked), "{retry} {after:?}");
+        assert_eq!(
+            (answer.header("x-should-retry"), answer.header("retry-after")),
+            (should, header),
+            "{retry}"
+        );
     }
 }
 

@@ -58,6 +58,35 @@ async fn weights_and_canaries_get_their_share() {
 }
 
 #[tokio::test]
+async fn shares_and_pauses_are_seen() {
+    let (first, second) = (mock().await, mock().await);
+    let config = route(&[&first, &second], "").replace(
+        "targets = [{ provider = 'p0' }, { provider = 'p1' }]",
+        "targets = [{ provider = 'p0', weight = 3 }, { provider = 'p1', weight = 1 }]\norder = 'weight'\n\
+         canary = { share = 0.2, target = { provider = 'p1' } }",
+    );
+    let shares = |gateway: &Gateway| {
+        let found = gateway.models.found();
+        let shares = found.routes[0].targets.iter().map(|it| it.share.map(|share| (share * 1_000.0).round()));
+        shares.collect::<Vec<_>>()
+    };
+    assert_eq!(shares(&Gateway::start(&config).await), [Some(600.0), Some(400.0)]);
+    let gateway = Gateway::before(&[&first, &second]).await;
+    assert_eq!(shares(&gateway), [None, None]);
+    first.plan(steadfast_models_mock::Fault::Status(429, Some(600)));
+    assert_eq!(gateway.chat(false).await.header("x-steadfast-provider"), "p1");
+    let found = gateway.models.found();
+    let paused: Vec<_> =
+        found.providers.iter().map(|it| it.paused_seconds.is_some_and(|it| it > 1)).collect();
+    assert_eq!(paused, [true, false]);
+    let reasons = gateway.models.reasons();
+    assert!(
+        reasons.iter().any(|it| it.what == "providers" && it.message.starts_with("p0 is paused for ")),
+        "{reasons:?}"
+    );
+}
+
+#[tokio::test]
 async fn simple_calls_go_to_the_simple_model() {
     let (smart, cheap) = (mock().await, mock().await);
     let config = route(&[&smart, &cheap], "")
