@@ -46,14 +46,18 @@ pub(crate) async fn run(args: CostsArgs, global: &Global) -> anyhow::Result<()> 
         return output::json(&json!({ "month": month, "items": costs }));
     }
     if args.csv {
-        output::line("name,calls,unpriced,input_tokens,cached_tokens,output_tokens,cost_usd");
+        output::line("name,key_name,calls,unpriced,input_tokens,cached_tokens,output_tokens,cost_usd");
         for cost in &costs {
             output::line(csv(cost));
         }
         return Ok(());
     }
     let row = |it: &Cost| {
-        let name = if it.name.is_empty() { "-".into() } else { it.name.clone() };
+        let name = match &it.key_name {
+            Some(called) => format!("{} ({called})", it.name),
+            None if it.name.is_empty() => "-".into(),
+            None => it.name.clone(),
+        };
         let mut row = vec![name];
         row.extend([it.calls, it.unpriced, it.input, it.cached, it.output].map(|n| n.to_string()));
         row.push(it.cost.to_string());
@@ -66,8 +70,11 @@ pub(crate) async fn run(args: CostsArgs, global: &Global) -> anyhow::Result<()> 
 
 /// RFC 4180: quotes where a name needs them.
 fn csv(cost: &Cost) -> String {
-    let quoted = cost.name.contains([',', '"', '\n', '\r']);
-    let name = if quoted { format!("\"{}\"", cost.name.replace('"', "\"\"")) } else { cost.name.clone() };
-    let Cost { calls, unpriced, input, cached, output, cost, .. } = cost;
-    format!("{name},{calls},{unpriced},{input},{cached},{output},{cost}")
+    let quoted = |text: &str| {
+        let needed = text.contains([',', '"', '\n', '\r']);
+        if needed { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    };
+    let Cost { name, key_name, calls, unpriced, input, cached, output, cost } = cost;
+    let (name, key_name) = (quoted(name), quoted(key_name.as_deref().unwrap_or_default()));
+    format!("{name},{key_name},{calls},{unpriced},{input},{cached},{output},{cost}")
 }

@@ -69,16 +69,28 @@ pub(crate) async fn run(command: KeysCommand, global: &Global) -> anyhow::Result
         }
         KeysCommand::List => {
             let answer = client.get("/models/keys", &[]).await?;
+            if global.json {
+                return output::json(&answer);
+            }
+            let rows: Vec<_> = output::items(&answer).iter().map(row).collect();
             let columns = [
-                ("ID", "id"),
-                ("NAME", "name"),
-                ("STATE", "state"),
-                ("TENANT", "tenant"),
-                ("USER", "user"),
-                ("BUDGET", "budget.limit"),
-                ("EXPIRES", "expires"),
+                "ID",
+                "NAME",
+                "STATE",
+                "TENANT",
+                "USER",
+                "ROUTES",
+                "LABELS",
+                "CALLS/MIN",
+                "TOKENS/MIN",
+                "BUDGET",
+                "SPENT",
+                "EXPIRES",
             ];
-            output::list(&answer, global.json, &columns)
+            output::table(&columns, &rows);
+            output::line("");
+            output::line("SPENT is what calls under the key cost this month, in dollars.");
+            Ok(())
         }
         KeysCommand::Revoke { id } => {
             let gone = client.delete(&format!("/models/keys/{}", segment(&id)), &[]).await?;
@@ -89,6 +101,27 @@ pub(crate) async fn run(command: KeysCommand, global: &Global) -> anyhow::Result
             Ok(())
         }
     }
+}
+
+/// A key, as it is listed.
+fn row(key: &Value) -> Vec<String> {
+    let some = |text: String| if text.is_empty() { "-".into() } else { text };
+    let routes = key["routes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let routes: Vec<_> = routes.iter().filter_map(Value::as_str).collect();
+    let labels = key["labels"].as_object().into_iter().flatten();
+    let labels: Vec<_> =
+        labels.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
+    let budget = match key["budget"]["window"].as_str() {
+        Some(window) => {
+            format!("{} a {window}", output::cell(key, "budget.limit")).replace("a total", "in all")
+        }
+        None => "-".into(),
+    };
+    let mut cells = ["id", "name", "state", "tenant", "user"].map(|field| output::cell(key, field)).to_vec();
+    cells.extend([some(routes.join(",")), some(labels.join(","))]);
+    cells.extend(["requests_per_minute", "tokens_per_minute"].map(|field| output::cell(key, field)));
+    cells.extend([budget, output::cell(key, "spent_usd"), output::cell(key, "expires")]);
+    cells
 }
 
 /// What the server is asked for: only what was said.

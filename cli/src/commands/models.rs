@@ -61,11 +61,20 @@ fn list(answer: &Value) -> anyhow::Result<()> {
     let rows: Vec<_> = routes.iter().map(route).collect();
     output::table(&["ROUTE", "MODELS", "ANSWERED BY"], &rows);
     output::line("");
-    let columns = [("PROVIDER", "name"), ("KIND", "kind"), ("URL", "url"), ("BREAKER", "breaker")];
-    output::list(&answer["providers"], false, &columns)?;
+    let rows: Vec<_> = output::items(&answer["providers"]).iter().map(provider).collect();
+    output::table(&["PROVIDER", "KIND", "URL", "BREAKER"], &rows);
     output::line("");
     output::line(format!("Models are {}.", output::cell(answer, "health")));
     Ok(())
+}
+
+fn provider(provider: &Value) -> Vec<String> {
+    let mut cells: Vec<_> =
+        ["name", "kind", "url", "breaker"].map(|field| output::cell(provider, field)).to_vec();
+    if let Some(seconds) = provider["paused_seconds"].as_u64() {
+        cells[3] = format!("{}, paused for {seconds} s", cells[3]);
+    }
+    cells
 }
 
 fn route(route: &Value) -> Vec<String> {
@@ -74,11 +83,19 @@ fn route(route: &Value) -> Vec<String> {
     let targets = route["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
     let target = |target: &Value| {
         let provider = output::cell(target, "provider");
-        target["model"].as_str().map_or_else(|| provider.clone(), |model| format!("{provider}: {model}"))
+        let model = target["model"].as_str().map(|model| format!(": {model}")).unwrap_or_default();
+        let share = target["share"].as_f64().map(|share| format!(" ({} %)", percent(share)));
+        let simple = if target["simple"] == true { " (simple calls)" } else { "" };
+        format!("{provider}{model}{}{simple}", share.unwrap_or_default())
     };
     let targets: Vec<_> = targets.iter().map(target).collect();
     let names = if names.is_empty() { "-".into() } else { names.join(", ") };
     vec![output::cell(route, "name"), names, targets.join(", then ")]
+}
+
+/// A share to a tenth of a percent, without a zero that says nothing.
+fn percent(share: f64) -> f64 {
+    (share * 1_000.0).round() / 10.0
 }
 
 fn tested(answer: &Value) {

@@ -322,8 +322,30 @@ async fn an_operator_has_the_keys_costs_and_calls_of_their_own_tenant_and_of_no_
     assert_eq!(lost.1["code"], "key.unknown_route", "{lost:?}");
     let (status, made) = make(&ours, json!({ "name": "web", "tenant": "acme", "routes": ["m"] })).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");
+    for (wrong, what) in [
+        (json!({ "name": "", "tenant": "acme" }), "name: "),
+        (json!({ "name": "old", "tenant": "acme", "expires": "2020-01-01T00:00:00Z" }), "expires: "),
+    ] {
+        let (_, refused) = make(&ours, wrong).await;
+        assert!(refused["detail"].as_str().is_some_and(|it| it.starts_with(what)), "{refused}");
+    }
     let answer = chat(&client, made["secret"].as_str().expect("a key"), false).await;
     assert_eq!(answer.status(), StatusCode::OK);
+
+    // Keys are asked for by id or by name, and named beside their ids.
+    let id = made["id"].as_str().expect("an id");
+    for key in [id, "web"] {
+        let page = client.get(&ours, &format!("/models/calls?key={key}")).await;
+        assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "{page}");
+    }
+    let nobody = ["models", "calls", "--key", "nope", "--url", &node.url, "--token", &ours];
+    assert!(place.refused(&nobody).contains("key.not_found"));
+    let costs = client.get(&ours, "/models/costs?by=key").await;
+    assert_eq!((&costs["items"][0]["name"], &costs["items"][0]["key_name"]), (&json!(id), &json!("web")));
+    let keys = client.get(&ours, "/models/keys").await;
+    assert_eq!(keys["items"][0]["spent_usd"], costs["items"][0]["cost_usd"], "{keys}");
+    let listed = place.ok(&["keys", "list", "--url", &node.url, "--token", &ours]);
+    assert!(listed.contains("ROUTES") && listed.contains("web"), "{listed}");
 
     for (who, seen) in [(&ours, 1), (&theirs, 0), (&admin, 1)] {
         for list in ["keys", "calls", "costs"] {
@@ -334,7 +356,7 @@ async fn an_operator_has_the_keys_costs_and_calls_of_their_own_tenant_and_of_no_
         assert_eq!(status.get("spending").is_some(), who == &admin, "{status}");
     }
     // The verbs ask the server that is named: as whose token it is, and what the file says.
-    for verb in [&["costs", "--by", "user"][..], &["models", "calls", "--key", "none", "--limit", "5"]] {
+    for verb in [&["costs", "--by", "user"][..], &["models", "calls", "--user", "none", "--limit", "5"]] {
         let server = |token: &str| {
             let args = [verb, &["--json", "--url", &node.url, "--token", token]].concat();
             serde_json::from_str::<Value>(&place.ok(&args)).expect("JSON")

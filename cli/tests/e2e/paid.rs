@@ -84,7 +84,7 @@ impl Scene {
         let month = "SELECT strftime('%Y-%m', max(begun) / 1000000, 'unixepoch') FROM calls";
         let costs = of(&self.recorded::<String>(month).expect("a month")).await;
         let items = costs["items"].as_array().expect("costs");
-        let nanos = items.iter().map(|it| nanos(&it["cost"])).sum();
+        let nanos = items.iter().map(|it| nanos(&it["cost_usd"])).sum();
         (nanos, items.iter().map(|it| it["calls"].as_u64().expect("calls")).sum())
     }
     /// What the limit counts as spent.

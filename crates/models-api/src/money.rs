@@ -9,7 +9,7 @@ use serde::Serialize;
 use steadfast_core::config::nearest;
 use steadfast_core::{Coded as _, Failure, Principal, Role, TenantId};
 use steadfast_models::{
-    QueueState, Reason, Spending,
+    QueueState, Reason, Spending, Usd,
     keys::{KeyError, KeyInfo, KeyRequest},
     record::{By, CALLS_MAX, CallRecord, Cost, RecordError, Wanted},
 };
@@ -52,6 +52,11 @@ pub(crate) async fn status(
     Ok(Json(Status { health: models.health().name(), reasons: models.reasons(), queue, spending }))
 }
 
+/// The present month.
+fn month(desk: &Desk) -> String {
+    desk.edge.world().now().to_string().chars().take(7).collect()
+}
+
 /// What a month cost.
 pub(crate) async fn costs(
     State(desk): State<Desk>,
@@ -60,11 +65,19 @@ pub(crate) async fn costs(
 ) -> Result<Json<Page<Cost>>, Problem> {
     let by = query.read::<By>("by", BY)?.unwrap_or(By::Model);
     let month = query.one("month")?;
-    let month = month.unwrap_or_else(|| desk.edge.world().now().to_string().chars().take(7).collect());
+    let month = month.unwrap_or_else(|| self::month(&desk));
     query.finish()?;
     let invalid = || Failure::refused("costs.invalid_month", "`month` is a month such as 2026-11");
-    match desk.app.current.get().costs(&month, by, only(&by_whom.principal)).await {
-        Ok(Some(items)) => Ok(Json(Page { items, next: None })),
+    let models = desk.app.current.get();
+    let keys = if by == By::Key { models.keys().list() } else { Vec::new() };
+    match models.costs(&month, by, only(&by_whom.principal)).await {
+        Ok(Some(mut items)) => {
+            for cost in &mut items {
+                let key = keys.iter().find(|key| *key.id == *cost.name);
+                cost.key_name = key.map(|key| key.key.name.clone());
+            }
+            Ok(Json(Page { items, next: None }))
+        }
         Ok(None) => Err(invalid().into()),
         Err(RecordError::Missing(_)) => Ok(Json(Page { items: Vec::new(), next: None })),
         Err(error) => Err(Failure::internal("records.unreadable", error.to_string()).into()),
@@ -81,7 +94,10 @@ pub(crate) async fn calls(
     let wanted = Wanted {
         id: query.one("id")?,
         run: query.one("run")?,
-        key: query.one("key")?,
+        key: match query.one("key")? {
+            Some(named) => Some(key_id(&desk, &named, only(&by.principal))?),
+            None => None,
+        },
         user: query.one("user")?,
         tenant: only(&by.principal).map(|tenant| tenant.to_string()),
         before: query.read("before", "the number of a call")?,
@@ -98,18 +114,52 @@ pub(crate) async fn calls(
     }
 }
 
+/// The id of the key of that id or name.
+fn key_id(desk: &Desk, named: &str, of: Option<TenantId>) -> Result<String, Failure> {
+    let mut keys = desk.app.current.get().keys().list();
+    keys.retain(|key| of.as_ref().is_none_or(|tenant| key.key.tenant == *tenant));
+    if let Some(key) = keys.iter().find(|key| *key.id == *named) {
+        return Ok(key.id.to_string());
+    }
+    keys.retain(|key| key.key.name == named);
+    match keys.as_slice() {
+        [] => Err(unkept(KeyError::Unknown(steadfast_core::shown(named, 64)))),
+        [key] => Ok(key.id.to_string()),
+        several => {
+            let ids: Vec<_> = several.iter().map(|key| &*key.id).collect();
+            let message = format!("several keys have this name, ask for one by its id: {}", ids.join(", "));
+            Err(Failure::refused("request.invalid", message))
+        }
+    }
+}
+
+/// A key, and what was spent under it.
+#[derive(Serialize)]
+pub(crate) struct Listed {
+    #[serde(flatten)]
+    info: KeyInfo,
+    /// In the present month; nothing where no records are kept.
+    spent_usd: Option<Usd>,
+}
+
 /// All of them, the oldest first.
 pub(crate) async fn keys(
     State(desk): State<Desk>,
     Operator(by): Operator,
     query: Query,
-) -> Result<Json<Page<KeyInfo>>, Problem> {
+) -> Result<Json<Page<Listed>>, Problem> {
     query.finish()?;
-    let mut items = desk.app.current.get().keys().list();
+    let models = desk.app.current.get();
+    let mut items = models.keys().list();
     if let Some(tenant) = only(&by.principal) {
         items.retain(|key| key.key.tenant == tenant);
     }
-    Ok(Json(Page { items, next: None }))
+    let costs = models.costs(&month(&desk), By::Key, only(&by.principal)).await.ok().flatten();
+    let listed = |info: KeyInfo| {
+        let of = |costs: &Vec<Cost>| costs.iter().find(|it| *it.name == *info.id).map(|it| it.cost);
+        Listed { spent_usd: costs.as_ref().map(|costs| of(costs).unwrap_or_default()), info }
+    };
+    Ok(Json(Page { items: items.into_iter().map(listed).collect(), next: None }))
 }
 
 /// The only time that a key is shown.
@@ -125,7 +175,7 @@ pub(crate) async fn make(
     Operator(by): Operator,
     Json(wanted): Json<KeyRequest>,
 ) -> Result<(StatusCode, Json<Made>), Problem> {
-    wanted.check().map_err(|wrong| Failure::refused("request.invalid", wrong))?;
+    wanted.check(desk.edge.world().now()).map_err(|wrong| Failure::refused("request.invalid", wrong))?;
     if only(&by.principal).is_some_and(|tenant| wanted.tenant != tenant) {
         let message = format!("tenant: operators make keys of their own tenant, {}", by.principal.tenant);
         return Err(Failure::refused("auth.forbidden", message).into());

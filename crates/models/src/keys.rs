@@ -91,8 +91,14 @@ pub struct KeyRequest {
 }
 
 impl KeyRequest {
-    /// What of it follows no rule for names, in words.
-    pub fn check(&self) -> Result<(), String> {
+    /// What of it cannot be, or follows no rule for names, in words.
+    pub fn check(&self, now: Time) -> Result<(), String> {
+        if self.name.trim().is_empty() {
+            return Err("name: a key has a name, which says what it is for".into());
+        }
+        if self.expires.is_some_and(|at| at <= now) {
+            return Err("expires: that time is over".into());
+        }
         let names = self.labels.iter().flat_map(|(name, value)| [("label", name.as_str()), ("label", value)]);
         let user = self.user.iter().map(|user| ("user", &**user));
         for (what, name) in names.chain(user) {
@@ -334,6 +340,22 @@ mod tests {
     use steadfast_log::MemoryLog;
 
     use super::*;
+
+    #[test]
+    fn a_key_without_a_name_or_for_the_past_is_none() {
+        let now = Time::from_micros(1_000);
+        let of = |name: &str, expires| KeyRequest {
+            name: name.into(),
+            expires: Some(Time::from_micros(expires)),
+            ..KeyRequest::default()
+        };
+        assert_eq!(of("web", 1_001).check(now), Ok(()));
+        for (wrong, what) in
+            [(of("", 1_001), "name: "), (of(" ", 1_001), "name: "), (of("web", 1_000), "expires: ")]
+        {
+            assert!(wrong.check(now).is_err_and(|words| words.starts_with(what)), "{what}");
+        }
+    }
 
     #[tokio::test]
     async fn a_key_is_shown_once_kept_as_a_hash_and_found_again_after_a_restart() {

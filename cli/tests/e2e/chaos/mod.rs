@@ -183,7 +183,8 @@ impl Scene {
             let dollars: steadfast_models::Usd = value.as_str().expect("dollars").parse().expect("dollars");
             dollars.nanos()
         };
-        let sum: u64 = costs["items"].as_array().expect("costs").iter().map(|it| nanos(&it["cost"])).sum();
+        let sum: u64 =
+            costs["items"].as_array().expect("costs").iter().map(|it| nanos(&it["cost_usd"])).sum();
         let sum_of = |sql: &str| -> u64 { recorded(&self.place, sql).parse().expect("a number") };
         assert_eq!(
             sum,

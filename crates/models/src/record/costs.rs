@@ -76,17 +76,24 @@ impl fmt::Display for By {
 pub struct Cost {
     /// Who or what; empty where calls did not say.
     pub name: String,
+    /// What a virtual key is called, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_name: Option<String>,
     /// Calls.
     pub calls: u64,
     /// Calls of models without a known price, which are not in the cost.
     pub unpriced: u64,
     /// Tokens in.
+    #[serde(rename = "input_tokens")]
     pub input: u64,
     /// Of these, from a provider's cache.
+    #[serde(rename = "cached_tokens")]
     pub cached: u64,
     /// Tokens out.
+    #[serde(rename = "output_tokens")]
     pub output: u64,
     /// What they cost.
+    #[serde(rename = "cost_usd")]
     pub cost: Usd,
 }
 
@@ -149,6 +156,7 @@ pub fn costs(
         .into_iter()
         .map(|(name, it)| Cost {
             name,
+            key_name: None,
             calls: it.calls,
             unpriced: it.unpriced,
             input: it.input,

@@ -80,11 +80,22 @@ async fn keys_have_routes_rates_and_budgets_of_their_own() {
     let third = call(&gateway, &slow).await;
     assert_eq!(code(&third), (429, "key.rate_limited".into()));
     assert!(third.header("retry-after").parse::<u64>().expect("seconds") <= 30);
+    assert!(third.text.contains("2 calls a minute"), "{}", third.text);
     // A call may need 100 tokens and more, and uses 17: what it did not use is given back.
     let (few, _) = make(&gateway, json!({ "tokens_per_minute": 200 })).await;
     for _ in 0..3 {
         assert_eq!(call(&gateway, &few).await.status, 200);
     }
+    // The first passes, as the bucket is full; what it used beyond that is to be waited for.
+    let (tiny, _) = make(&gateway, json!({ "tokens_per_minute": 2 })).await;
+    assert_eq!(call(&gateway, &tiny).await.status, 200);
+    let second = call(&gateway, &tiny).await;
+    let wait: u64 = second.header("retry-after").parse().expect("seconds");
+    assert!((61..=600).contains(&wait), "{wait}");
+    let told = format!("2 tokens a minute, and has used those of the next {wait} s");
+    assert!(second.text.contains(&told), "{}", second.text);
+    // Clients that are told a longer time than a minute would come at once.
+    assert_eq!(second.header("x-should-retry"), "false");
     let (poor, id) = make(&gateway, json!({ "budget": { "limit": "400", "window": "day" } })).await;
     let mut last = call(&gateway, &poor).await;
     assert_eq!(last.status, 200, "{}", last.text);
