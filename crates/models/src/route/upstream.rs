@@ -276,7 +276,7 @@ impl Admitted<'_> {
                     let wait = *failed.retry_after.get_or_insert(BUSY);
                     upstream.busy.leave(model, upstream.world.clock().elapsed(), wait);
                 }
-                failed.class.unwell()
+                failed.unwell()
             }
         };
         match (self.permit, unwell) {
