@@ -92,3 +92,39 @@ async fn thoughts_are_content_and_what_follows_may_take_longer_than_they_took_to
         }
     }
 }
+
+/// A stream of the next turn, after one whose thoughts were those of another API's model.
+async fn next_turn(asked: &str, kind: &str, path: &str, list: &str, said: Value) -> Value {
+    let mock = Mock::start(Plan { thoughts: 3, ..Plan::default() }).await.expect("runs");
+    let config = route(&[&mock], "responses = false")
+        + &route(&[&mock], &format!("kind = '{kind}'"))
+            .replace("p0", "next")
+            .replace("routes.m", "routes.next");
+    let gateway = Gateway::start(&config).await;
+    let answer = gateway.send(path, &[], asked.to_owned()).await;
+    let mut events = answer.events().into_iter().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+    let thought = events.find_map(|mut event| match event["type"].as_str()? {
+        "content_block_start" => Some(event["content_block"].take()),
+        "response.output_item.done" => Some(event["item"].take()),
+        _ => None,
+    });
+    let thought = thought.expect("a thought");
+    assert!(["thinking", "reasoning"].contains(&thought["type"].as_str().expect("a type")), "{thought}");
+    let text = said.to_string().replace("\"THOUGHT\"", &thought.to_string());
+    let body = format!(r#"{{"model":"next","max_tokens":9,"stream":true,"{list}":{text}}}"#);
+    gateway.send(path, &[], body).await;
+    serde_json::from_slice::<Value>(&mock.seen()[1].body).expect("JSON")[list].take()
+}
+
+#[tokio::test]
+async fn thoughts_of_another_apis_model_are_not_sent_to_who_never_had_them() {
+    let go = json!({ "role": "user", "content": "go" });
+    let text = json!({ "type": "text", "text": "so" });
+    let said = json!([go, { "role": "assistant", "content": ["THOUGHT", text] }, go]);
+    let got = next_turn(&body("/v1/messages"), "anthropic", "/v1/messages", "messages", said).await;
+    assert_eq!(got, json!([go, { "role": "assistant", "content": [text] }, go]));
+    let so = json!({ "role": "assistant", "content": "so" });
+    let said = json!([go, "THOUGHT", so, go]);
+    let got = next_turn(&body("/v1/responses"), "openai", "/v1/responses", "input", said).await;
+    assert_eq!(got, json!([go, so, go]));
+}

@@ -20,6 +20,7 @@ use crate::{
         messages::STOP,
         not_json,
         sse::{self, Event},
+        thoughts::UNSIGNED,
     },
 };
 
@@ -128,8 +129,8 @@ pub(crate) fn whole_as_messages(body: &[u8]) -> Result<(Bytes, Option<Usage>), F
     };
     let said = choice.message.content.as_deref().or(choice.message.refusal.as_deref());
     let mut content = Vec::new();
-    // Nobody signed it.
-    content.extend(choice.message.thought().map(|thinking| Block::Thinking { thinking, signature: "" }));
+    let thought = choice.message.thought();
+    content.extend(thought.map(|thinking| Block::Thinking { thinking, signature: UNSIGNED }));
     if let Some(text) = said.filter(|text| !text.is_empty()) {
         content.push(Block::Text { text });
     }
@@ -223,7 +224,7 @@ impl StreamAsMessages {
             _ => {
                 self.end_open(frames);
                 let block = match what {
-                    Says::Thoughts => json!({ "type": "thinking", "thinking": "", "signature": "" }),
+                    Says::Thoughts => json!({ "type": "thinking", "thinking": "", "signature": UNSIGNED }),
                     Says::Text => json!({ "type": "text", "text": "" }),
                 };
                 let index = self.begin(&block, frames);

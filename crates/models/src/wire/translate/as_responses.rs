@@ -15,6 +15,7 @@ use crate::{
         chat::WireUsage,
         error_within, not_json,
         sse::{self, Event},
+        thoughts::UNSIGNED_ID,
     },
 };
 
@@ -114,7 +115,7 @@ pub(crate) fn whole_as_response(body: &[u8]) -> Result<(Bytes, Option<Usage>), F
     if let Some(thought) = message.thought() {
         let content = [text_part(THOUGHTS, thought)];
         output.push(json!({
-            "type": "reasoning", "id": head.item("rs", 0), "status": status, "summary": [], "content": content,
+            "type": "reasoning", "id": head.item(UNSIGNED_ID, 0), "status": status, "summary": [], "content": content,
         }));
     }
     let texts = [("output_text", message.content), ("refusal", message.refusal)];
@@ -196,7 +197,7 @@ impl StreamAsResponses {
         let content = if status == "in_progress" { vec![] } else { vec![text_part(open.kind, &open.said)] };
         if open.kind == THOUGHTS {
             return json!({
-                "type": "reasoning", "id": self.head().item("rs", at), "status": status, "summary": [],
+                "type": "reasoning", "id": self.head().item(UNSIGNED_ID, at), "status": status, "summary": [],
                 "content": content,
             });
         }
@@ -224,7 +225,7 @@ impl StreamAsResponses {
             let at = self.output.len();
             let item = match open.kind {
                 ARGUMENTS => "fc",
-                THOUGHTS => "rs",
+                THOUGHTS => UNSIGNED_ID,
                 _ => "msg",
             };
             let id = self.head().item(item, at);
