@@ -93,11 +93,11 @@ impl RateLimit {
         }
         Ok(())
     }
-    /// Takes `n` tokens if they are there now. More than the bucket holds counts as all it
-    /// holds: such a call has its turn too, when the bucket is full.
-    pub fn try_take(&self, n: u32) -> Result<(), Error> {
+    /// Takes `n` tokens if they are there now, and says how many it took: more than the bucket
+    /// holds counts as all it holds, so that such a call has its turn too, when the bucket is full.
+    pub fn try_take(&self, n: u32) -> Result<u32, Error> {
         let n = n.min(u32::try_from(self.full / self.cost).unwrap_or(u32::MAX));
-        self.reserve(n, Duration::ZERO).map(drop).map_err(|retry_after| {
+        self.reserve(n, Duration::ZERO).map(|_| n).map_err(|retry_after| {
             self.site.reject(Error::Limited { name: self.site.name.clone(), retry_after })
         })
     }

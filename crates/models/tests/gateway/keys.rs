@@ -60,6 +60,15 @@ async fn keys_have_routes_rates_and_budgets_of_their_own() {
     for _ in 0..3 {
         assert_eq!(call(&gateway, &few).await.status, 200);
     }
+    // A call that may need more than there ever is has its turn, and the next pay for it. They are
+    // not made, so they do not count as calls.
+    let (two, _) = make(&gateway, json!({ "requests_per_minute": 2, "tokens_per_minute": 1 })).await;
+    assert_eq!(call(&gateway, &two).await.status, 200);
+    for _ in 0..3 {
+        let refused = call(&gateway, &two).await;
+        assert_eq!(code(&refused), (429, "key.rate_limited".into()));
+        assert!(refused.header("retry-after").parse::<u64>().expect("seconds") > 60, "for its tokens");
+    }
     let (poor, id) = make(&gateway, json!({ "budget": { "limit": "400", "window": "day" } })).await;
     let mut last = call(&gateway, &poor).await;
     assert_eq!(last.status, 200, "{}", last.text);
