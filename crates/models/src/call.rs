@@ -16,7 +16,7 @@ use http::{
 };
 use steadfast_core::{Coded, Fault, TenantId, canonical::Hash};
 
-pub use asked::Asked;
+pub use asked::{Asked, Thinking};
 pub(crate) use asked::TOKENS_MAX;
 pub use options::{CacheUse, CallOptions, Priority};
 

@@ -37,6 +37,8 @@ pub struct Asked {
     pub elsewhere: bool,
     /// Must the answer be JSON?
     pub json: bool,
+    /// What is said about thinking before the answer.
+    pub thinking: Thinking,
     /// The user, as the client names them: `user`, or `metadata.user_id` of a message.
     pub user: Option<String>,
     /// Is the client told the usage at the end of a stream?
@@ -47,6 +49,19 @@ pub struct Asked {
     pub(crate) media_type: Option<&'static str>,
     /// Where in the body what stands.
     pub(crate) at: Places,
+}
+
+/// What a request says about thinking before the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Thinking {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// It is asked for.
+    Wanted,
+    /// There is to be none: a chat's `reasoning_effort: "none"`. Other words for it are lost when
+    /// a request is translated, and say nothing here.
+    Unwanted,
 }
 
 /// Where members of the body stand.
@@ -114,6 +129,12 @@ struct Body<'a> {
     service_tier: Option<&'a RawValue>,
     #[serde(borrow)]
     speed: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thinking: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning_effort: Option<&'a RawValue>,
     n: Option<u32>,
     temperature: Option<f64>,
     #[serde(borrow)]
@@ -194,6 +215,31 @@ fn dearer(raw: &Body<'_>) -> Option<&'static str> {
     raw.speed.is_some_and(|speed| speed.get() != "\"standard\"").then_some("speed")
 }
 
+/// What is said of thinking: in Anthropic's words, in those of responses, and in those of chats.
+fn thinking(raw: &Body<'_>, operation: Operation) -> Thinking {
+    #[derive(Deserialize)]
+    struct Said<'a> {
+        #[serde(rename = "type", alias = "effort", borrow)]
+        how: Option<Cow<'a, str>>,
+    }
+    let wanted = |it: &RawValue| {
+        let said = serde_json::from_str::<Said<'_>>(it.get());
+        said.map_or(true, |it| !matches!(it.how.as_deref(), Some("disabled" | "none")))
+    };
+    let effort = raw.reasoning_effort.map(RawValue::get);
+    let none = "\"none\"";
+    if raw.thinking.is_some_and(wanted)
+        || raw.reasoning.is_some_and(wanted)
+        || effort.is_some_and(|it| it != none)
+    {
+        Thinking::Wanted
+    } else if operation == Operation::Chat && effort == Some(none) {
+        Thinking::Unwanted
+    } else {
+        Thinking::Unsaid
+    }
+}
+
 /// Which of `max_tokens`, `max_completion_tokens` and `max_output_tokens` say in this operation how
 /// long an answer may be.
 const fn bounding(operation: Operation) -> [bool; 3] {
@@ -271,6 +317,7 @@ impl Asked {
                 .into_iter()
                 .flatten()
                 .any(|it| it.get().contains("\"json")),
+            thinking: thinking(&raw, operation),
             user: match operation {
                 Operation::Messages => raw.metadata.and_then(user_id),
                 _ => match raw.user {

@@ -6,7 +6,7 @@ use steadfast_models_mock::{Fault, Mock, Plan};
 
 use crate::harness::{Answer, Gateway, ask, route};
 
-const PRICE: &str = "[models.prices.m]\ninput = '1000000'\noutput = '2000000'\n";
+const PRICE: &str = "[models.prices.m]\ninput = '1000000'\noutput = '2000000'\nthinks = 'never'\n";
 
 async fn mock() -> Mock {
     Mock::start(Plan { chunks: 4, ..Plan::default() }).await.expect("runs")

@@ -16,7 +16,7 @@ use steadfast_models_mock::{Fault, Mock, Plan};
 use crate::harness::{Gateway, ask, route};
 
 /// A dollar a token in, two a token out: figures that are easy to see.
-const PRICE: &str = "[models.prices.m]\ninput = '1000000'\noutput = '2000000'\n";
+const PRICE: &str = "[models.prices.m]\ninput = '1000000'\noutput = '2000000'\nthinks = 'never'\n";
 
 async fn mock(plan: impl Into<Plan>) -> Mock {
     Mock::start(plan).await.expect("runs")
@@ -260,6 +260,50 @@ async fn who_goes_on_does_not_spend_what_is_reserved_for_the_part_that_broke_off
             answer.text
         );
         assert!(answer.said().starts_with("word0 word1 "));
+    }
+}
+
+#[tokio::test]
+async fn thoughts_that_nobody_saw_are_paid_by_who_leaves_where_there_may_be_any() {
+    let plan = Plan { every: std::time::Duration::from_millis(5), chunks: 10_000, ..Plan::default() };
+    let upstream = mock(plan).await;
+    let (chat, messages) = ("/v1/chat/completions", "/v1/messages");
+    for (thinks, path, more, most) in [
+        ("", chat, "", true),
+        ("always", chat, "\"reasoning_effort\":\"none\",", true),
+        ("never", chat, "\"reasoning_effort\":\"high\",", false),
+        ("asked", messages, "", false),
+        ("asked", messages, "\"thinking\":{\"type\":\"disabled\"},", false),
+        ("asked", messages, "\"thinking\":{\"type\":\"adaptive\"},", true),
+        ("asked", chat, "\"reasoning_effort\":\"low\",", true),
+        ("unless_none", chat, "", true),
+        ("unless_none", chat, "\"reasoning_effort\":\"none\",", false),
+        ("unless_none", messages, "\"reasoning_effort\":\"none\",", true),
+    ] {
+        let folder = folder();
+        let thinks = if thinks.is_empty() { String::new() } else { format!("thinks = '{thinks}'") };
+        let price = PRICE.replace("thinks = 'never'", &thinks);
+        let config = route(&[&upstream], "") + &price + &limit("1000000", "");
+        let gateway = Gateway::recorded(&config, folder.path()).await;
+        let body = ask(true).replacen('{', &format!("{{{more}"), 1).replace("100", "9999");
+        let mut response = gateway.open(Method::POST, path, &[], body.clone()).await;
+        let mut said = String::new();
+        while !said.contains("word2") {
+            let frame = response.body_mut().frame().await.expect("goes on").expect("well");
+            said.push_str(&String::from_utf8_lossy(frame.data_ref().expect("data")));
+        }
+        // A call that goes on is written down once it is not new any more.
+        assert!(gateway.models.flush().await && gateway.models.flush().await);
+        let output = || sql::<i64>(folder.path(), "SELECT output FROM calls");
+        assert_eq!(output() == 9_999, most, "{thinks} {body}: {}, should the node die", output());
+        drop(response);
+        while gateway.models.spending()[0].reserved > Usd::ZERO {
+            tokio::task::yield_now().await;
+        }
+        gateway.models.flush().await;
+        assert_eq!(output() == 9_999, most, "{thinks} {body}: {}", output());
+        let least = dollars(&(2 * output()).to_string());
+        assert!(gateway.models.spending()[0].spent > least);
     }
 }
 
