@@ -297,6 +297,20 @@ mod tests {
             json!({ "model": "m", "input": "hi", "previous_response_id": "r", "max_output_tokens": 9 });
         let input = body.to_string().len() as u64 + 1_000_000;
         assert_eq!(bound(Operation::Responses, &body), Bound { input, output: 9, seconds: 0 });
+        for (item, kept) in [
+            (json!({ "type": "item_reference", "id": "msg_1" }), true),
+            (json!({ "id": "msg_1" }), true),
+            (json!({ "type": "reasoning", "id": "rs_1", "summary": [] }), true),
+            (json!({ "type": "reasoning", "id": "rs_1", "encrypted_content": null }), true),
+            (json!({ "type": "reasoning", "id": "rs_1", "encrypted_content": "gAAAA" }), false),
+            (json!({ "type": "function_call_output", "call_id": "c", "output": "x" }), false),
+            (json!({ "role": "user", "content": "hi" }), false),
+            (json!("what is it?"), true),
+        ] {
+            let body = json!({ "model": "m", "input": [{ "role": "user", "content": "hi" }, item] });
+            let input = body.to_string().len() as u64 + 1_000_000 * u64::from(kept);
+            assert_eq!(bound(Operation::Responses, &body).input, input, "{body}");
+        }
         assert_eq!(Bound::of_sound(25_001, &BudgetConfig::default()).seconds, 101);
     }
 

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{CallOptions, Operation, Unreadable, unreadable};
-use crate::wire::There;
-use crate::wire::form;
+use crate::wire::{There, form, responses};
 
 /// More tokens nothing has.
 pub(crate) const TOKENS_MAX: u64 = u32::MAX as u64;
@@ -308,7 +307,10 @@ impl Asked {
                 .filter(|(_, reads)| *reads)
                 .try_fold(None, |most: Option<u64>, (raw, _)| Ok(most.max(raw.said()?)))?
                 .map(|most| most.min(TOKENS_MAX)),
-            elsewhere: raw.previous_response_id.0 || raw.conversation.0 || raw.prompt.is_some(),
+            elsewhere: raw.previous_response_id.0
+                || raw.conversation.0
+                || raw.prompt.is_some()
+                || (operation == Operation::Responses && responses::names_items(said)),
             choices: raw.n.unwrap_or(1),
             temperature: raw.temperature,
             tools: raw.tools.is_some_and(|it| it.get() != "[]"),
