@@ -94,6 +94,7 @@ pub struct Price {
     long: Option<(u64, Rates)>,
     /// A minute of sound.
     minute: u64,
+    audio_as_input: bool,
     thinks: Thinks,
 }
 
@@ -108,6 +109,7 @@ impl From<&PriceConfig> for Price {
             rates: Rates::new(config.input, config.cached_input, config.cache_write, hour, config.output),
             long: config.long.as_ref().map(long),
             minute: config.audio_minute.unwrap_or_default().nanos(),
+            audio_as_input: config.audio_as_input,
             thinks: config.thinks,
         }
     }
@@ -127,8 +129,13 @@ impl Price {
         rates: Rates { input: 0, cached: 0, written: 0, written_hour: 0, output: 0 },
         long: None,
         minute: 0,
+        audio_as_input: true,
         thinks: Thinks::Never,
     };
+    /// Does sound in a conversation cost what its text does?
+    pub(crate) fn knows_audio(&self) -> bool {
+        self.audio_as_input
+    }
     /// May more have come out than was seen, of a model that was asked like this?
     pub(crate) fn thinks(&self, asked: Thinking) -> bool {
         match self.thinks {

@@ -129,6 +129,8 @@ struct Body<'a> {
     #[serde(borrow)]
     speed: Option<&'a RawValue>,
     #[serde(borrow)]
+    inference_geo: Option<&'a RawValue>,
+    #[serde(borrow)]
     thinking: Option<&'a RawValue>,
     #[serde(borrow)]
     reasoning: Option<&'a RawValue>,
@@ -211,7 +213,10 @@ fn dearer(raw: &Body<'_>) -> Option<&'static str> {
     if raw.service_tier.is_some_and(|tier| !usual(tier.get())) {
         return Some("service_tier");
     }
-    raw.speed.is_some_and(|speed| speed.get() != "\"standard\"").then_some("speed")
+    if raw.speed.is_some_and(|speed| speed.get() != "\"standard\"") {
+        return Some("speed");
+    }
+    raw.inference_geo.is_some_and(|geo| geo.get() != "\"global\"").then_some("inference_geo")
 }
 
 /// What is said of thinking: in Anthropic's words, in those of responses, and in those of chats.

@@ -36,6 +36,10 @@ pub struct PriceConfig {
     /// A minute of sound, where sound is what goes in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_minute: Option<Usd>,
+    /// Whether sound and film in a conversation cost no more than its text. Without this, a call that
+    /// has them is refused where a limit holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audio_as_input: bool,
     /// When the model thinks before it answers, unseen but paid for as what comes out: `never`;
     /// when `asked`, by `thinking` or a reasoning effort; `unless_none`, unless a chat says
     /// `reasoning_effort: "none"`, which its provider must heed; or `always`, whatever is said. Where

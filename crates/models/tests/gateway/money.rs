@@ -386,6 +386,8 @@ async fn under_a_limit_no_call_takes_a_dearer_tariff() {
         ("/v1/messages", "speed", json!("fast"), false),
         ("/v1/messages", "speed", json!("standard"), true),
         ("/v1/messages", "service_tier", json!("standard_only"), true),
+        ("/v1/messages", "inference_geo", json!("us"), false),
+        ("/v1/messages", "inference_geo", json!("global"), true),
     ] {
         let mut body: Value = serde_json::from_str(&ask(false)).expect("JSON");
         body[member] = value;
@@ -393,6 +395,23 @@ async fn under_a_limit_no_call_takes_a_dearer_tariff() {
         let answer = limited.send(path, &[], body.to_string()).await;
         assert_eq!(answer.status, if fine { 200 } else { 400 }, "{body}: {}", answer.text);
         assert_eq!(answer.text.contains("budget.tariff") && answer.text.contains(member), !fine, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn under_a_limit_sound_is_only_sent_where_its_price_is_known() {
+    let upstream = mock(Plan { chunks: 4, ..Plan::default() }).await;
+    let mut body: Value = serde_json::from_str(&ask(false)).expect("JSON");
+    body["messages"][0]["content"] =
+        json!([{ "type": "input_audio", "input_audio": { "data": "AA", "format": "wav" } }]);
+    let limit = limit("10000000", "");
+    for (limit, known, status) in
+        [("", "", 200), (&*limit, "", 400), (&*limit, "audio_as_input = true\n", 200)]
+    {
+        let gateway = Gateway::start(&(route(&[&upstream], "") + PRICE + known + limit)).await;
+        let answer = gateway.send("/v1/chat/completions", &[], body.to_string()).await;
+        assert_eq!(answer.status, status, "{limit} {known}: {}", answer.text);
+        assert_eq!(answer.text.contains("budget.tariff"), status == 400);
     }
 }
 
