@@ -79,7 +79,9 @@ pub(crate) struct Places {
     /// What the client says of its own, under any names.
     own: Option<Range<usize>>,
     /// What else may say something of somebody.
-    beside: [Option<Range<usize>>; 7],
+    beside: [Option<Range<usize>>; 6],
+    /// What the client takes the answer to be.
+    prediction: Option<Range<usize>>,
 }
 
 impl Places {
@@ -88,10 +90,12 @@ impl Places {
         [Some(self.messages.clone()), self.system.clone()].into_iter().flatten()
     }
     /// All that may say something of somebody, and whether names of members say nothing there.
+    /// What stays the same as a conversation goes on comes first.
     pub(crate) fn texts(&self) -> impl Iterator<Item = (Range<usize>, bool)> {
-        let beside = self.beside.clone().into_iter().flatten();
-        let named = self.said().chain(beside).map(|place| (place, false));
-        named.chain(self.own.clone().map(|place| (place, true)))
+        let named = |place: &Range<usize>| (place.clone(), false);
+        let own = self.own.clone().map(|place| (place, true));
+        let before = self.system.iter().chain(self.beside.iter().flatten()).map(named).chain(own);
+        before.chain([named(&self.messages)]).chain(self.prediction.iter().map(named))
     }
 }
 
@@ -348,12 +352,12 @@ impl Asked {
                     raw.user,
                     raw.safety_identifier,
                     raw.prompt_cache_key,
-                    raw.prediction,
                     raw.stop,
                     raw.stop_sequences,
                     raw.prompt,
                 ]
                 .map(|raw| raw.map(|it| place(body, it))),
+                prediction: raw.prediction.map(|it| place(body, it)),
             },
         })
     }

@@ -6,8 +6,8 @@
 //!
 //! The same value has the same placeholder all over a call, also where it stands in a place
 //! that would not have shown it for what it is. Numbers are given in the order of what is
-//! found, so a conversation that goes on keeps those it has, and providers' prompt caches
-//! with them; and two callers who ask the same with other values send the same bytes. An
+//! found, first what does not change from turn to turn, then what was said, so a conversation
+//! that goes on keeps those it has, and providers' prompt caches with them; and two callers who ask the same with other values send the same bytes. An
 //! answer that was kept under these bytes is restored for each with their own values. The
 //! scope of the cache is still the caller's: values may matter to an answer though they were
 //! not seen.

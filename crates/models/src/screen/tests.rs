@@ -167,6 +167,30 @@ fn the_same_value_has_the_same_name_also_where_it_is_not_recognised() {
 }
 
 #[test]
+fn a_conversation_that_goes_on_keeps_its_placeholders() {
+    for (operation, messages, system) in [
+        (Operation::Messages, "messages", "system"),
+        (Operation::Responses, "input", "instructions"),
+        (Operation::Chat, "messages", "stop"),
+    ] {
+        let more = r#"{"role":"user","content":"and ben@example.com?"}"#;
+        let body = r#"{"model":"m","MESSAGES":[{"role":"user","content":"mail ana@example.com"}MORE],
+            "SYSTEM":"ask help@example.com","user":"eva@example.com","metadata":{"user_id":"joe@example.com"},
+            "prediction":"zoe@example.com"}"#
+            .replace("MESSAGES", messages)
+            .replace("SYSTEM", system);
+        let (first, _) = redacted(operation, &body.replace("MORE", ""));
+        let (second, _) = redacted(operation, &body.replace("MORE", &format!(",{more}")));
+        // The answer that is expected changes anyway.
+        let (expected, _) = first.rsplit_once("\"prediction\"").expect("it is there");
+        let more = format!(",{}", more.replace("ben@example.com", "<EMAIL_5>"));
+        assert!(expected.contains("mail <EMAIL_4>"), "{first}");
+        let (got, _) = second.rsplit_once("\"prediction\"").expect("it is there");
+        assert_eq!(got.replace(&more, ""), expected);
+    }
+}
+
+#[test]
 fn placeholders_that_were_there_before_are_nobodys() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"<EMAIL_1> \u003cEMAIL_2\u003e bob@example.com"}]}"#;
     let (got, redacted) = redacted(Operation::Chat, body);
