@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::wire::{
-    chat::There,
+    There,
     strings::{Found, Is},
 };
 
