@@ -43,6 +43,8 @@ pub(super) struct Deployment {
     pub(super) weight: Option<u64>,
     /// Dollars for a million tokens, in and out.
     pub(super) price: Option<(String, String)>,
+    /// Does it think before it answers?
+    pub(super) thinks: Option<bool>,
 }
 
 impl Deployment {
@@ -108,13 +110,14 @@ impl Deployment {
             (None, None) => None,
             (input, output) => Some((input.unwrap_or("0".into()), output.unwrap_or("0".into()))),
         };
+        let thinks = params.remove("supports_reasoning").and_then(|it| it.as_bool());
         for (name, value) in &params {
             if !value.is_null() {
                 notes.push(format!("{at}.litellm_params.{name} has no counterpart and was left out"));
             }
         }
         let kind = kind.trim_end_matches("_chat").trim_start_matches("hosted_").to_owned();
-        Ok(Some(Self { kind, provider, model, weight, price }))
+        Ok(Some(Self { kind, provider, model, weight, price, thinks }))
     }
 }
 

@@ -163,10 +163,13 @@ impl Import {
         };
         let provider = self.provider(&found);
         if let Some((input, output)) = found.price {
-            let price = Table::from_iter([
+            let mut price = Table::from_iter([
                 ("input".to_owned(), toml::Value::String(input)),
                 ("output".to_owned(), toml::Value::String(output)),
             ]);
+            if let Some(thinks) = found.thinks {
+                price.insert("thinks".into(), if thinks { "always" } else { "never" }.into());
+            }
             self.prices.insert(found.model.clone(), price.into());
         }
         let anything = name.ends_with('*');
@@ -267,10 +270,10 @@ impl Import {
     }
 }
 
-/// Prices may stand in `model_info` as well.
+/// Prices may stand in `model_info` as well, and whether a model thinks does.
 fn prices_beside(entry: &mut Map<String, Value>, params: &mut Map<String, Value>) {
     let Some(Value::Object(info)) = entry.get_mut("model_info") else { return };
-    for name in ["input_cost_per_token", "output_cost_per_token"] {
+    for name in ["input_cost_per_token", "output_cost_per_token", "supports_reasoning"] {
         if let Some(price) = info.remove(name) {
             params.entry(name).or_insert(price);
         }

@@ -124,17 +124,21 @@ impl Class {
             Self::Refused | Self::Unsupported | Self::Misconfigured | Self::NoModel | Self::Unaffordable
         )
     }
-    /// Does it say that the provider is unwell (`Some(true)`) or well, or nothing?
-    pub const fn unwell(self) -> Option<bool> {
+    /// Does it say that the provider is unwell?
+    const fn unwell(self) -> bool {
         match self {
             Self::Connect(_)
             | Self::Timeout(_)
             | Self::Unwell
             | Self::Cut
             | Self::Malformed
-            | Self::Misconfigured => Some(true),
-            Self::Refused => Some(false),
-            Self::Limited | Self::Unsupported | Self::NoModel | Self::Open | Self::Unaffordable => None,
+            | Self::Misconfigured => true,
+            Self::Limited
+            | Self::Unsupported
+            | Self::NoModel
+            | Self::Refused
+            | Self::Open
+            | Self::Unaffordable => false,
         }
     }
     /// Does it last until somebody does something about it, rather than strike now and then?
@@ -189,6 +193,15 @@ impl Failed {
     pub(crate) fn unsupported(what: impl Into<String>) -> Self {
         Self::new(Class::Unsupported, what)
     }
+    /// Does it say that the provider is unwell (`Some(true)`) or well, or nothing? A request
+    /// that was refused before it was sent says nothing.
+    pub(crate) fn unwell(&self) -> Option<bool> {
+        match self.class {
+            class if class.unwell() => Some(true),
+            Class::Refused => self.status.map(|_| false),
+            _ => None,
+        }
+    }
     /// As what the policies deal with. Open breakers keep their own code, so that nobody
     /// waits for them.
     pub(crate) fn to_failure(&self) -> Failure {
@@ -229,7 +242,7 @@ impl Tried {
         match self.class {
             Class::Open => true,
             Class::Limited => self.asked,
-            class => class.unwell() == Some(true),
+            class => class.unwell(),
         }
     }
 }

@@ -20,5 +20,6 @@ mod reload;
 mod responses;
 mod screened;
 mod streams;
+mod thoughts;
 mod transcriptions;
 mod translated;
