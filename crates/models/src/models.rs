@@ -44,7 +44,7 @@ pub struct Models {
     degrade: Degrade,
     books: Arc<Books>,
     keys: Arc<Keys>,
-    admission: Option<Admission>,
+    admission: Admission,
     /// Where records are kept.
     file: Option<PathBuf>,
     observer: Arc<dyn Observer>,
@@ -129,13 +129,13 @@ fn embedder(
     config: &ModelsConfig,
     routes: &Arc<Routes>,
     books: &Arc<Books>,
-    admission: Option<&Admission>,
+    admission: &Admission,
 ) -> Arc<dyn Embedder> {
     let model = config.cache.similar.model.clone();
     if model.is_empty() {
         return Arc::new(Counting);
     }
-    let (routes, books, admission) = (routes.clone(), books.clone(), admission.cloned());
+    let (routes, books, admission) = (routes.clone(), books.clone(), admission.clone());
     Arc::new(Asking { model, routes, books, admission })
 }
 
@@ -180,8 +180,8 @@ impl Models {
             Some(file) => books.kept(file)?,
             None => books,
         });
-        let admission = config.admission.enabled.then(|| Admission::new(&config.admission, world));
-        let embedder = embedder(&config, &routes, &books, admission.as_ref());
+        let admission = Admission::new(&config.admission, world);
+        let embedder = embedder(&config, &routes, &books, &admission);
         let cache = Cache::new(&config.cache, home, embedder, world)?;
         Ok(Self {
             screen,
@@ -204,16 +204,16 @@ impl Models {
     }
     /// Another one for another configuration. Providers that did not change go on as they are:
     /// their connections, breakers and limits. Keys are read again. Kept answers stay as far as
-    /// there is room for them; so do the queue and its bounds, what was spent, and how many calls
-    /// found nobody of late.
-    pub fn reloaded(&self, mut config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
-        config.admission = self.config.admission.clone();
+    /// there is room for them; so do who is under way and who waits, what was spent, and how many
+    /// calls found nobody of late.
+    pub fn reloaded(&self, config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
         let screen = Screen::new(&config.screen)?;
         let routes = Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?;
         let routes = Arc::new(routes);
         let books = Arc::new(self.books.reloaded(&config));
-        let embedder = embedder(&config, &routes, &books, self.admission.as_ref());
+        let embedder = embedder(&config, &routes, &books, &self.admission);
         let cache = self.cache.reloaded(&config.cache, embedder);
+        self.admission.configure(&config.admission);
         Ok(Self {
             screen,
             routes,
@@ -228,13 +228,13 @@ impl Models {
             world: self.world.clone(),
         })
     }
-    /// Who is under way and who waits.
+    /// Who is under way and who waits, if there is a bound.
     pub fn queue(&self) -> Option<QueueState> {
-        self.admission.as_ref().map(Admission::state)
+        self.admission.state()
     }
     /// All that is not as it should be.
     pub fn reasons(&self) -> Vec<Reason> {
-        let waiting = self.admission.as_ref().map_or(0, Admission::waiting);
+        let waiting = self.admission.waiting();
         let mut reasons = self.books.vitals.reasons(waiting, self.books.lost());
         let mut say = |what, alarm, message| reasons.push(Reason { what, alarm, message });
         let breakers = self.routes.breakers();
