@@ -14,6 +14,7 @@ mod choice;
 mod join;
 mod relay;
 mod survey;
+mod trial;
 mod upstream;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

@@ -22,3 +22,4 @@ mod screened;
 mod streams;
 mod transcriptions;
 mod translated;
+mod trial;
