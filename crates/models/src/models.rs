@@ -319,8 +319,15 @@ impl Models {
     }
     /// Models that this caller can ask for by name.
     pub fn models(&self, caller: &Caller) -> Vec<&str> {
+        self.routes.models(self.may_use(caller))
+    }
+    /// Whether this caller can ask for a model of that name.
+    pub fn has_model(&self, caller: &Caller, model: &str) -> bool {
+        self.routes.by_model(model).is_some_and(|route| self.may_use(caller)(route.name()))
+    }
+    fn may_use(&self, caller: &Caller) -> impl Fn(&str) -> bool + use<> {
         let key = caller.key.as_ref().and_then(|id| self.keys.find(id));
-        self.routes.models(|route| key.as_ref().is_none_or(|key| key.may_use(route)))
+        move |route| key.as_ref().is_none_or(|key| key.may_use(route))
     }
     /// How the providers' breakers stand.
     pub fn breakers(&self) -> Vec<BreakerState> {
