@@ -85,6 +85,36 @@ impl Default for ModelsConfig {
     }
 }
 
+/// A provider as its own clients know it.
+struct Usual {
+    name: &'static str,
+    kind: Kind,
+    /// The variable with its key.
+    key: &'static str,
+    /// The variable with its address.
+    base: &'static str,
+    /// What of our addresses is not in that.
+    version: &'static str,
+}
+
+const USUAL: [Usual; 2] = [
+    Usual { name: "openai", kind: Kind::OpenAi, key: "OPENAI_API_KEY", base: "OPENAI_BASE_URL", version: "" },
+    Usual {
+        name: "anthropic",
+        kind: Kind::Anthropic,
+        key: "ANTHROPIC_API_KEY",
+        base: "ANTHROPIC_BASE_URL",
+        version: "/v1",
+    },
+];
+
+impl Usual {
+    fn address(&self, base: &str) -> String {
+        let base = base.trim_end_matches('/');
+        if base.ends_with(self.version) { base.into() } else { format!("{base}{}", self.version) }
+    }
+}
+
 /// What a provider speaks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -158,6 +188,24 @@ impl Default for ProviderConfig {
             breaker: BreakerConfig::default(),
             requests: RateLimitConfig::default(),
             tokens: RateLimitConfig::default(),
+        }
+    }
+}
+
+impl ProviderConfig {
+    fn key_told(&self, name: &str, env: &Environment) -> String {
+        let set = |variable: &str| env.get(variable).is_some_and(|key| !key.is_empty());
+        match (&self.key, self.kind) {
+            (Some(SecretSource::Env(variable)), _) => format!("its key is in the variable {variable}"),
+            (Some(SecretSource::File(path)), _) => format!("its key is in the file {}", path.display()),
+            (None, Kind::Local) => "answers are made here, and it needs no key".into(),
+            (None, Kind::Bedrock) => "its credentials are found as Amazon's own tools find them".into(),
+            (None, _) => match USUAL.iter().find(|it| it.name == name && set(it.key)) {
+                Some(Usual { key, .. }) => format!(
+                    "it has no key; {key} is not sent to an address of its own, unless `key = {{ env = \"{key}\" }}` says so"
+                ),
+                None => "it has no key".into(),
+            },
         }
     }
 }
@@ -291,19 +339,29 @@ impl Default for SimpleConfig {
 
 impl ModelsConfig {
     /// If no provider is configured: those whose keys are in the environment under their
-    /// usual names, so that a key alone is enough to begin with. And if no route is
-    /// configured, one to each provider.
+    /// usual names, so that a key alone is enough to begin with, at the addresses that are
+    /// there for their own clients. And if no route is configured, one to each provider.
+    ///
+    /// One that is configured under its usual name, and without a key, gets that key as well, if
+    /// it is at the address of its kind: to another one no key goes that is not meant for it.
     #[must_use]
     pub fn or_from_environment(mut self, env: &Environment) -> Self {
-        let known =
-            [("openai", Kind::OpenAi, "OPENAI_API_KEY"), ("anthropic", Kind::Anthropic, "ANTHROPIC_API_KEY")];
-        if self.providers.is_empty() {
-            for (name, kind, variable) in known {
-                if env.get(variable).is_some_and(|key| !key.is_empty()) {
-                    let key = Some(SecretSource::Env(variable.into()));
-                    let provider = ProviderConfig { kind, key, ..ProviderConfig::default() };
-                    self.providers.insert(name.into(), provider);
-                }
+        let set = |variable| env.get(variable).filter(|value| !value.is_empty());
+        let none = self.providers.is_empty();
+        for usual in &USUAL {
+            if set(usual.key).is_none() {
+                continue;
+            }
+            let key = Some(SecretSource::Env(usual.key.into()));
+            if none {
+                let url = set(usual.base).map(|base| usual.address(base)).unwrap_or_default();
+                let provider = ProviderConfig { kind: usual.kind, url, key, ..ProviderConfig::default() };
+                self.providers.insert(usual.name.into(), provider);
+            } else if let Some(provider) = self.providers.get_mut(usual.name)
+                && (provider.kind, provider.key.is_none(), provider.url.is_empty())
+                    == (usual.kind, true, true)
+            {
+                provider.key = key;
             }
         }
         self.or_direct()
@@ -318,25 +376,48 @@ impl ModelsConfig {
         self.or_direct()
     }
     /// If no route is configured: one to each provider, under its name. A provider that is
-    /// alone gets every model; of several, Anthropic's get its models, and the first other
+    /// alone gets every model; of two, the one of Anthropic's gets its models, and the other
     /// one gets the rest.
     fn or_direct(mut self) -> Self {
-        if !self.routes.is_empty() {
+        if !self.routes.is_empty() || self.is_unsaid() {
             return self;
         }
         let alone = self.providers.len() == 1;
-        let rest = self.providers.iter().find(|(_, it)| it.kind != Kind::Anthropic).map(|(name, _)| name);
         for (name, provider) in &self.providers {
-            let mut models = Vec::new();
-            if alone || rest == Some(name) {
-                models.push("*".into());
-            } else if provider.kind == Kind::Anthropic {
-                models.push("claude-*".into());
-            }
+            let its_own = !alone && provider.kind == Kind::Anthropic;
+            let models = vec![if its_own { "claude-*" } else { "*" }.into()];
             let targets = vec![TargetConfig { provider: name.clone(), ..TargetConfig::default() }];
             self.routes.insert(name.clone(), RouteConfig { models, targets, ..RouteConfig::default() });
         }
         self
+    }
+    /// Is it anybody's guess who gets which models?
+    fn is_unsaid(&self) -> bool {
+        let of_anthropic = self.providers.values().filter(|it| it.kind == Kind::Anthropic).count();
+        self.routes.is_empty() && (of_anthropic > 1 || self.providers.len() - of_anthropic > 1)
+    }
+    /// Two routes for one name.
+    fn check_names(&self, section: &str, problems: &mut Vec<Problem>) {
+        let mut taken: BTreeMap<_, _> = self.routes.keys().map(|name| (name, name)).collect();
+        for (name, route) in &self.routes {
+            for (i, model) in route.models.iter().enumerate() {
+                let other = *taken.entry(model).or_insert(name);
+                if other != name {
+                    let at = format!("{section}.routes.{name}.models.{i}");
+                    let message = format!(
+                        "{model:?} takes the route `{other}` as well as `{name}`: leave it to one of them"
+                    );
+                    problems.push(Problem::about(at, message));
+                }
+            }
+        }
+    }
+    /// A line about each provider: where its key comes from.
+    pub fn providers_told(&self, env: &Environment) -> Vec<String> {
+        let line = |(name, provider): (&String, &ProviderConfig)| {
+            format!("The provider {name}: {}.", provider.key_told(name, env))
+        };
+        self.providers.iter().map(line).collect()
     }
     /// What no single value can know: names that must exist. `section` is where this stands
     /// in the configuration.
@@ -349,6 +430,12 @@ impl ModelsConfig {
                 problems.push(Problem::about(at, "expected `chat`, `messages` or nothing"));
             }
         }
+        if self.is_unsaid() {
+            let message = "there are several providers and no route: say who gets which models, such as \
+                [models.routes.NAME] with models = [\"gpt-*\"] and targets = [{ provider = \"...\" }]";
+            problems.push(Problem::about(format!("{section}.routes"), message));
+        }
+        self.check_names(section, &mut problems);
         for (name, provider) in &self.providers {
             let at = format!("{section}.providers.{name}");
             provider.check_bedrock(&at, cfg!(feature = "bedrock"), &mut problems);
@@ -411,6 +498,20 @@ mod tests {
             ("[models.providers.main]\nurll = 'x'\n", "did you mean `url`?"),
             ("[models.routes.smart]\nmodels = ['x']\n", "expected at least one target"),
             (
+                "[models.providers.a]\n[models.providers.b]\n",
+                "models.routes: there are several providers and no route",
+            ),
+            (
+                "[models.providers.a]\n[models.routes.one]\nmodels = ['m']\ntargets = [{ provider = 'a' }]\n\
+                 [models.routes.two]\nmodels = ['n', 'm']\ntargets = [{ provider = 'a' }]\n",
+                "models.routes.two.models.1: \"m\" takes the route `one` as well as `two`",
+            ),
+            (
+                "[models.providers.a]\n[models.routes.one]\nmodels = ['two']\ntargets = [{ provider = 'a' }]\n\
+                 [models.routes.two]\ntargets = [{ provider = 'a' }]\n",
+                "\"two\" takes the route `two` as well as `one`",
+            ),
+            (
                 "[models.providers.main]\n[models.routes.smart]\ntargets = [{ provider = 'mian' }]\n",
                 "\"mian\": there is no such provider; did you mean `main`?",
             ),
@@ -446,5 +547,35 @@ mod tests {
         let own = own.or_from_environment(&env(&["OPENAI_API_KEY"]));
         assert_eq!(own.routes["azure"].models, ["*"]);
         assert!(!own.providers.contains_key("openai"));
+    }
+
+    #[test]
+    fn addresses_of_their_own_clients_hold_and_no_key_goes_to_another_one() {
+        let env: Environment = [
+            ("OPENAI_API_KEY", "secret"),
+            ("OPENAI_BASE_URL", "https://eu.example.com/v1/"),
+            ("ANTHROPIC_API_KEY", "secret"),
+            ("ANTHROPIC_BASE_URL", "https://proxy.example.com"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let found = ModelsConfig::default().or_from_environment(&env);
+        assert_eq!(found.providers["openai"].url, "https://eu.example.com/v1");
+        assert_eq!(found.providers["anthropic"].url, "https://proxy.example.com/v1");
+
+        let of = |text: &str| read(text).expect("reads").or_from_environment(&env);
+        let usual = of("[models.providers.openai]\nresponses = false\n");
+        assert_eq!(usual.providers["openai"].key, Some(SecretSource::Env("OPENAI_API_KEY".into())));
+        assert_eq!(usual.providers["openai"].url, "", "where it is configured, that holds");
+        let other = of("[models.providers.openai]\nurl = 'http://10.0.0.7/v1'\n");
+        assert_eq!(other.providers["openai"].key, None);
+        let told = other.providers_told(&env);
+        assert!(told[0].contains("openai: it has no key; OPENAI_API_KEY is not sent"), "{told:?}");
+        let told = found.providers_told(&env).join(" ");
+        assert!(
+            told.contains("The provider anthropic: its key is in the variable ANTHROPIC_API_KEY."),
+            "{told}"
+        );
+        assert!(!told.contains("secret"), "{told}");
     }
 }
