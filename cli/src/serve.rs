@@ -146,7 +146,7 @@ impl Node {
                 Box::new(self.models.clone()),
             ],
         });
-        let reloading = tokio::spawn(models::reload_on_hangup(self.models)?);
+        let reloading = tokio::spawn(models::reload_on_hangup(self.models.clone())?);
         let stop = stop_signal()?;
         let engine = self.engine.clone();
         let running = tokio::spawn(async move { engine.run().await });
@@ -175,13 +175,21 @@ impl Node {
         let _ = keeping.await;
         self.bank.close();
         drain(self.decider, config.bank.answer_within.get(), &world).await;
+        self.models.stop();
         if !connections.ended(ANSWERS_OUT).await {
             tracing::warn!("connections that are still open are cut off");
+        }
+        tokio::select! {
+            biased;
+            () = self.models.flush() => {}
+            () = world.clock().sleep(ANSWERS_OUT) => tracing::warn!("the last model calls are not all recorded"),
         }
         Ok(())
     }
 }
 
+/// The exit code of a node that was asked to stop twice.
+const STOPPED_TWICE: i32 = 130;
 /// How long answers that are given may take to leave.
 const ANSWERS_OUT: Duration = Duration::from_secs(1);
 
@@ -198,14 +206,22 @@ async fn drain(mut decider: JoinHandle<()>, limit: Duration, world: &World) {
     }
 }
 
-/// Ends when the process is asked to.
+/// Ends when the process is asked to stop. Asked again, it stops at once, as if it were killed.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
+    let mut asked = async move || {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
+    };
+    Ok(async move {
+        asked().await;
+        tokio::spawn(async move {
+            asked().await;
+            tracing::warn!("asked to stop a second time, the node does not wait for what is under way");
+            std::process::exit(STOPPED_TWICE);
+        });
     })
 }
 

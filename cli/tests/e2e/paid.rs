@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use steadfast_models::Usd;
-use steadfast_models_mock::{Mock, Plan};
+use steadfast_models_mock::{Fault, Mock, Plan};
 
 use crate::{
     http::Client,
@@ -42,7 +42,12 @@ impl Scene {
         Self { place, upstream }
     }
     fn serve(&self) -> Node {
-        Node::start(self.place.command(&[SERVE, &["--config", "steadfast.toml"]].concat()))
+        self.serve_with("10s")
+    }
+    fn serve_with(&self, grace: &str) -> Node {
+        let mut command = self.place.command(&[SERVE, &["--config", "steadfast.toml"]].concat());
+        command.env("STEADFAST_SERVER__GRACE", grace);
+        Node::start(command)
     }
     /// The same call, under the same id, however often it is made.
     async fn ask(&self, node: &Node, stream: bool) -> Response {
@@ -94,6 +99,11 @@ impl Scene {
     }
 }
 
+fn signal(node: &Node, which: &str) {
+    let sent = std::process::Command::new("kill").args([which, &node.pid().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
 fn nanos(value: &Value) -> u64 {
     value.as_str().expect("dollars").parse::<Usd>().expect("dollars").nanos()
 }
@@ -143,6 +153,48 @@ async fn killed_in_a_stream_the_record_shows_what_was_sent_and_paid_and_nothing_
             assert!((scene.sum()..=10_000_000 * DOLLAR).contains(&spent), "{mode}: {spent}");
             node.stop();
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_in_the_middle_of_calls_their_clients_are_told_and_the_records_say_so() {
+    let scene = Scene::set("batched").await;
+    let mut node = scene.serve_with("100ms");
+    let mut stream = scene.read(&node, 5).await;
+    scene.upstream.plan(Fault::Hang);
+    let before = scene.upstream.calls();
+    let whole = scene.ask(&node, false);
+    let stopping = async {
+        scene.upstream.until(|mock| mock.calls() > before).await;
+        signal(&node, "-TERM");
+    };
+    let streamed = async {
+        let mut said = String::new();
+        while let Some(piece) = stream.chunk().await.expect("it ends by itself") {
+            said += &String::from_utf8_lossy(&piece);
+        }
+        said
+    };
+    let (whole, streamed, ()) = tokio::join!(whole, streamed, stopping);
+    while node.alive() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!((whole.status().as_u16(), &whole.headers()["retry-after"]), (503, &"1".parse().expect("one")));
+    let told: Value = whole.json().await.expect("JSON");
+    assert_eq!(told["error"]["code"], "node.stopping");
+    assert!(streamed.contains("node.stopping") && !streamed.contains("[DONE]"), "{streamed}");
+    let ended = "SELECT group_concat(code) FROM calls WHERE state <> 'open'";
+    assert_eq!(scene.recorded::<String>(ended).as_deref(), Some("node.stopping,node.stopping"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_a_node_to_stop_twice_does_not_wait() {
+    let scene = Scene::set("batched").await;
+    let mut node = scene.serve_with("1h");
+    let _stream = scene.read(&node, 5).await;
+    while node.alive() {
+        signal(&node, "-INT");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

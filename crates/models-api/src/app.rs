@@ -63,6 +63,14 @@ impl ModelsApp {
     pub fn run_on(&self, engine: &Engine) {
         self.responses.run_on(engine);
     }
+    /// Tells all who still wait that the node stops.
+    pub fn stop(&self) {
+        self.current.get().stop();
+    }
+    /// Writes down all calls that have ended.
+    pub async fn flush(&self) {
+        self.current.get().flush().await;
+    }
     /// The providers' breakers.
     pub fn breakers(&self) -> Arc<dyn Breakers> {
         self.current.clone()

@@ -87,19 +87,6 @@ impl Class {
             Self::Refused | Self::Unsupported | Self::Misconfigured | Self::NoModel | Self::Unaffordable
         )
     }
-    /// Does it say that the provider is unwell (`Some(true)`) or well, or nothing?
-    pub const fn unwell(self) -> Option<bool> {
-        match self {
-            Self::Connect
-            | Self::Timeout(_)
-            | Self::Unwell
-            | Self::Cut
-            | Self::Malformed
-            | Self::Misconfigured => Some(true),
-            Self::Refused => Some(false),
-            Self::Limited | Self::Unsupported | Self::NoModel | Self::Open | Self::Unaffordable => None,
-        }
-    }
     /// What the client is told if nobody else helped.
     pub(crate) const fn status(self) -> StatusCode {
         match self {
@@ -147,6 +134,20 @@ impl Failed {
     /// Something that has no counterpart in the provider's API.
     pub(crate) fn unsupported(what: impl Into<String>) -> Self {
         Self::new(Class::Unsupported, what)
+    }
+    /// Does it say that the provider is unwell (`Some(true)`) or well, or nothing? A request
+    /// that was refused before it was sent says nothing.
+    pub(crate) fn unwell(&self) -> Option<bool> {
+        match self.class {
+            Class::Connect
+            | Class::Timeout(_)
+            | Class::Unwell
+            | Class::Cut
+            | Class::Malformed
+            | Class::Misconfigured => Some(true),
+            Class::Refused => self.status.map(|_| false),
+            Class::Limited | Class::Unsupported | Class::NoModel | Class::Open | Class::Unaffordable => None,
+        }
     }
     /// As what the policies deal with. Open breakers keep their own code, so that nobody
     /// waits for them.

@@ -25,6 +25,7 @@ mod rejected;
 mod route;
 mod screen;
 pub mod serve;
+mod stop;
 mod transcript;
 mod usd;
 mod vitals;

@@ -31,6 +31,7 @@ use crate::{
     rejected::Rejected,
     route::{self, Found, Probe, Routes},
     screen::Screen,
+    stop::Stop,
     vitals::{Alarm, Reason},
 };
 
@@ -45,6 +46,7 @@ pub struct Models {
     books: Arc<Books>,
     keys: Arc<Keys>,
     admission: Admission,
+    stop: Stop,
     /// Where records are kept.
     file: Option<PathBuf>,
     observer: Arc<dyn Observer>,
@@ -191,6 +193,7 @@ impl Models {
             books,
             keys: Arc::new(Keys::none(world, observer)),
             admission,
+            stop: Stop::new(),
             file,
             observer: observer.clone(),
             config,
@@ -222,6 +225,7 @@ impl Models {
             books,
             keys: self.keys.clone(),
             admission: self.admission.clone(),
+            stop: self.stop.clone(),
             file: self.file.clone(),
             observer: self.observer.clone(),
             config,
@@ -286,6 +290,10 @@ impl Models {
     /// Writes down all calls that have ended. False if that cannot be.
     pub async fn flush(&self) -> bool {
         self.books.flush().await
+    }
+    /// Ends all calls that are under way: whoever waits is told that the node stops.
+    pub fn stop(&self) {
+        self.stop.now();
     }
     /// How the cache does.
     pub fn cache_stats(&self) -> CacheStats {

@@ -25,6 +25,10 @@ pub struct ServerConfig {
     /// after as long.
     #[serde(deserialize_with = "positive")]
     pub read_timeout: Period,
+    /// How long a client may read nothing while something waits to be sent to it. Then its
+    /// connection is closed, as if it had gone away.
+    #[serde(deserialize_with = "positive")]
+    pub write_timeout: Period,
     /// How long a request may take in all; longer than `wait_max`.
     #[serde(deserialize_with = "positive")]
     pub request_timeout: Period,
@@ -44,6 +48,7 @@ impl Default for ServerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
             body_max: Size::bytes(1 << 20),
             read_timeout: Duration::from_secs(30).into(),
+            write_timeout: Duration::from_secs(30).into(),
             request_timeout: Duration::from_secs(60).into(),
             wait_max: Duration::from_secs(30).into(),
             connections_max: NonZeroU32::MIN.saturating_add(4_095),

@@ -34,6 +34,7 @@ mod server;
 mod signals;
 mod token;
 mod webhook;
+mod write_timeout;
 mod ws;
 
 pub use app::App;

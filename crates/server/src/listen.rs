@@ -16,7 +16,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use crate::Edge;
+use crate::{Edge, write_timeout::WriteTimeout};
 
 /// After a refused accept: the machine is out of sockets, and asking at once would only
 /// burn the processor.
@@ -124,6 +124,7 @@ async fn connection(
         request.extensions_mut().insert(place.clone());
         router.call(request)
     });
+    let stream = WriteTimeout::new(stream, edge.config().write_timeout.get(), edge.world().clone());
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(edge.config().read_timeout.get())

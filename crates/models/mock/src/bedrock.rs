@@ -125,12 +125,20 @@ pub(crate) fn events(request: &Request, plan: &Plan) -> Vec<Said> {
     };
     let pieces = pieces(request, plan);
     say("messageStart", &json!({ "role": "assistant", "p": "abcdefgh" }), false);
-    for index in 0..plan.tools.max(1) {
+    for number in 0..plan.thoughts {
+        let delta = json!({ "reasoningContent": { "text": Plan::thought(number) } });
+        say("contentBlockDelta", &json!({ "contentBlockIndex": 0, "delta": delta }), true);
+    }
+    if plan.thoughts > 0 {
+        say("contentBlockStop", &json!({ "contentBlockIndex": 0 }), false);
+    }
+    for tool in 0..plan.tools.max(1) {
+        let index = tool + usize::from(plan.thoughts > 0);
         let deltas: Vec<Value> = if plan.tools > 0 {
-            let start = json!({ "contentBlockIndex": index, "start": { "toolUse": tool_use(index) } });
+            let start = json!({ "contentBlockIndex": index, "start": { "toolUse": tool_use(tool) } });
             say("contentBlockStart", &start, false);
             let part = |part: &&str| json!({ "toolUse": { "input": part } });
-            halves(&arguments(index).to_string()).iter().map(part).collect()
+            halves(&arguments(tool).to_string()).iter().map(part).collect()
         } else {
             pieces.iter().map(|text| json!({ "text": text })).collect()
         };

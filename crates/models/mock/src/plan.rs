@@ -9,6 +9,8 @@ pub struct Plan {
     pub percent: u64,
     /// How many pieces of text the answer has.
     pub chunks: usize,
+    /// How many pieces of a thought come before them in a stream.
+    pub thoughts: usize,
     /// How many tools it calls instead, all at once.
     pub tools: usize,
     /// How long before the first byte.
@@ -42,6 +44,8 @@ pub enum Fault {
     CutAtByte(usize),
     /// After so many pieces of text nothing comes any more.
     Stall(usize),
+    /// After so many pieces nothing comes until it is told to go on.
+    Hold(usize),
     /// The piece of that number is not JSON.
     BadChunk(usize),
     /// Instead of the piece of that number comes an error event.
@@ -58,6 +62,7 @@ impl Default for Plan {
             fault: Fault::None,
             percent: 100,
             chunks: 20,
+            thoughts: 0,
             tools: 0,
             pause: Duration::ZERO,
             every: Duration::ZERO,
@@ -81,6 +86,14 @@ impl Plan {
     /// The piece of text of that number.
     pub fn piece(number: usize) -> String {
         format!("word{number} ")
+    }
+    /// The piece of a thought of that number.
+    pub(crate) fn thought(number: usize) -> String {
+        format!("thought{number} ")
+    }
+    /// All that it thinks.
+    pub fn thinking(&self) -> String {
+        (0..self.thoughts).map(Self::thought).collect()
     }
     /// All that it says.
     pub fn text(&self) -> String {
@@ -106,6 +119,7 @@ impl FromStr for Plan {
             match key {
                 "percent" => plan.percent = number(value)?,
                 "chunks" => plan.chunks = number(value)?,
+                "thoughts" => plan.thoughts = number(value)?,
                 "tools" => plan.tools = number(value)?,
                 "pause" => plan.pause = millis(value)?,
                 "every" => plan.every = millis(value)?,

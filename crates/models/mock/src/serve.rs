@@ -24,9 +24,9 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, Semaphore},
     task::{JoinHandle, JoinSet},
-    time::{Sleep, sleep},
+    time::sleep,
 };
 
 use crate::{
@@ -61,6 +61,8 @@ struct State {
     cancelled: AtomicU64,
     connections: AtomicU64,
     changed: Notify,
+    /// A permit for each answer that may go on.
+    going_on: Semaphore,
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -103,6 +105,7 @@ impl Mock {
             cancelled: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             changed: Notify::new(),
+            going_on: Semaphore::new(0),
         });
         let serving = tokio::spawn(accept(listener, state.clone()));
         Ok(Self { address, state, serving })
@@ -131,6 +134,10 @@ impl Mock {
     /// How the next calls are answered, one after another, before the plan goes on.
     pub fn next(&self, plans: impl IntoIterator<Item = impl Into<Plan>>) {
         lock(&self.state.next).extend(plans.into_iter().map(Into::into));
+    }
+    /// Lets an answer go on that holds.
+    pub fn go_on(&self) {
+        self.state.going_on.add_permits(1);
     }
     /// Calls that came.
     pub fn calls(&self) -> u64 {
@@ -302,6 +309,7 @@ enum Step {
     Flush,
     Pause(Duration),
     Stall,
+    Hold,
     Cut,
 }
 
@@ -325,6 +333,9 @@ fn stream(dialect: Dialect, asked: &speak::Request, plan: &Plan) -> Vec<Step> {
         if let Some(last) = last {
             steps.push(last);
             break;
+        }
+        if at.is_some() && plan.fault == Fault::Hold(pieces) {
+            steps.push(Step::Hold);
         }
         match plan.fault {
             Fault::EndEarly(after) if at == Some(after) => break,
@@ -360,7 +371,7 @@ fn drip(steps: Vec<Step>, bytes: usize) -> Vec<Step> {
 /// An answer's body.
 struct Answer {
     steps: VecDeque<Step>,
-    pausing: Option<Pin<Box<Sleep>>>,
+    pausing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     open: Open,
 }
 
@@ -388,6 +399,15 @@ impl hyper::body::Body for Answer {
                     return Poll::Pending;
                 }
                 Some(Step::Pause(time)) => self.pausing = Some(Box::pin(sleep(time))),
+                Some(Step::Hold) => {
+                    let state = self.open.state.clone();
+                    self.pausing = Some(Box::pin(async move {
+                        // The semaphore is never closed.
+                        if let Ok(permit) = state.going_on.acquire().await {
+                            permit.forget();
+                        }
+                    }));
+                }
                 Some(Step::Stall) => {
                     self.steps.push_front(Step::Stall);
                     return Poll::Pending;

@@ -218,10 +218,22 @@ pub(crate) fn events(dialect: Dialect, request: &Request, plan: &Plan) -> Vec<Sa
             "model": request.model, "stop_reason": null, "stop_sequence": null, "usage": usage(dialect, 1) });
         say(named(&json!({ "type": "message_start", "message": message })), false);
         say(named(&json!({ "type": "ping" })), false);
-        let blocks = plan.tools.max(1);
-        for index in 0..blocks {
+        let thinking = usize::from(plan.thoughts > 0);
+        if plan.thoughts > 0 {
+            let block = json!({ "type": "thinking", "thinking": "", "signature": "" });
+            say(named(&json!({ "type": "content_block_start", "index": 0, "content_block": block })), false);
+            for number in 0..plan.thoughts {
+                let delta = json!({ "type": "thinking_delta", "thinking": Plan::thought(number) });
+                say(named(&json!({ "type": "content_block_delta", "index": 0, "delta": delta })), true);
+            }
+            let delta = json!({ "type": "signature_delta", "signature": "c2lnbmVk" });
+            say(named(&json!({ "type": "content_block_delta", "index": 0, "delta": delta })), false);
+            say(named(&json!({ "type": "content_block_stop", "index": 0 })), false);
+        }
+        for tool in 0..plan.tools.max(1) {
+            let index = thinking + tool;
             let block = if plan.tools > 0 {
-                json!({ "type": "tool_use", "id": format!("toolu_{index}"), "name": "weather", "input": {} })
+                json!({ "type": "tool_use", "id": format!("toolu_{tool}"), "name": "weather", "input": {} })
             } else {
                 json!({ "type": "text", "text": "" })
             };
@@ -231,7 +243,7 @@ pub(crate) fn events(dialect: Dialect, request: &Request, plan: &Plan) -> Vec<Sa
             );
             let deltas: Vec<Value> = if plan.tools > 0 {
                 let part = |part: &str| json!({ "type": "input_json_delta", "partial_json": part });
-                halves(&arguments(index).to_string()).iter().map(|it| part(it)).collect()
+                halves(&arguments(tool).to_string()).iter().map(|it| part(it)).collect()
             } else {
                 pieces.iter().map(|text| json!({ "type": "text_delta", "text": text })).collect()
             };
@@ -253,6 +265,9 @@ pub(crate) fn events(dialect: Dialect, request: &Request, plan: &Plan) -> Vec<Sa
                 "choices": [{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": reason }] })
     };
     say(data(&chunk(json!({ "role": "assistant", "content": "", "refusal": null }), None)), false);
+    for number in 0..plan.thoughts {
+        say(data(&chunk(json!({ "content": "", "reasoning": Plan::thought(number) }), None)), true);
+    }
     if plan.tools > 0 {
         for tool in 0..plan.tools {
             let function = json!({ "name": "weather", "arguments": "" });

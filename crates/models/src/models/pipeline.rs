@@ -7,7 +7,7 @@
 //! A stage that is not listed in [`Models::answer`] is not there. Whatever a stage takes
 //! (a reservation, a place, a permit) is given back when what it returned is dropped.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -68,7 +68,11 @@ impl Models {
         }
         let mut entry = self.books.open(&call, route.map(|route| route.name()));
         let result = match route {
-            Some(route) => self.answer_on(route, call, key, deadline, &mut entry).await,
+            Some(route) => {
+                let of = (call.operation, call.id.clone());
+                let work = pin!(self.answer_on(route, call, key, deadline, &mut entry));
+                self.stop.before(of, work).await
+            }
             None => Err(self.routes.not_found(&call)),
         };
         entry.finish(result)

@@ -185,10 +185,12 @@ impl Http {
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         // Who traces a call does so in any API.
-        for (name, value) in
-            forwarded.iter().filter(|(name, _)| Some(api) == native || *name == "traceparent")
-        {
-            headers.insert(name, value.clone());
+        for name in forwarded.keys().filter(|name| Some(api) == native || *name == "traceparent") {
+            // All that the client says, instead of what the configuration does.
+            headers.remove(name);
+            for value in forwarded.get_all(name) {
+                headers.append(name, value.clone());
+            }
         }
         request
     }

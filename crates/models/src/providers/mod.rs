@@ -35,7 +35,10 @@ use crate::{
     call::{Call, Operation},
     config::{Kind, NOT_BUILT, ProviderConfig},
     failure::Failed,
-    wire::edit::{Edits, first_member, quoted},
+    wire::{
+        edit::{Edits, first_member, quoted},
+        thoughts::left_out,
+    },
 };
 
 /// What one provider is asked.
@@ -195,9 +198,12 @@ fn edits(order: &Order<'_>, legacy_max: bool) -> Edits {
     edits
 }
 
-/// The same, for a provider of the client's own API: the model under the provider's name.
+/// The same, for a provider of the client's own API: the model under the provider's name, and
+/// no thoughts that are nobody's.
 fn same_api(order: &Order<'_>, legacy_max: bool) -> Edits {
     let mut edits = edits(order, legacy_max);
+    let call = order.call;
+    left_out(call.operation, &call.body, &call.asked.at.messages, &mut edits);
     if order.model != order.call.asked.model {
         let form = order.call.operation == Operation::Transcription;
         let model = if form { order.model.to_owned() } else { quoted(order.model) };

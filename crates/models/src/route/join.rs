@@ -38,8 +38,11 @@ pub(super) struct Seam {
 #[derive(Default)]
 struct GoingOn {
     repeat: Repeat,
-    /// Which of the continuation's blocks goes on with the open one, for messages.
-    block: Option<u64>,
+    /// The first of the continuation's blocks that is shown, for messages, and its index in
+    /// what the client reads: that of the open block if it goes on with it, else the next.
+    first: Option<(u64, u64)>,
+    /// The block that was open when the continuation began has ended.
+    closed: bool,
 }
 
 #[derive(Deserialize)]
@@ -189,43 +192,55 @@ impl Seam {
             }
             return out.push_back(frame);
         };
-        let say = |text: &str| {
-            let delta = json!({ "type": "text_delta", "text": text });
-            let data = json!({ "type": "content_block_delta", "index": open, "delta": delta });
-            Frame::new(sse::write(Some("content_block_delta"), &data.to_string()), Sense::Content)
-        };
         let index = event.index.unwrap_or(0);
-        match (&*event.kind, going_on.block) {
+        let joined = going_on.first == Some((index, open));
+        match (&*event.kind, going_on.first) {
+            // A thought before it is not shown: the answer had begun already.
+            ("content_block_start", None) if matches!(kind, Some("thinking" | "redacted_thinking")) => {}
+            ("content_block_start", None) if kind == Some("text") => going_on.first = Some((index, open)),
             ("content_block_start", None) => {
-                // A thought before it is not shown: the answer had begun already.
-                if kind == Some("text") {
-                    going_on.block = event.index;
-                }
+                going_on.first = Some((index, open + 1));
+                self.close(open, out);
+                out.push_back(moved(data, &event.kind, open + 1, frame));
             }
             ("message_start", _) | ("content_block_delta" | "content_block_stop", None) => {}
-            ("content_block_delta", Some(block)) if index == block => {
+            ("content_block_delta", _) if joined => {
                 let more = going_on.repeat.take(&self.text, text.unwrap_or_default());
-                if !more.is_empty() {
-                    self.text.push_str(&more);
-                    out.push_back(say(&more));
-                }
+                self.say(&more, open, out);
             }
-            ("content_block_stop", Some(block)) if index == block => {
-                let more = going_on.repeat.end(&self.text);
-                if !more.is_empty() {
-                    self.text.push_str(&more);
-                    out.push_back(say(&more));
-                }
+            ("content_block_stop", _) if joined => self.close(open, out),
+            ("content_block_start" | "content_block_delta" | "content_block_stop", Some((first, ours))) => {
                 self.plain = false;
-                out.push_back(moved(data, &event.kind, open, frame));
-            }
-            ("content_block_start" | "content_block_delta" | "content_block_stop", Some(block)) => {
-                self.plain = false;
-                let index = open + index.saturating_sub(block);
+                let index = ours + index.saturating_sub(first);
                 out.push_back(moved(data, &event.kind, index, frame));
             }
-            _ => out.push_back(frame),
+            _ => {
+                if event.kind == "message_delta" {
+                    self.close(open, out);
+                }
+                out.push_back(frame);
+            }
         }
+    }
+    /// Says more of the open block.
+    fn say(&mut self, more: &str, open: u64, out: &mut VecDeque<Frame>) {
+        if !more.is_empty() {
+            self.text.push_str(more);
+            let delta = json!({ "type": "text_delta", "text": more });
+            let data = json!({ "type": "content_block_delta", "index": open, "delta": delta });
+            let bytes = sse::write(Some("content_block_delta"), &data.to_string());
+            out.push_back(Frame::new(bytes, Sense::Content));
+        }
+    }
+    /// Ends the open block, with what was held back of it.
+    fn close(&mut self, open: u64, out: &mut VecDeque<Frame>) {
+        self.plain = false;
+        let Some(going_on) = self.going_on.as_mut().filter(|it| !it.closed) else { return };
+        going_on.closed = true;
+        let more = going_on.repeat.end(&self.text);
+        self.say(&more, open, out);
+        let data = json!({ "type": "content_block_stop", "index": open });
+        out.push_back(Frame::new(sse::write(Some("content_block_stop"), &data.to_string()), Sense::Opening));
     }
 }
 

@@ -27,7 +27,8 @@ use crate::{
 /// How long a provider that is too busy, and does not say for how long, is left alone while
 /// there are others.
 const BUSY: Duration = Duration::from_secs(1);
-/// Events before the first content of a stream. More than that is no beginning.
+/// Events before the first content of a stream, but for signs of life. More than that is no
+/// beginning.
 const OPENING_MAX: usize = 1_000;
 /// Bytes around the text so far, when somebody is asked to go on with it.
 const AROUND: usize = 400;
@@ -276,7 +277,7 @@ impl Admitted<'_> {
                     let wait = *failed.retry_after.get_or_insert(BUSY);
                     upstream.busy.leave(model, upstream.world.clock().elapsed(), wait);
                 }
-                failed.class.unwell()
+                failed.unwell()
             }
         };
         match (self.permit, unwell) {
@@ -314,6 +315,9 @@ impl Upstream {
                 Ok(None) => return Err(cut()),
                 Err(wait) => return Err(self.late(wait)),
             };
+            if frame.sense == Sense::Idle {
+                continue;
+            }
             let begun = matches!(frame.sense, Sense::Content | Sense::Closing | Sense::End);
             opening.push(frame);
             if begun {

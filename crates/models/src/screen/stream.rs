@@ -226,6 +226,9 @@ struct Delta<'a> {
     reasoning_content: Option<&'a RawValue>,
     #[serde(borrow)]
     tool_calls: Option<Vec<ToolCall<'a>>>,
+    /// As one tool was called before there could be several.
+    #[serde(borrow)]
+    function_call: Option<Function<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -236,6 +239,9 @@ struct ToolCall<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     function: Option<Function<'a>>,
+    /// A tool that takes any text.
+    #[serde(borrow)]
+    custom: Option<Custom<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -244,6 +250,14 @@ struct Function<'a> {
     name: Option<&'a RawValue>,
     #[serde(borrow)]
     arguments: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Custom<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
 }
 
 /// Texts in an event of OpenAI's chat.
@@ -264,11 +278,24 @@ fn choices(data: &[u8]) -> Event {
         add("refusal", 0, delta.refusal);
         add("reasoning", 0, delta.reasoning);
         add("reasoning_content", 0, delta.reasoning_content);
+        let mut once = Vec::new();
         for call in delta.tool_calls.unwrap_or_default() {
-            let Some(function) = call.function else { continue };
-            add("arguments", call.index, function.arguments);
-            event.once.extend([call.id, function.name].into_iter().filter_map(|it| place(data, it)));
+            once.push(call.id);
+            if let Some(function) = call.function {
+                add("arguments", call.index, function.arguments);
+                once.push(function.name);
+            }
+            if let Some(custom) = call.custom {
+                add("input", call.index, custom.input);
+                once.push(custom.name);
+            }
         }
+        if let Some(function) = delta.function_call {
+            // An answer has either these or tool calls.
+            add("arguments", 0, function.arguments);
+            once.push(function.name);
+        }
+        event.once.extend(once.into_iter().filter_map(|it| place(data, it)));
     }
     event
 }

@@ -275,3 +275,55 @@ async fn blocks_of_messages_are_restored_one_by_one_and_end_with_what_was_kept_b
     let stops = all.iter().position(|it| it["type"] == "content_block_stop").expect("a stop");
     assert_eq!(all[stops - 1]["delta"]["text"], "<CARD", "said before its block ends");
 }
+
+#[tokio::test]
+async fn what_tools_of_other_kinds_are_given_is_restored_as_well_where_it_comes_in_parts() {
+    let custom = |head: Value, input: &str| {
+        let mut call = json!({ "index": 0, "custom": { "input": input } });
+        (call["id"], call["custom"]["name"]) = (head["id"].clone(), head["name"].clone());
+        json!({ "tool_calls": [call] })
+    };
+    let legacy =
+        |name: Value, arguments: &str| json!({ "function_call": { "name": name, "arguments": arguments } });
+    for (deltas, input, expected) in [
+        (
+            [custom(json!({ "id": "c", "name": "f" }), "to <EMA"), custom(Value::Null, "IL_1>")],
+            "/tool_calls/0/custom",
+            "to bob@example.com",
+        ),
+        (
+            [legacy(json!("f"), r#"{"to":"<EMA"#), legacy(Value::Null, r#"IL_1>"}"#)],
+            "/function_call",
+            r#"{"to":"bob@example.com"}"#,
+        ),
+    ] {
+        let chunk = |delta| (None, json!({ "choices": [{ "index": 0, "delta": delta }] }), Sense::Content);
+        let mut events: Vec<_> = deltas.into_iter().map(chunk).collect();
+        events.push((None, json!("[DONE]"), Sense::End));
+        let (_, vault) = redacted(Operation::Chat, ASKED);
+        let frames = streamed(Operation::Chat, vault.expect("something"), events).await;
+        let calls: Vec<_> = frames
+            .iter()
+            .filter_map(|frame| data(frame)["choices"][0]["delta"].pointer(input).cloned())
+            .collect();
+        let texts = calls.iter().filter_map(|it| it["input"].as_str().or(it["arguments"].as_str()));
+        assert_eq!(texts.collect::<String>(), expected);
+        assert_eq!(calls.iter().filter(|it| it["name"] == "f").count(), 1, "{calls:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_several_lines_is_still_one_when_it_is_restored() {
+    let (_, vault) = redacted(Operation::Chat, ASKED);
+    let event =
+        "data: {\"choices\": [{\"index\": 0,\ndata: \"delta\": {\"content\":\ndata: \"<EMAIL_1>\"}}]}\n\n";
+    let frame = Frame::new(event.into(), Sense::Content);
+    let body = Body::Stream(Box::pin(futures::stream::iter([frame])));
+    let answer = Answer { status: StatusCode::OK, body, about: About::default() };
+    let call = call(Operation::Chat, r#"{"model":"m","messages":[]}"#);
+    let Body::Stream(frames) = vault.expect("something").restore(&call, answer).body else {
+        panic!("a stream")
+    };
+    let frames: Vec<_> = frames.collect().await;
+    assert_eq!(frames[0].bytes, event.replace("<EMAIL_1>", "bob@example.com"));
+}

@@ -89,6 +89,12 @@ struct Delta {
     refusal: Text,
     #[serde(default)]
     reasoning_content: Text,
+    /// The same by another name.
+    #[serde(default)]
+    reasoning: Text,
+    /// The same in parts, which may be encrypted.
+    #[serde(default)]
+    reasoning_details: Text,
     #[serde(default)]
     tool_calls: Text,
     #[serde(default)]
@@ -148,6 +154,8 @@ fn read_event(data: &[u8]) -> Result<Meaning, Failed> {
             delta.content.0
                 || delta.tool_calls.0
                 || delta.reasoning_content.0
+                || delta.reasoning.0
+                || delta.reasoning_details.0
                 || delta.refusal.0
                 || delta.function_call.0
                 || delta.audio.0

@@ -11,6 +11,7 @@ pub(crate) mod messages;
 pub(crate) mod responses;
 pub mod sse;
 pub(crate) mod strings;
+pub(crate) mod thoughts;
 pub(crate) mod transcription;
 pub(crate) mod translate;
 

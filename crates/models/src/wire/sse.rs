@@ -118,7 +118,7 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Some(value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// An event as it goes over the wire. `data` is one line of JSON.
+/// An event as it goes over the wire, with a field for each line of `data`.
 pub(crate) fn write(name: Option<&str>, data: &str) -> Bytes {
     let mut bytes = BytesMut::with_capacity(data.len() + 40);
     if let Some(name) = name {
@@ -126,9 +126,12 @@ pub(crate) fn write(name: Option<&str>, data: &str) -> Bytes {
         bytes.extend_from_slice(name.as_bytes());
         bytes.extend_from_slice(b"\n");
     }
-    bytes.extend_from_slice(b"data: ");
-    bytes.extend_from_slice(data.as_bytes());
-    bytes.extend_from_slice(b"\n\n");
+    for line in data.split('\n') {
+        bytes.extend_from_slice(b"data: ");
+        bytes.extend_from_slice(line.as_bytes());
+        bytes.extend_from_slice(b"\n");
+    }
+    bytes.extend_from_slice(b"\n");
     bytes.freeze()
 }
 
@@ -169,6 +172,14 @@ mod tests {
         let event = parser.next_event().expect("small").expect("now it ended");
         assert_eq!((&event.data[..], &event.raw[..]), (&b"1"[..], &b"data: 1\n\n"[..]));
         assert!(!parser.is_inside());
+    }
+
+    #[test]
+    fn what_is_written_reads_the_same_whatever_lines_it_has() {
+        for data in ["", "1", "{\n\"a\": 1,\n\n\"b\": 2}\n"] {
+            let written = write(Some("x"), data);
+            assert_eq!(all(&[&written]), [("x".to_owned(), data.to_owned())], "{written:?}");
+        }
     }
 
     #[test]

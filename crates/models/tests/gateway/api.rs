@@ -75,6 +75,21 @@ async fn providers_get_their_key_and_the_clients_version_but_not_the_clients_key
 }
 
 #[tokio::test]
+async fn all_values_of_a_clients_header_reach_the_provider_instead_of_the_configured_one() {
+    let mock = mock().await;
+    let config = "kind = 'anthropic'\nheaders = { 'anthropic-beta' = 'ours' }";
+    let gateway = Gateway::start(&route(&[&mock], config)).await;
+    for (headers, expected) in
+        [(&[][..], &["ours"][..]), (&[("anthropic-beta", "b1"), ("anthropic-beta", "b2")], &["b1", "b2"])]
+    {
+        assert_eq!(gateway.send("/v1/messages", headers, ask(false)).await.status, 200);
+        let seen = mock.seen();
+        let got = seen.last().expect("a request").headers.get_all("anthropic-beta");
+        assert_eq!(got.iter().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_says_where_it_came_from() {
     let mock = mock().await;
     let gateway = Gateway::before(&[&mock]).await;

@@ -268,6 +268,28 @@ async fn who_asks_for_models_that_are_not_there_is_told_so_and_nobody_is_thought
 }
 
 #[tokio::test]
+async fn a_request_that_is_refused_before_it_is_sent_says_nothing_of_the_provider() {
+    let only = mock(Fault::Status(401, None)).await;
+    let config = route(&[&only], "breaker = { failures = 2, open = '10s', successes = 1 }");
+    let (gateway, clock) = Gateway::timed(&config).await;
+    let state = || gateway.models.breakers()[0].state.clone();
+    let refused = async || {
+        let bad = r#"{"model":"m","max_tokens":9,"messages":[{"role":7,"content":"x"}]}"#;
+        let answer = gateway.send("/v1/messages", &[], bad).await;
+        assert_eq!(answer.json()["error"]["code"], "provider.refused", "{}", answer.text);
+    };
+    gateway.chat(false).await;
+    refused().await;
+    gateway.chat(false).await;
+    assert_eq!(state(), "open", "two failures in a row");
+    clock.advance(std::time::Duration::from_secs(10));
+    refused().await;
+    assert_eq!(state(), "probing", "it was no answer, and the next call may try");
+    gateway.chat(false).await;
+    assert_eq!((state().as_str(), only.calls()), ("open", 3));
+}
+
+#[tokio::test]
 async fn failing_at_random_for_a_thousand_calls_leaks_no_connection_no_task_and_no_call() {
     let faults =
         ["status:500", "cut:3", "cut_at_byte:300", "bad_chunk:0", "error_event:2", "error_body", "none"];

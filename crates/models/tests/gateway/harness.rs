@@ -66,6 +66,36 @@ impl Answer {
         }
         said
     }
+    /// The blocks of a stream of messages, each its type and what was said in it. They begin
+    /// one after another, and all have ended before the message does.
+    pub(crate) fn blocks(&self) -> Vec<(String, String)> {
+        let (mut blocks, mut open) = (Vec::new(), Vec::new());
+        for event in self.events() {
+            let event: Value = serde_json::from_str(event).expect("JSON");
+            let index = event["index"].as_u64().map_or(0, |it| usize::try_from(it).expect("small"));
+            let is_open = open.iter().position(|it| *it == index);
+            match event["type"].as_str().expect("a type") {
+                "content_block_start" => {
+                    assert_eq!(index, blocks.len(), "{}", self.text);
+                    blocks.push((
+                        event["content_block"]["type"].as_str().expect("a type").into(),
+                        String::new(),
+                    ));
+                    open.push(index);
+                }
+                "content_block_delta" => {
+                    assert!(is_open.is_some(), "{}", self.text);
+                    let pieces =
+                        ["text", "thinking", "partial_json"].map(|name| event["delta"][name].as_str());
+                    blocks[index].1.extend(pieces.into_iter().flatten());
+                }
+                "content_block_stop" => drop(open.remove(is_open.expect("an open block"))),
+                "message_delta" => assert!(open.is_empty(), "{}", self.text),
+                _ => {}
+            }
+        }
+        blocks
+    }
     /// Does it end as a whole stream of its API does?
     pub(crate) fn is_whole_stream(&self) -> bool {
         self.text.ends_with("data: [DONE]\n\n")

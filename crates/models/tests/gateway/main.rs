@@ -20,6 +20,7 @@ mod reload;
 mod responses;
 mod screened;
 mod streams;
+mod thoughts;
 mod transcriptions;
 mod translated;
 mod trial;

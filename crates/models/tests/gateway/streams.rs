@@ -157,6 +157,34 @@ async fn a_stream_cut_after_ten_chunks_is_always_completed_with_the_option_to_co
 }
 
 #[tokio::test]
+async fn a_message_may_be_continued_with_a_tool_call_or_with_nothing() {
+    for kinds in
+        [["openai", "openai"], ["anthropic", "openai"], ["openai", "anthropic"], ["anthropic", "anthropic"]]
+    {
+        let first = Mock::start(Fault::Cut(5)).await.expect("runs");
+        let second = Mock::start(Plan::default()).await.expect("runs");
+        let config = route(&[&first, &second], "")
+            .replace("[models.providers.p0]", &format!("[models.providers.p0]\nkind = '{}'", kinds[0]))
+            .replace("[models.providers.p1]", &format!("[models.providers.p1]\nkind = '{}'", kinds[1]));
+        let gateway = Gateway::start(&(config + "continue_streams = true\n")).await;
+        let said: String = (0..5).map(Plan::piece).collect();
+        for tools in [0, 2] {
+            second.next([Plan { tools, chunks: 0, ..Plan::default() }]);
+            let answer = gateway.message(true).await;
+            let mut expected = vec![("text".to_owned(), said.clone())];
+            for tool in 0..tools {
+                let given = format!(r#"{{"city":"City {tool}","days":{tool}}}"#);
+                expected.push(("tool_use".into(), given));
+            }
+            assert_eq!(answer.blocks(), expected, "{kinds:?}: {}", answer.text);
+            assert!(answer.is_whole_stream(), "{kinds:?}: {}", answer.text);
+            let reason = if tools > 0 { "tool_use" } else { "end_turn" };
+            assert!(answer.text.contains(&format!(r#""stop_reason":"{reason}""#)), "{}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_was_begun_with_a_tool_call_is_not_continued() {
     let first = Mock::start(Plan { tools: 1, fault: Fault::Cut(1), ..Plan::default() }).await.expect("runs");
     let second = Mock::start(Plan::default()).await.expect("runs");

@@ -45,7 +45,7 @@ async fn a_model_is_asked_for_what_it_is_for() {
     let serving = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
     let mut config = format!("[models.providers.p]\nurl = 'http://{address}/v1'\n");
     for model in ["chat", "embed", "hear", "none"] {
-        config += &format!("[models.routes.{model}]\ntargets = [{{ provider = 'p' }}]\n");
+        config.extend([format!("[models.routes.{model}]\ntargets = [{{ provider = 'p' }}]\n")]);
     }
     let gateway = Gateway::start(&config).await;
     let probes = gateway.models.probe(None, Duration::from_secs(30)).await.expect("probed");

@@ -20,6 +20,7 @@ use crate::{
         messages::STOP,
         not_json,
         sse::{self, Event},
+        thoughts::UNSIGNED,
     },
 };
 
@@ -62,7 +63,6 @@ pub(super) enum Block<'a> {
     Text {
         text: &'a str,
     },
-    #[cfg(feature = "bedrock")]
     Thinking {
         thinking: &'a str,
         signature: &'a str,
@@ -129,6 +129,8 @@ pub(crate) fn whole_as_messages(body: &[u8]) -> Result<(Bytes, Option<Usage>), F
     };
     let said = choice.message.content.as_deref().or(choice.message.refusal.as_deref());
     let mut content = Vec::new();
+    let thought = choice.message.thought();
+    content.extend(thought.map(|thinking| Block::Thinking { thinking, signature: UNSIGNED }));
     if let Some(text) = said.filter(|text| !text.is_empty()) {
         content.push(Block::Text { text });
     }
@@ -174,6 +176,12 @@ struct ChunkChoice<'a> {
     finish_reason: Option<Cow<'a, str>>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Says {
+    Thoughts,
+    Text,
+}
+
 /// A stream of chat as a stream of Anthropic's.
 ///
 /// Chat names a tool call by its index in every piece, so pieces of parallel calls may come
@@ -185,8 +193,8 @@ pub(crate) struct StreamAsMessages {
     stop_reason: Option<&'static str>,
     /// Blocks begun so far.
     blocks: usize,
-    /// The open block of text.
-    text: Option<usize>,
+    /// The open block of thoughts or text.
+    open: Option<(Says, usize)>,
     /// Index of a tool call, and the block it has.
     tools: Vec<(usize, usize)>,
     usage: Usage,
@@ -206,23 +214,35 @@ impl StreamAsMessages {
         self.blocks += 1;
         let data = json!({ "type": "content_block_start", "index": index, "content_block": block });
         // A tool's name is content already: the client may act on it.
-        let sense = if block["type"] == "text" { Sense::Opening } else { Sense::Content };
+        let sense = if block["type"] == "tool_use" { Sense::Content } else { Sense::Opening };
         frames.push_back(event("content_block_start", &data, sense));
         index
     }
-    fn say(&mut self, text: &str, frames: &mut VecDeque<Frame>) {
-        let index = match self.text {
-            Some(index) => index,
-            None => self.begin(&json!({ "type": "text", "text": "" }), frames),
+    fn say(&mut self, what: Says, text: &str, frames: &mut VecDeque<Frame>) {
+        let index = match self.open {
+            Some((open, index)) if open == what => index,
+            _ => {
+                self.end_open(frames);
+                let block = match what {
+                    Says::Thoughts => json!({ "type": "thinking", "thinking": "", "signature": UNSIGNED }),
+                    Says::Text => json!({ "type": "text", "text": "" }),
+                };
+                let index = self.begin(&block, frames);
+                self.open = Some((what, index));
+                index
+            }
         };
-        self.text = Some(index);
-        let delta = json!({ "type": "text_delta", "text": text });
+        let delta = match what {
+            Says::Thoughts => json!({ "type": "thinking_delta", "thinking": text }),
+            Says::Text => json!({ "type": "text_delta", "text": text }),
+        };
         frames.push_back(piece(index, &delta));
     }
+    fn end_open(&mut self, frames: &mut VecDeque<Frame>) {
+        frames.extend(self.open.take().map(|(_, index)| stop(index)));
+    }
     fn call(&mut self, call: &ToolCall<'_>, frames: &mut VecDeque<Frame>) {
-        if let Some(index) = self.text.take() {
-            frames.push_back(stop(index));
-        }
+        self.end_open(frames);
         let at = call.index.unwrap_or(0);
         let function = call.function.as_ref();
         let block = if let Some((_, block)) = self.tools.iter().find(|(index, _)| *index == at) {
@@ -241,8 +261,8 @@ impl StreamAsMessages {
     }
     fn close(&mut self, frames: &mut VecDeque<Frame>) {
         self.ended = true;
-        let open: Vec<_> = self.text.take().into_iter().chain(self.tools.drain(..).map(|it| it.1)).collect();
-        frames.extend(open.into_iter().map(stop));
+        self.end_open(frames);
+        frames.extend(self.tools.drain(..).map(|(_, block)| stop(block)));
         let data = json!({
             "type": "message_delta",
             "delta": { "stop_reason": self.stop_reason, "stop_sequence": null },
@@ -292,9 +312,12 @@ impl wire::Reader for StreamAsMessages {
         }
         if let Some(choice) = choices.first() {
             if let Some(delta) = &choice.delta {
+                if let Some(thought) = delta.thought() {
+                    self.say(Says::Thoughts, thought, frames);
+                }
                 let said = delta.content.as_deref().or(delta.refusal.as_deref());
                 if let Some(text) = said.filter(|text| !text.is_empty()) {
-                    self.say(text, frames);
+                    self.say(Says::Text, text, frames);
                 }
                 for call in delta.tool_calls.iter().flatten() {
                     self.call(call, frames);

@@ -15,6 +15,7 @@ use crate::{
         chat::WireUsage,
         error_within, not_json,
         sse::{self, Event},
+        thoughts::UNSIGNED_ID,
     },
 };
 
@@ -91,10 +92,10 @@ fn ending(reason: &str) -> (&'static str, Option<&'static str>) {
 }
 
 fn text_part(kind: &str, text: &str) -> Value {
-    if kind == "refusal" {
-        json!({ "type": "refusal", "refusal": text })
-    } else {
-        json!({ "type": "output_text", "text": text, "annotations": [], "logprobs": [] })
+    match kind {
+        "refusal" => json!({ "type": "refusal", "refusal": text }),
+        THOUGHTS => json!({ "type": "reasoning_text", "text": text }),
+        _ => json!({ "type": "output_text", "text": text, "annotations": [], "logprobs": [] }),
     }
 }
 
@@ -111,6 +112,12 @@ pub(crate) fn whole_as_response(body: &[u8]) -> Result<(Bytes, Option<Usage>), F
     let message = choice.message.ok_or_else(|| Failed::malformed("the provider's answer has no message"))?;
     let (status, reason) = ending(choice.finish_reason.as_deref().unwrap_or_default());
     let mut output = Vec::new();
+    if let Some(thought) = message.thought() {
+        let content = [text_part(THOUGHTS, thought)];
+        output.push(json!({
+            "type": "reasoning", "id": head.item(UNSIGNED_ID, 0), "status": status, "summary": [], "content": content,
+        }));
+    }
     let texts = [("output_text", message.content), ("refusal", message.refusal)];
     let parts: Vec<_> = texts
         .into_iter()
@@ -118,7 +125,7 @@ pub(crate) fn whole_as_response(body: &[u8]) -> Result<(Bytes, Option<Usage>), F
         .collect();
     if !parts.is_empty() {
         output.push(json!({
-            "type": "message", "id": head.item("msg", 0), "status": status, "role": "assistant", "content": parts,
+            "type": "message", "id": head.item("msg", output.len()), "status": status, "role": "assistant", "content": parts,
         }));
     }
     for call in message.tool_calls.unwrap_or_default() {
@@ -134,9 +141,14 @@ pub(crate) fn whole_as_response(body: &[u8]) -> Result<(Bytes, Option<Usage>), F
     Ok((response.to_string().into(), usage))
 }
 
+/// What events about thoughts are called.
+const THOUGHTS: &str = "reasoning_text";
+/// What events about a tool call are called.
+const ARGUMENTS: &str = "function_call_arguments";
+
 /// The item that is being said.
 struct Open {
-    /// `output_text`, `refusal` or `function_call_arguments`.
+    /// `output_text`, `refusal`, [`THOUGHTS`] or [`ARGUMENTS`].
     kind: &'static str,
     /// Which of the answer's tool calls it is.
     call: usize,
@@ -176,13 +188,19 @@ impl StreamAsResponses {
     /// The open item as it stands.
     fn item(&self, open: &Open, status: &str) -> Value {
         let at = self.output.len();
-        if open.kind == "function_call_arguments" {
+        if open.kind == ARGUMENTS {
             return json!({
                 "type": "function_call", "id": self.head().item("fc", at), "call_id": open.call_id,
                 "name": open.name, "arguments": open.said, "status": status,
             });
         }
         let content = if status == "in_progress" { vec![] } else { vec![text_part(open.kind, &open.said)] };
+        if open.kind == THOUGHTS {
+            return json!({
+                "type": "reasoning", "id": self.head().item(UNSIGNED_ID, at), "status": status, "summary": [],
+                "content": content,
+            });
+        }
         json!({
             "type": "message", "id": self.head().item("msg", at), "status": status, "role": "assistant",
             "content": content,
@@ -194,7 +212,7 @@ impl StreamAsResponses {
         let item = self.item(&open, "in_progress");
         let added = json!({ "output_index": at, "item": item });
         self.say("response.output_item.added", added, Sense::Opening, frames);
-        if open.kind != "function_call_arguments" {
+        if open.kind != ARGUMENTS {
             let part = text_part(open.kind, "");
             let data = json!({ "item_id": item["id"], "output_index": at, "content_index": 0, "part": part });
             self.say("response.content_part.added", data, Sense::Opening, frames);
@@ -205,11 +223,17 @@ impl StreamAsResponses {
         let Some(mut open) = self.open.take() else { return };
         if !text.is_empty() {
             let at = self.output.len();
-            let tool = open.kind == "function_call_arguments";
-            let id = self.head().item(if tool { "fc" } else { "msg" }, at);
+            let item = match open.kind {
+                ARGUMENTS => "fc",
+                THOUGHTS => UNSIGNED_ID,
+                _ => "msg",
+            };
+            let id = self.head().item(item, at);
             let mut data = json!({ "item_id": id, "output_index": at, "delta": text });
-            if !tool {
+            if open.kind != ARGUMENTS {
                 data["content_index"] = json!(0);
+            }
+            if item == "msg" {
                 data["logprobs"] = json!([]);
             }
             self.say(&format!("response.{}.delta", open.kind), data, Sense::Content, frames);
@@ -223,14 +247,14 @@ impl StreamAsResponses {
         let item = self.item(&open, status);
         let place = || json!({ "item_id": item["id"], "output_index": at });
         let mut done = place();
-        if open.kind == "function_call_arguments" {
+        if open.kind == ARGUMENTS {
             (done["arguments"], done["name"]) = (json!(open.said), json!(open.name));
         } else {
             done["content_index"] = json!(0);
             done[if open.kind == "refusal" { "refusal" } else { "text" }] = json!(open.said);
         }
         self.say(&format!("response.{}.done", open.kind), done, Sense::Opening, frames);
-        if open.kind != "function_call_arguments" {
+        if open.kind != ARGUMENTS {
             let mut done = place();
             (done["content_index"], done["part"]) = (json!(0), text_part(open.kind, &open.said));
             self.say("response.content_part.done", done, Sense::Opening, frames);
@@ -239,23 +263,22 @@ impl StreamAsResponses {
         self.say("response.output_item.done", done, Sense::Opening, frames);
         self.output.push(item);
     }
-    fn text(&mut self, kind: &'static str, text: Option<Cow<'_, str>>, frames: &mut VecDeque<Frame>) {
+    fn text(&mut self, kind: &'static str, text: Option<&str>, frames: &mut VecDeque<Frame>) {
         let Some(text) = text.filter(|it| !it.is_empty()) else { return };
         if self.open.as_ref().is_none_or(|open| open.kind != kind) {
             let open =
                 Open { kind, call: 0, said: String::new(), call_id: String::new(), name: String::new() };
             self.start(open, frames);
         }
-        self.delta(&text, frames);
+        self.delta(text, frames);
     }
     fn call(&mut self, call: ToolCall<'_>, frames: &mut VecDeque<Frame>) {
-        const KIND: &str = "function_call_arguments";
         let index = call.index.unwrap_or(0);
         let function = call.function;
-        if self.open.as_ref().is_none_or(|open| open.kind != KIND || open.call != index) {
+        if self.open.as_ref().is_none_or(|open| open.kind != ARGUMENTS || open.call != index) {
             let name = function.as_ref().and_then(|it| it.name.as_deref()).unwrap_or_default().to_owned();
             let call_id = call.id.unwrap_or_default().into_owned();
-            self.start(Open { kind: KIND, call: index, said: String::new(), call_id, name }, frames);
+            self.start(Open { kind: ARGUMENTS, call: index, said: String::new(), call_id, name }, frames);
         }
         let arguments = function.and_then(|it| it.arguments).unwrap_or_default();
         self.delta(&arguments, frames);
@@ -295,8 +318,9 @@ impl wire::Reader for StreamAsResponses {
         }
         for choice in chunk.choices {
             if let Some(delta) = choice.delta {
-                self.text("output_text", delta.content, frames);
-                self.text("refusal", delta.refusal, frames);
+                self.text(THOUGHTS, delta.thought(), frames);
+                self.text("output_text", delta.content.as_deref(), frames);
+                self.text("refusal", delta.refusal.as_deref(), frames);
                 for call in delta.tool_calls.unwrap_or_default() {
                     self.call(call, frames);
                 }

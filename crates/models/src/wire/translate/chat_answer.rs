@@ -11,7 +11,20 @@ pub(super) struct Message<'a> {
     #[serde(borrow)]
     pub(super) refusal: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    reasoning_content: Option<Cow<'a, str>>,
+    /// The same by another name; some say both.
+    #[serde(borrow)]
+    reasoning: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     pub(super) tool_calls: Option<Vec<ToolCall<'a>>>,
+}
+
+impl Message<'_> {
+    /// What it thought before it said something.
+    pub(super) fn thought(&self) -> Option<&str> {
+        let names = [&self.reasoning_content, &self.reasoning];
+        names.into_iter().flatten().map(|it| &**it).find(|it| !it.is_empty())
+    }
 }
 
 #[derive(Deserialize)]

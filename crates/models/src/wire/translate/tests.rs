@@ -163,3 +163,26 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_chat_answer_thought_is_told_in_the_other_apis_without_a_signature() {
+    for name in ["reasoning", "reasoning_content"] {
+        let message = json!({ "role": "assistant", "content": "Yes.", name: "Hm." });
+        let chat =
+            json!({ "id": "c1", "choices": [{ "message": message, "finish_reason": "stop" }] }).to_string();
+        let (message, _) = whole_as_messages(chat.as_bytes()).expect("translates");
+        let thought = json!({ "type": "thinking", "thinking": "Hm.", "signature": "unsigned" });
+        assert_eq!(value(&message)["content"], json!([thought, { "type": "text", "text": "Yes." }]));
+        let (response, _) = whole_as_response(chat.as_bytes()).expect("translates");
+        let output = &value(&response)["output"];
+        let content = json!([{ "type": "reasoning_text", "text": "Hm." }]);
+        assert_eq!(
+            output[0],
+            json!({ "type": "reasoning", "id": "rs_unsigned_c1_0", "status": "completed", "summary": [], "content": content })
+        );
+        assert_eq!(
+            (&output[1]["id"], &output[1]["content"][0]["text"]),
+            (&json!("msg_c1_1"), &json!("Yes."))
+        );
+    }
+}
