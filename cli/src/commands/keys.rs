@@ -88,7 +88,7 @@ pub(crate) async fn run(command: KeysCommand, global: &Global) -> anyhow::Result
             if global.json {
                 return output::json(&gone);
             }
-            output::line(format!("key {id} is revoked"));
+            output::line(format!("{id} is revoked"));
             Ok(())
         }
     }
