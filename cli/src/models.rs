@@ -81,6 +81,14 @@ fn completed(config: ModelsConfig, demo: bool) -> ModelsConfig {
     if demo { config.or_local() } else { config }
 }
 
+/// Which providers there are, and where their keys come from: a line each.
+pub(crate) fn providers(config: &ModelsConfig, demo: bool) -> Vec<String> {
+    if !config.enabled {
+        return Vec::new();
+    }
+    completed(config.clone(), demo).providers_told(&environment())
+}
+
 /// Reads the configuration again whenever the process is told to.
 pub(crate) fn reload_on_hangup(app: ModelsApp) -> anyhow::Result<impl Future<Output = ()>> {
     let mut hangup = signal(SignalKind::hangup())?;

@@ -160,7 +160,7 @@ impl Node {
         if self.log.identity().held {
             output::note("the store was restored and is held: stop, check it, run `steadfast resume`");
         }
-        greet(args, listen, url);
+        greet(args, config, listen, url);
         tracing::info!(%listen, version = env!("CARGO_PKG_VERSION"), "the node serves");
         let connections = server.serve(listener, stop).await;
         tracing::info!("the node stops");
@@ -226,9 +226,12 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 /// The address and what to try.
-fn greet(args: &ServeArgs, listen: SocketAddr, url: &StoreUrl) {
+fn greet(args: &ServeArgs, config: &Config, listen: SocketAddr, url: &StoreUrl) {
     output::line(format!("Steadfast listens on http://{listen}"));
     output::line(format!("The store is {}.", url.path().display()));
+    for provider in models::providers(&config.models, args.demo) {
+        output::line(provider);
+    }
     if !args.demo {
         return;
     }

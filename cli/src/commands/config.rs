@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use steadfast_core::config::{example_toml, reference_markdown};
+use steadfast_core::config::{environment, example_toml, reference_markdown};
 use steadfast_core::{Failure, World};
 
 use super::Global;
@@ -64,11 +64,17 @@ pub(crate) async fn run(command: ConfigCommand, global: &Global) -> anyhow::Resu
     match command {
         ConfigCommand::Check(args) => {
             load_to_serve(&args.config, &World::system())?;
-            let answer = serde_json::json!({ "ok": true });
+            let file = args.config.config.as_ref().map(|file| file.display().to_string());
             if global.json {
-                return output::json(&answer);
+                return output::json(&serde_json::json!({ "ok": true, "file": file }));
             }
-            output::line("The configuration is fine.");
+            output::line(match file {
+                Some(file) => format!("The configuration is fine: {file}, and the variables over it."),
+                None => {
+                    "The defaults are fine, and the variables over them. No file was named: see --config."
+                        .into()
+                }
+            });
             Ok(())
         }
         ConfigCommand::Show(args) => {
@@ -105,7 +111,7 @@ fn import_litellm(args: &ImportArgs, global: &Global) -> anyhow::Result<()> {
     let name = args.file.display();
     let text = std::fs::read_to_string(&args.file)
         .map_err(|error| Failure::refused("import.unreadable", format!("{name} cannot be read: {error}")))?;
-    let imported = litellm::import(&text).map_err(|why| {
+    let imported = litellm::import(&text, &environment()).map_err(|why| {
         Failure::refused("import.invalid", format!("{name} is no LiteLLM configuration: {why}"))
     })?;
     if global.json {

@@ -64,7 +64,10 @@ pub(crate) async fn run(command: KeysCommand, global: &Global) -> anyhow::Result
                 return output::json(&made);
             }
             output::line(output::cell(&made, "secret"));
-            output::note(format!("key {}: keep it now, it is not shown again", output::cell(&made, "id")));
+            output::note(format!(
+                "its id is {}; keep the key now, it is not shown again",
+                output::cell(&made, "id")
+            ));
             Ok(())
         }
         KeysCommand::List => {
@@ -97,7 +100,7 @@ pub(crate) async fn run(command: KeysCommand, global: &Global) -> anyhow::Result
             if global.json {
                 return output::json(&gone);
             }
-            output::line(format!("key {id} is revoked"));
+            output::line(format!("{id} is revoked"));
             Ok(())
         }
     }

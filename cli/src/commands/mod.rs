@@ -68,7 +68,7 @@ enum Command {
     /// Circuit breakers: list, reset.
     #[command(subcommand)]
     Breakers(breakers::BreakersCommand),
-    /// Models: list, test, price.
+    /// Models: list, test, price, calls.
     #[command(subcommand)]
     Models(models::ModelsCommand),
     /// Kept answers of models: stats, invalidate, warm.

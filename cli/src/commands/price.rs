@@ -30,13 +30,18 @@ pub(crate) struct PriceArgs {
 
 pub(crate) fn run(args: PriceArgs, global: &Global) -> anyhow::Result<()> {
     let PriceArgs { model, input, output, config } = args;
+    let of = match &config.config {
+        Some(file) => file.display().to_string(),
+        None => "the variables here; a server's own file is named with --config".to_owned(),
+    };
     let known = config::load(&config)?.models.prices;
     let (price, source) = prices::listed(&known, &model).ok_or_else(|| {
         let names = prices::known();
         let meant = nearest(&model, names.iter().chain(known.keys()).map(String::as_str));
         let meant = meant.map(|it| format!("; did you mean {it:?}?")).unwrap_or_default();
         let message = format!(
-            "no price is known for {model:?}{meant}: add [models.prices.{model:?}] to the configuration"
+            "no price is known for {model:?}{meant}: add [models.prices.{model:?}] to the configuration; looked up \
+             in the shipped table and in {of}"
         );
         Failure::refused("model.unpriced", message)
     })?;
@@ -71,8 +76,11 @@ pub(crate) fn run(args: PriceArgs, global: &Global) -> anyhow::Result<()> {
     };
     output::line(format!("it thinks before it answers: {thinks}"));
     match source {
-        Some(it) => output::line(format!("{}, as of {}: {}", it.provider, it.as_of, it.page)),
-        None => output::line("from the configuration"),
+        Some(it) => {
+            output::line(format!("{}, as of {}: {}", it.provider, it.as_of, it.page));
+            output::line(format!("Nothing else is said in {of}."));
+        }
+        None => output::line(format!("From {of}.")),
     }
     if let Some(cost) = cost {
         output::line(format!("{input} tokens in and {output} out cost ${cost}"));

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
+use steadfast_core::config::Environment;
+use steadfast_models::budget::prices;
 use toml::Table;
 
 /// Who speaks OpenAI's API under a name of LiteLLM's: where, and which variable holds the key.
@@ -41,10 +43,8 @@ pub(super) struct Deployment {
     /// What the provider calls the model.
     pub(super) model: String,
     pub(super) weight: Option<u64>,
-    /// Dollars for a million tokens, in and out.
-    pub(super) price: Option<(String, String)>,
-    /// Does it think before it answers?
-    pub(super) thinks: Option<bool>,
+    /// What it costs, as we say it.
+    pub(super) price: Option<Table>,
 }
 
 impl Deployment {
@@ -53,10 +53,11 @@ impl Deployment {
         at: &str,
         mut params: Map<String, Value>,
         keys: &mut Keys,
+        env: &Environment,
         notes: &mut Vec<String>,
     ) -> Result<Option<Self>, String> {
         let Some(model) = text(&mut params, "model") else {
-            return Err(format!("{at}.litellm_params.model is missing"));
+            return Err(format!("{at}: litellm_params.model is missing"));
         };
         let named = text(&mut params, "custom_llm_provider");
         let (kind, model) = match (named, model.split_once('/')) {
@@ -74,7 +75,16 @@ impl Deployment {
             _ => (kind, model),
         };
         let base = text(&mut params, "api_base").or_else(|| text(&mut params, "base_url"));
-        let version = text(&mut params, "api_version");
+        // That is where it is looked for if it is not said.
+        let base = base.or_else(|| (kind == "azure").then(|| "os.environ/AZURE_API_BASE".into()));
+        let mut read = |what, given| from_variable(at, what, given, env, notes);
+        let base = base.map(|base| read("api_base", base).unwrap_or_else(|variable| variable));
+        let version = text(&mut params, "api_version").and_then(|version| read("api_version", version).ok());
+        let region = text(&mut params, "aws_region_name");
+        let region = region.map(|region| read("aws_region_name", region).unwrap_or_else(|variable| variable));
+        let organization = text(&mut params, "organization");
+        let organization =
+            organization.map(|it| read("organization", it).unwrap_or_else(|variable| variable));
         let Some((mut provider, variable)) = address(&kind, &model, base.as_deref(), version.as_deref())
         else {
             notes.push(format!("{at}: a provider of kind {kind:?} has no counterpart yet and was left out"));
@@ -84,9 +94,9 @@ impl Deployment {
             provider.insert("key".into(), Table::from_iter([("env".to_owned(), key.into())]).into());
         }
         if kind == "bedrock" {
-            provider.insert("bedrock".into(), bedrock(at, &mut params, notes).into());
+            provider.insert("bedrock".into(), bedrock(at, region, &mut params, notes).into());
         }
-        if let Some(organization) = text(&mut params, "organization") {
+        if let Some(organization) = organization {
             let header = ("OpenAI-Organization".to_owned(), organization.into());
             provider.insert("headers".into(), Table::from_iter([header]).into());
         }
@@ -105,19 +115,23 @@ impl Deployment {
             provider.insert("timeouts".into(), timeouts.into());
         }
         let weight = params.remove("weight").and_then(|it| it.as_u64()).or(rpm);
-        let mut price = |name: &str| params.remove(name).as_ref().and_then(dollars_for_a_million);
-        let price = match (price("input_cost_per_token"), price("output_cost_per_token")) {
-            (None, None) => None,
-            (input, output) => Some((input.unwrap_or("0".into()), output.unwrap_or("0".into()))),
-        };
         let thinks = params.remove("supports_reasoning").and_then(|it| it.as_bool());
+        let mut price = price(at, &model, &mut params, notes);
+        if let (Some(price), Some(thinks)) = (&mut price, thinks) {
+            price.insert("thinks".into(), if thinks { "always" } else { "never" }.into());
+        }
         for (name, value) in &params {
-            if !value.is_null() {
-                notes.push(format!("{at}.litellm_params.{name} has no counterpart and was left out"));
+            match name.as_str() {
+                _ if value.is_null() => {}
+                "stream_timeout" => notes.push(format!(
+                    "{at}: stream_timeout was left out: `timeouts.first` of a provider bounds the first content \
+                     of a stream, and the first byte of a whole answer as well"
+                )),
+                _ => notes.push(format!("{at}: litellm_params.{name} has no counterpart and was left out")),
             }
         }
         let kind = kind.trim_end_matches("_chat").trim_start_matches("hosted_").to_owned();
-        Ok(Some(Self { kind, provider, model, weight, price, thinks }))
+        Ok(Some(Self { kind, provider, model, weight, price }))
     }
 }
 
@@ -152,6 +166,51 @@ fn text(of: &mut Map<String, Value>, name: &str) -> Option<String> {
     }
 }
 
+/// What was given, or what it says of a variable: what that holds now, as our addresses do not
+/// come from variables; or else the variable's name, which is told.
+fn from_variable(
+    at: &str,
+    what: &str,
+    given: String,
+    env: &Environment,
+    notes: &mut Vec<String>,
+) -> Result<String, String> {
+    let Some(variable) = given.strip_prefix("os.environ/") else { return Ok(given) };
+    let value = env.get(variable).filter(|value| !value.is_empty());
+    notes.push(match value {
+        Some(_) => format!("{at}: {what} is what the variable {variable} held when this was made"),
+        None => format!(
+            "{at}: {what}: the variable {variable} is not set here: write what it holds into this file"
+        ),
+    });
+    value.cloned().ok_or_else(|| variable.to_owned())
+}
+
+/// What it costs where the file says it, or says which model it is.
+fn price(at: &str, model: &str, params: &mut Map<String, Value>, notes: &mut Vec<String>) -> Option<Table> {
+    let base = text(params, "base_model");
+    let mut said = |name: &str| params.remove(name).as_ref().and_then(dollars_for_a_million);
+    let said = match (said("input_cost_per_token"), said("output_cost_per_token")) {
+        (None, None) => None,
+        (input, output) => Some([("input", input), ("output", output)]),
+    };
+    if let Some(said) = said {
+        return Some(
+            said.map(|(name, it)| (name.to_owned(), it.unwrap_or("0".into()).into())).into_iter().collect(),
+        );
+    }
+    let base = base?;
+    let name = base.split_once('/').map_or(base.as_str(), |(_, name)| name);
+    if name == model {
+        return None;
+    }
+    let price = prices::listed(&[].into(), name).and_then(|(price, _)| Table::try_from(price).ok());
+    if price.is_none() {
+        notes.push(format!("{at}: base_model: no price of {name:?} is known: add [models.prices.{model:?}]"));
+    }
+    price
+}
+
 /// The provider's address, and the variable that its key is usually in.
 fn address(
     kind: &str,
@@ -163,11 +222,13 @@ fn address(
     let base = base.map(|base| base.trim_end_matches('/'));
     let variable = match kind {
         "azure" => {
-            let base = base.unwrap_or("https://RESOURCE.openai.azure.com");
+            let base = base.unwrap_or_default();
             table.insert("url".into(), format!("{base}/openai/deployments/{model}").into());
             let version = version.unwrap_or("2024-10-21");
             table.insert("query".into(), format!("api-version={version}").into());
             table.insert("key_header".into(), "api-key".into());
+            // Deployments have none: they are another address of Azure's.
+            table.insert("responses".into(), false.into());
             "AZURE_API_KEY"
         }
         "anthropic" => {
@@ -206,13 +267,15 @@ fn address(
 
 /// Where Bedrock is, and who asks there. What is not said comes from the variables that
 /// Amazon's own tools read.
-fn bedrock(at: &str, params: &mut Map<String, Value>, notes: &mut Vec<String>) -> Table {
+fn bedrock(
+    at: &str,
+    region: Option<String>,
+    params: &mut Map<String, Value>,
+    notes: &mut Vec<String>,
+) -> Table {
     let mut table = Table::new();
-    if let Some(region) = text(params, "aws_region_name") {
-        table.insert("region".into(), region.trim_start_matches("os.environ/").into());
-        if region.starts_with("os.environ/") {
-            notes.push(format!("{at}: put the region in the place of {region:?}"));
-        }
+    if let Some(region) = region {
+        table.insert("region".into(), region.into());
     }
     for (theirs, ours, usual) in [
         ("aws_access_key_id", "access_key_id", "AWS_ACCESS_KEY_ID"),

@@ -49,6 +49,7 @@ struct Import {
     providers: BTreeMap<String, Table>,
     routes: BTreeMap<String, Route>,
     prices: Table,
+    cache: Table,
     notes: Vec<String>,
     keys: Keys,
 }
@@ -67,7 +68,8 @@ struct Target {
 }
 
 /// Reads LiteLLM's `config.yaml`.
-pub(crate) fn import(text: &str) -> Result<Imported, String> {
+/// Addresses that it takes from variables are those in `env`.
+pub(crate) fn import(text: &str, env: &Environment) -> Result<Imported, String> {
     let Value::Object(mut file) = yaml::read(text)? else {
         return Err("expected a mapping with model_list".into());
     };
@@ -80,7 +82,7 @@ pub(crate) fn import(text: &str) -> Result<Imported, String> {
         import.keys.named.extend(key.and_then(|key| key.strip_prefix("os.environ/")).map(str::to_owned));
     }
     for (i, entry) in list.into_iter().enumerate() {
-        import.deployment(i, entry)?;
+        import.deployment(i, entry, env)?;
     }
     let mut router = import.section(&mut file, "router_settings");
     let mut settings = import.section(&mut file, "litellm_settings");
@@ -90,16 +92,23 @@ pub(crate) fn import(text: &str) -> Result<Imported, String> {
     let retries = retries.iter().flatten().find_map(Value::as_u64);
     let timeout = [router.remove("timeout"), settings.remove("request_timeout")];
     import.timeouts(timeout.iter().flatten().find_map(Value::as_f64));
+    let mut defaults = None;
     for (section, of) in [("router_settings", &mut router), ("litellm_settings", &mut settings)] {
         if let Some(fallbacks) = of.remove("fallbacks") {
             import.fallbacks(section, &fallbacks);
         }
+        defaults = defaults.or(of.remove("default_fallbacks").map(|others| (section, others)));
+        import.breakers(section, of);
     }
+    if let Some((section, others)) = defaults {
+        import.default_fallbacks(section, &others);
+    }
+    import.cache(&mut settings);
     if let Some(Value::Object(aliases)) = router.remove("model_group_alias") {
         import.aliases(aliases);
     }
-    import.left("router_settings", router);
-    import.left("litellm_settings", settings);
+    import.left("router_settings.", router);
+    import.left("litellm_settings.", settings);
     for (section, of) in file {
         match section.as_str() {
             "general_settings" => {
@@ -129,7 +138,7 @@ impl Import {
     }
     fn left(&mut self, section: &str, left: Map<String, Value>) {
         for (name, value) in left {
-            self.left_one(&format!("{section}.{name}"), &value);
+            self.left_one(&format!("{section}{name}"), &value);
         }
     }
     fn left_one(&mut self, path: &str, value: &Value) {
@@ -147,7 +156,7 @@ impl Import {
             None => Map::new(),
         }
     }
-    fn deployment(&mut self, i: usize, entry: Value) -> Result<(), String> {
+    fn deployment(&mut self, i: usize, entry: Value, env: &Environment) -> Result<(), String> {
         let at = format!("model_list[{i}]");
         let Value::Object(mut entry) = entry else { return Err(format!("{at} is not a mapping")) };
         let Some(Value::String(name)) = entry.remove("model_name") else {
@@ -156,24 +165,24 @@ impl Import {
         let Some(Value::Object(mut params)) = entry.remove("litellm_params") else {
             return Err(format!("{at}.litellm_params is missing"));
         };
+        let at = format!("{at} {name:?}");
         prices_beside(&mut entry, &mut params);
-        self.left(&at, entry);
-        let Some(found) = Deployment::read(&at, params, &mut self.keys, &mut self.notes)? else {
+        self.left(&format!("{at}: "), entry);
+        let Some(found) = Deployment::read(&at, params, &mut self.keys, env, &mut self.notes)? else {
             return Ok(());
         };
         let provider = self.provider(&found);
-        if let Some((input, output)) = found.price {
-            let mut price = Table::from_iter([
-                ("input".to_owned(), toml::Value::String(input)),
-                ("output".to_owned(), toml::Value::String(output)),
-            ]);
-            if let Some(thinks) = found.thinks {
-                price.insert("thinks".into(), if thinks { "always" } else { "never" }.into());
-            }
+        if let Some(price) = found.price {
             self.prices.insert(found.model.clone(), price.into());
         }
         let anything = name.ends_with('*');
-        let key = if anything { route_name(&name, &provider) } else { name.clone() };
+        let same =
+            self.routes.iter().find(|(_, route)| route.models.contains(&name)).map(|(key, _)| key.clone());
+        let key = match same {
+            Some(same) => same,
+            None if anything => route_name(&name, &provider),
+            None => name.clone(),
+        };
         let mut model = found.model;
         if model.ends_with('*') {
             if name != "*" {
@@ -220,27 +229,79 @@ impl Import {
             self.routes.iter().map(|(name, route)| (name.clone(), route.targets.clone())).collect();
         for (name, others) in lists {
             let others: Vec<_> = others.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let found: Vec<_> =
-                others.iter().filter_map(|other| own.get(*other)).flatten().cloned().collect();
-            match self.routes.get_mut(name) {
-                Some(route) if !found.is_empty() => {
-                    // Without weight they come last, in this order.
-                    for target in found {
-                        let there =
-                            |it: &Target| (&it.provider, &it.model) == (&target.provider, &target.model);
-                        if !route.targets.iter().any(there) {
-                            route.targets.push(Target { weight: 0, ..target });
-                        }
-                    }
+            for missing in std::iter::once(name.as_str()).chain(others.iter().copied()) {
+                if !own.contains_key(missing) {
+                    self.note(format!(
+                        "{section}.fallbacks: {missing:?} is not in model_list or was left out"
+                    ));
                 }
-                _ => self.note(format!(
-                    "{section}.fallbacks: {name:?} or who stands in for it is not in model_list"
-                )),
+            }
+            let Some(route) = self.routes.get_mut(name) else { continue };
+            // Without weight they come last, in this order.
+            for target in others.iter().filter_map(|other| own.get(*other)).flatten().cloned() {
+                let there = |it: &Target| (&it.provider, &it.model) == (&target.provider, &target.model);
+                if !route.targets.iter().any(there) {
+                    route.targets.push(Target { weight: 0, ..target });
+                }
+            }
+        }
+    }
+    /// `[b, c]`: who answers for everybody of whom nothing else is said.
+    fn default_fallbacks(&mut self, section: &str, others: &Value) {
+        let without = self.routes.iter().filter(|(_, route)| route.targets.iter().all(|it| it.weight > 0));
+        let lists = without.map(|(name, _)| Value::from_iter([(name.as_str(), others.clone())]));
+        let lists = lists.collect();
+        self.fallbacks(section, &lists);
+    }
+    /// When providers are left alone, and for how long.
+    fn breakers(&mut self, section: &str, of: &mut Map<String, Value>) {
+        let mut breaker = Table::new();
+        if let Some(fails) = of.remove("allowed_fails").and_then(|it| it.as_u64()) {
+            let failures = i64::from(u32::try_from(fails).unwrap_or(u32::MAX)) + 1;
+            breaker.insert("failures".into(), failures.min(u32::MAX.into()).into());
+            self.note(format!(
+                "{section}.allowed_fails is `breaker.failures`: in a row here, in a minute there"
+            ));
+        }
+        if let Some(open) = of.remove("cooldown_time").and_then(|it| it.as_f64()).and_then(kinds::period) {
+            breaker.insert("open".into(), open.into());
+        }
+        if breaker.is_empty() {
+            return;
+        }
+        for provider in self.providers.values_mut() {
+            let there = provider.entry("breaker").or_insert_with(|| Table::new().into());
+            if let Some(there) = there.as_table_mut() {
+                there.extend(breaker.clone());
+            }
+        }
+    }
+    /// Whether answers are kept, and for how long. Where is another matter here.
+    fn cache(&mut self, settings: &mut Map<String, Value>) {
+        if let Some(Value::Bool(enabled)) = settings.remove("cache") {
+            self.cache.insert("enabled".into(), enabled.into());
+        }
+        let Some(Value::Object(mut params)) = settings.remove("cache_params") else { return };
+        if let Some(ttl) = params.remove("ttl").and_then(|it| it.as_f64()).and_then(kinds::period) {
+            self.cache.insert("ttl".into(), ttl.into());
+        }
+        for (name, value) in params {
+            if !value.is_null() {
+                self.note(format!(
+                    "litellm_settings.cache_params.{name} was left out: answers are kept in the node and in a file \
+                     beside its store, see [models.cache]"
+                ));
             }
         }
     }
     fn aliases(&mut self, aliases: Map<String, Value>) {
         for (alias, of) in aliases {
+            if self.routes.contains_key(&alias) {
+                self.note(format!(
+                    "router_settings.model_group_alias.{alias} was left out: model_list has that name"
+                ));
+                continue;
+            }
             match of.as_str().and_then(|of| self.routes.get_mut(of)) {
                 Some(route) => route.models.push(alias),
                 None => self.note(format!(
@@ -263,6 +324,9 @@ impl Import {
             ("providers".to_owned(), providers.into()),
             ("routes".to_owned(), routes.into()),
         ]);
+        if !self.cache.is_empty() {
+            models.insert("cache".to_owned(), self.cache.clone().into());
+        }
         if !self.prices.is_empty() {
             models.insert("prices".to_owned(), self.prices.clone().into());
         }
@@ -273,7 +337,7 @@ impl Import {
 /// Prices may stand in `model_info` as well, and whether a model thinks does.
 fn prices_beside(entry: &mut Map<String, Value>, params: &mut Map<String, Value>) {
     let Some(Value::Object(info)) = entry.get_mut("model_info") else { return };
-    for name in ["input_cost_per_token", "output_cost_per_token", "supports_reasoning"] {
+    for name in ["input_cost_per_token", "output_cost_per_token", "base_model", "supports_reasoning"] {
         if let Some(price) = info.remove(name) {
             params.entry(name).or_insert(price);
         }

@@ -1,15 +1,19 @@
+use steadfast_core::World;
+use steadfast_models::Models;
+
 use super::*;
 
 const EXAMPLE: &str = include_str!("example.yaml");
 
 #[test]
 fn a_configuration_of_litellms_becomes_one_of_ours() {
-    let imported = import(EXAMPLE).expect("read");
+    let imported = import(EXAMPLE, &Environment::new()).expect("read");
     let models = &imported.config["models"];
     let (providers, routes) = (&models["providers"], &models["routes"]);
     let azure = &providers["azure"];
     assert_eq!(azure["url"].as_str(), Some("https://eu.example.com/openai/deployments/gpt-4o-eu"));
     assert_eq!(azure["query"].as_str(), Some("api-version=2024-08-01-preview"));
+    assert_eq!(azure["responses"].as_bool(), Some(false), "a deployment has none");
     assert_eq!(azure["key_header"].as_str(), Some("api-key"));
     assert_eq!(azure["key"]["env"].as_str(), Some("AZURE_EU_KEY"));
     assert_eq!(
@@ -47,11 +51,11 @@ fn a_configuration_of_litellms_becomes_one_of_ours() {
 
 #[test]
 fn what_has_no_counterpart_is_told_and_no_key_is_repeated() {
-    let imported = import(EXAMPLE).expect("read");
+    let imported = import(EXAMPLE, &Environment::new()).expect("read");
     let text = imported.print();
     for said in [
-        "model_list[1]: the key stood in the file; put it into the variable AZURE_API_KEY",
-        "model_list[2].model_info has no counterpart",
+        "model_list[1] \"gpt-4o\": the key stood in the file; put it into the variable AZURE_API_KEY",
+        "model_list[2] \"gpt-4o-mini\": model_info has no counterpart",
         "a provider of kind \"vertex_ai\" has no counterpart",
         "routing_strategy \"usage-based-routing-v2\" has no counterpart",
         "router_settings.redis_host has no counterpart",
@@ -77,10 +81,10 @@ fn what_is_no_such_configuration_is_refused_with_a_reason() {
         ("model_list: [{ litellm_params: {} }]", "model_list[0].model_name is missing"),
         (
             "model_list: [{ model_name: a, litellm_params: {} }]",
-            "model_list[0].litellm_params.model is missing",
+            "model_list[0] \"a\": litellm_params.model is missing",
         ),
     ] {
-        let said = import(text).expect_err(why);
+        let said = import(text, &Environment::new()).expect_err(why);
         assert!(said.contains(why), "{said}");
     }
 }
@@ -101,6 +105,7 @@ fn keys_of_the_file_stay_apart_prices_may_stand_beside_and_nobody_is_asked_twice
 litellm_settings:
   fallbacks: [{ a: [b, c] }, { b: [a] }, { a: [b] }]
 ",
+        &Environment::new(),
     );
     let imported = imported.expect("read");
     let models = &imported.config["models"];
@@ -116,5 +121,103 @@ litellm_settings:
     assert_eq!(models["prices"]["claude-sonnet-4-5"]["thinks"].as_str(), Some("never"));
     assert_eq!(models["routes"]["a"]["targets"].as_array().map(Vec::len), Some(3));
     let text = imported.print();
-    assert!(text.contains("stream_timeout has no counterpart") && !text.contains("model_info"), "{text}");
+    assert!(
+        text.contains("\"b\": stream_timeout was left out: `timeouts.first`") && !text.contains("model_info"),
+        "{text}"
+    );
+}
+
+#[test]
+fn addresses_come_from_the_variables_that_are_named_or_are_asked_for() {
+    let file = "model_list:
+  - model_name: a
+    litellm_params: { model: azure/gpt-a, api_base: os.environ/AZURE_API_BASE, api_version: os.environ/AZURE_VERSION }
+  - model_name: b
+    litellm_params: { model: azure/gpt-b }
+  - model_name: c
+    litellm_params: { model: openai/gpt-c, api_base: os.environ/OPENAI_BASE }
+";
+    let url = |imported: &Imported, name: &str| {
+        imported.config["models"]["providers"][name]["url"].as_str().unwrap_or_default().to_owned()
+    };
+    let set = [
+        ("AZURE_API_BASE", "https://eu.example.com/"),
+        ("AZURE_VERSION", "v1"),
+        ("OPENAI_BASE", "http://10.0.0.7/v1"),
+    ];
+    let set = set.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let here = import(file, &set).expect("read");
+    assert_eq!(url(&here, "azure"), "https://eu.example.com/openai/deployments/gpt-a");
+    assert_eq!(here.config["models"]["providers"]["azure"]["query"].as_str(), Some("api-version=v1"));
+    assert_eq!(url(&here, "azure-2"), "https://eu.example.com/openai/deployments/gpt-b");
+    assert_eq!(url(&here, "openai"), "http://10.0.0.7/v1");
+    let text = here.print();
+    assert!(
+        text.contains("NOTE model_list[2] \"c\": api_base is what the variable OPENAI_BASE held"),
+        "{text}"
+    );
+
+    let unset = import(file, &Environment::new()).expect("read");
+    let text = unset.print();
+    for said in [
+        "\"a\": api_base: the variable AZURE_API_BASE is not set",
+        "\"c\": api_base: the variable OPENAI_BASE",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(!text.contains("os.environ"), "{text}");
+    // What is left to be written is refused until it is.
+    let models = unset.config["models"].clone().try_into().expect("ours");
+    let keys = [("AZURE_API_KEY", "k"), ("OPENAI_API_KEY", "k")]
+        .map(|(name, key)| (name.to_owned(), key.to_owned()));
+    let problems = Models::check(&models, "models", &keys.into(), &World::system());
+    let fields: Vec<_> = problems.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(fields, ["azure", "azure-2", "openai"].map(|it| format!("models.providers.{it}.url")));
+}
+
+#[test]
+fn breakers_kept_answers_stand_ins_and_base_models_are_taken_over() {
+    let imported = import(
+        "model_list:
+  - { model_name: a, litellm_params: { model: azure/mine, api_base: 'https://x' }, model_info: { base_model: azure/gpt-4o } }
+  - { model_name: b, litellm_params: { model: openai/gpt-4o } }
+  - { model_name: '*', litellm_params: { model: openai/* } }
+  - { model_name: '*', litellm_params: { model: groq/* } }
+router_settings:
+  allowed_fails: 2
+  cooldown_time: 60
+  model_group_alias: { b: a }
+  fallbacks: [{ b: [gpt] }]
+litellm_settings:
+  default_fallbacks: [b]
+  cache: true
+  cache_params: { type: redis, ttl: 600 }
+",
+        &Environment::new(),
+    );
+    let imported = imported.expect("read");
+    let models = &imported.config["models"];
+    let breaker = &models["providers"]["openai"]["breaker"];
+    assert_eq!((breaker["failures"].as_integer(), breaker["open"].as_str()), (Some(3), Some("60s")));
+    assert_eq!(models["cache"]["ttl"].as_str(), Some("600s"));
+    assert_eq!(models["prices"]["mine"]["input"].as_str(), Some("2.5"));
+    let targets = |route: &str| {
+        let targets = models["routes"][route]["targets"].as_array().expect("a list");
+        targets.iter().map(|it| it["provider"].as_str().unwrap_or("").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (targets("a"), targets("b")),
+        (vec!["azure".into(), "openai".into()], vec!["openai".to_owned()])
+    );
+    assert_eq!(targets("any-openai"), ["openai", "groq", "openai"]);
+    let text = imported.print();
+    for said in [
+        "router_settings.fallbacks: \"gpt\" is not in model_list",
+        "allowed_fails is `breaker.failures`",
+        "cache_params.type was left out: answers are kept in the node",
+        "model_group_alias.b was left out: model_list has that name",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(!text.contains("no counterpart"), "{text}");
 }

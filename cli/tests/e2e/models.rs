@@ -1,6 +1,10 @@
 //! The model gateway in the binary, before upstreams in another process: this one.
 
-use std::{process::Command, time::Duration};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -377,5 +381,36 @@ async fn an_operator_has_the_keys_costs_and_calls_of_their_own_tenant_and_of_no_
     for (who, status) in [(&theirs, StatusCode::NOT_FOUND), (&ours, StatusCode::OK)] {
         let answer = client.raw(Method::DELETE, &path).bearer_auth(who).send().await.expect("an answer");
         assert_eq!(answer.status(), status);
+    }
+}
+
+#[test]
+fn a_start_says_where_keys_come_from_and_commands_say_whose_configuration_they_read() {
+    let place = Place::new();
+    let mut command = place.command(SERVE);
+    command.env("OPENAI_API_KEY", "sk-hidden").env("OPENAI_BASE_URL", "http://127.0.0.1:1/v1");
+    let mut node = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let lines = BufReader::new(node.stdout.take().expect("stdout")).lines();
+    let told: Vec<_> = lines.map(|line| line.expect("text")).take_while(|line| !line.is_empty()).collect();
+    node.kill().expect("it was running");
+    node.wait().expect("it ends");
+    let said = "The provider openai: its key is in the variable OPENAI_API_KEY.";
+    assert!(told.iter().any(|line| line == said), "{told:?}");
+
+    std::fs::write(place.path("ours.toml"), "[models.prices.ours]\ninput = '1'\n").expect("written");
+    let with = |args: &[&str]| place.ok(&[args, &["--config", "ours.toml"]].concat());
+    assert!(with(&["config", "check"]).contains("ours.toml"));
+    assert!(place.ok(&["config", "check"]).contains("No file was named"));
+    assert!(with(&["models", "price", "ours"]).contains("From ours.toml."));
+    let unknown = place.refused(&["models", "price", "ours"]);
+    assert!(unknown.contains("a server's own file is named with --config"), "{unknown}");
+
+    // All that is missing is told at once, and nothing starts.
+    let keys = "[models.providers.a]\nkey = { env = 'GONE_A' }\n[models.providers.b]\nkind = 'anthropic'\n\
+        key = { env = 'GONE_B' }\n";
+    std::fs::write(place.path("keys.toml"), keys).expect("written");
+    for verb in [&["config", "check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+        let said = place.refused(&[verb, &["--config", "keys.toml"]].concat());
+        assert!(said.contains("GONE_A") && said.contains("GONE_B"), "{said}");
     }
 }

@@ -34,7 +34,7 @@ use crate::{
     rejected::Rejected,
 };
 use pace::Paces;
-use queue::{Queue, Ticket};
+use queue::{Queue, Ticket, Waiter};
 
 /// Why a call may not enter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,11 +112,29 @@ struct State {
     running: usize,
     queue: Queue<Reply>,
     paces: Paces,
+    config: AdmissionConfig,
+}
+
+impl State {
+    /// Without a bound everybody finds a place, and is counted all the same: there may be a
+    /// bound later.
+    fn running_max(&self) -> usize {
+        let max = if self.config.enabled { self.config.running.get() } else { u32::MAX };
+        usize::try_from(max).unwrap_or(usize::MAX)
+    }
+    fn waiting_max(&self) -> usize {
+        usize::try_from(self.config.waiting).unwrap_or(usize::MAX)
+    }
+    /// Who takes a place that is free, or becomes free.
+    fn next(&mut self, now: Duration) -> Option<Waiter<Reply>> {
+        let next = if self.running < self.running_max() { self.queue.pop(now) } else { None };
+        self.running += usize::from(next.is_some());
+        next
+    }
 }
 
 struct Inner {
     state: Mutex<State>,
-    config: AdmissionConfig,
     world: World,
 }
 
@@ -187,11 +205,12 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    fn running_max(&self) -> usize {
-        usize::try_from(self.config.running.get()).unwrap_or(usize::MAX)
-    }
-    fn waiting_max(&self) -> usize {
-        usize::try_from(self.config.waiting).unwrap_or(usize::MAX)
+    /// Gives a place to one who waited for it.
+    fn seat(self: &Arc<Self>, next: Waiter<Reply>, now: Duration) {
+        let queued = now.saturating_sub(next.since);
+        let place = Place { inner: self.clone(), route: next.route, since: now, queued };
+        // If nobody listens any longer, the place comes back and is dropped in turn.
+        drop(next.reply.send(Ok(place)));
     }
 }
 
@@ -201,9 +220,23 @@ impl Admission {
             running: 0,
             queue: Queue::new(config.ageing.get()),
             paces: Paces::new(world.clock().elapsed()),
+            config: config.clone(),
         };
-        let inner = Inner { state: Mutex::new(state), config: config.clone(), world: world.clone() };
+        let inner = Inner { state: Mutex::new(state), world: world.clone() };
         Self { inner: Arc::new(inner) }
+    }
+    /// From now on by this configuration. Who is under way or waits stays: where there are
+    /// fewer places than calls under way, nobody enters until enough of them are over.
+    pub(crate) fn configure(&self, config: &AdmissionConfig) {
+        let now = self.inner.world.clock().elapsed();
+        let mut state = self.inner.lock();
+        state.config = config.clone();
+        state.queue.set_ageing(config.ageing.get());
+        let next: Vec<_> = std::iter::from_fn(|| state.next(now)).collect();
+        drop(state);
+        for next in next {
+            self.inner.seat(next, now);
+        }
     }
     fn place(&self, route: Arc<str>, since: Duration, queued: Duration) -> Place {
         Place { inner: self.inner.clone(), route, since, queued }
@@ -213,19 +246,19 @@ impl Admission {
         let now = self.inner.world.clock().elapsed();
         let (mut standing, answer) = {
             let mut state = self.inner.lock();
-            if state.running < self.inner.running_max() {
+            if state.running < state.running_max() {
                 state.running += 1;
                 drop(state);
                 return Ok(self.place(visitor.route.clone(), now, Duration::ZERO));
             }
             let before = state.queue.before(visitor.priority, &visitor.user);
-            let wait = state.paces.wait(before + 1, self.inner.running_max(), now);
+            let wait = state.paces.wait(before + 1, state.running_max(), now);
             let needed = wait.saturating_add(state.paces.usual(&visitor.route, now));
             if needed > deadline.remaining() {
                 return Err(Refused::Late { before, wait });
             }
             let waiting = state.queue.len();
-            let full = waiting >= self.inner.waiting_max();
+            let full = waiting >= state.waiting_max();
             let gave_way = if full { state.queue.give_way(visitor.priority) } else { None };
             if full && gave_way.is_none() {
                 return Err(Refused::Full { waiting, again: wait });
@@ -253,8 +286,8 @@ impl Admission {
             Ok(Err(_)) | Err(_) => Err(Refused::TimedOut),
         }
     }
-    /// How the queue stands.
-    pub(crate) fn state(&self) -> QueueState {
+    /// How the queue stands, if there is a bound.
+    pub(crate) fn state(&self) -> Option<QueueState> {
         let now = self.inner.world.clock().elapsed();
         let state = self.inner.lock();
         let waiting = state.queue.in_order().into_iter().enumerate().map(|(i, waiter)| Waiting {
@@ -263,12 +296,12 @@ impl Admission {
             priority: waiter.priority.name(),
             waited_ms: u64::try_from(now.saturating_sub(waiter.since).as_millis()).unwrap_or(u64::MAX),
         });
-        QueueState {
+        state.config.enabled.then(|| QueueState {
             waiting: waiting.collect(),
             running: state.running,
-            running_max: self.inner.running_max(),
-            waiting_max: self.inner.waiting_max(),
-        }
+            running_max: state.running_max(),
+            waiting_max: state.waiting_max(),
+        })
     }
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
@@ -276,7 +309,7 @@ impl Admission {
     }
     /// How many may wait.
     pub(crate) fn waiting_max(&self) -> usize {
-        self.inner.waiting_max()
+        self.inner.lock().waiting_max()
     }
 }
 
@@ -285,15 +318,12 @@ impl Drop for Place {
         let now = self.inner.world.clock().elapsed();
         let mut state = self.inner.lock();
         state.paces.note(&self.route, now.saturating_sub(self.since), now);
-        let Some(next) = state.queue.pop(now) else {
-            state.running -= 1;
-            return;
-        };
+        state.running -= 1;
+        let next = state.next(now);
         drop(state);
-        let queued = now.saturating_sub(next.since);
-        let place = Place { inner: self.inner.clone(), route: next.route, since: now, queued };
-        // If nobody listens any longer, the place comes back and is dropped in turn.
-        drop(next.reply.send(Ok(place)));
+        if let Some(next) = next {
+            self.inner.seat(next, now);
+        }
     }
 }
 

@@ -3,13 +3,14 @@
 mod bedrock;
 mod cache;
 mod screen;
+mod usual;
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{
-    config::{Environment, Period, Problem, SecretSource, Share, Size, positive},
+    config::{Period, Problem, SecretSource, Share, Size, positive},
     defaults,
 };
 use steadfast_resilience::{BreakerConfig, RateLimitConfig, RetryConfig};
@@ -290,53 +291,21 @@ impl Default for SimpleConfig {
 }
 
 impl ModelsConfig {
-    /// If no provider is configured: those whose keys are in the environment under their
-    /// usual names, so that a key alone is enough to begin with. And if no route is
-    /// configured, one to each provider.
-    #[must_use]
-    pub fn or_from_environment(mut self, env: &Environment) -> Self {
-        let known =
-            [("openai", Kind::OpenAi, "OPENAI_API_KEY"), ("anthropic", Kind::Anthropic, "ANTHROPIC_API_KEY")];
-        if self.providers.is_empty() {
-            for (name, kind, variable) in known {
-                if env.get(variable).is_some_and(|key| !key.is_empty()) {
-                    let key = Some(SecretSource::Env(variable.into()));
-                    let provider = ProviderConfig { kind, key, ..ProviderConfig::default() };
-                    self.providers.insert(name.into(), provider);
+    /// Two routes for one name.
+    fn check_names(&self, section: &str, problems: &mut Vec<Problem>) {
+        let mut taken: BTreeMap<_, _> = self.routes.keys().map(|name| (name, name)).collect();
+        for (name, route) in &self.routes {
+            for (i, model) in route.models.iter().enumerate() {
+                let other = *taken.entry(model).or_insert(name);
+                if other != name {
+                    let at = format!("{section}.routes.{name}.models.{i}");
+                    let message = format!(
+                        "{model:?} takes the route `{other}` as well as `{name}`: leave it to one of them"
+                    );
+                    problems.push(Problem::about(at, message));
                 }
             }
         }
-        self.or_direct()
-    }
-    /// If no provider is configured: one that needs no network, for trying things out.
-    #[must_use]
-    pub fn or_local(mut self) -> Self {
-        if self.providers.is_empty() {
-            let local = ProviderConfig { kind: Kind::Local, ..ProviderConfig::default() };
-            self.providers.insert("local".into(), local);
-        }
-        self.or_direct()
-    }
-    /// If no route is configured: one to each provider, under its name. A provider that is
-    /// alone gets every model; of several, Anthropic's get its models, and the first other
-    /// one gets the rest.
-    fn or_direct(mut self) -> Self {
-        if !self.routes.is_empty() {
-            return self;
-        }
-        let alone = self.providers.len() == 1;
-        let rest = self.providers.iter().find(|(_, it)| it.kind != Kind::Anthropic).map(|(name, _)| name);
-        for (name, provider) in &self.providers {
-            let mut models = Vec::new();
-            if alone || rest == Some(name) {
-                models.push("*".into());
-            } else if provider.kind == Kind::Anthropic {
-                models.push("claude-*".into());
-            }
-            let targets = vec![TargetConfig { provider: name.clone(), ..TargetConfig::default() }];
-            self.routes.insert(name.clone(), RouteConfig { models, targets, ..RouteConfig::default() });
-        }
-        self
     }
     /// What no single value can know: names that must exist. `section` is where this stands
     /// in the configuration.
@@ -349,6 +318,12 @@ impl ModelsConfig {
                 problems.push(Problem::about(at, "expected `chat`, `messages` or nothing"));
             }
         }
+        if self.is_unsaid() {
+            let message = "there are several providers and no route: say who gets which models, such as \
+                [models.routes.NAME] with models = [\"gpt-*\"] and targets = [{ provider = \"...\" }]";
+            problems.push(Problem::about(format!("{section}.routes"), message));
+        }
+        self.check_names(section, &mut problems);
         for (name, provider) in &self.providers {
             let at = format!("{section}.providers.{name}");
             provider.check_bedrock(&at, cfg!(feature = "bedrock"), &mut problems);
@@ -381,7 +356,7 @@ impl ModelsConfig {
 
 #[cfg(test)]
 mod tests {
-    use steadfast_core::config::load_checked;
+    use steadfast_core::config::{Environment, load_checked};
 
     use super::*;
 
@@ -411,6 +386,20 @@ mod tests {
             ("[models.providers.main]\nurll = 'x'\n", "did you mean `url`?"),
             ("[models.routes.smart]\nmodels = ['x']\n", "expected at least one target"),
             (
+                "[models.providers.a]\n[models.providers.b]\n",
+                "models.routes: there are several providers and no route",
+            ),
+            (
+                "[models.providers.a]\n[models.routes.one]\nmodels = ['m']\ntargets = [{ provider = 'a' }]\n\
+                 [models.routes.two]\nmodels = ['n', 'm']\ntargets = [{ provider = 'a' }]\n",
+                "models.routes.two.models.1: \"m\" takes the route `one` as well as `two`",
+            ),
+            (
+                "[models.providers.a]\n[models.routes.one]\nmodels = ['two']\ntargets = [{ provider = 'a' }]\n\
+                 [models.routes.two]\ntargets = [{ provider = 'a' }]\n",
+                "\"two\" takes the route `two` as well as `one`",
+            ),
+            (
                 "[models.providers.main]\n[models.routes.smart]\ntargets = [{ provider = 'mian' }]\n",
                 "\"mian\": there is no such provider; did you mean `main`?",
             ),
@@ -427,24 +416,5 @@ mod tests {
         assert!(half.contains("together"), "{half}");
         let strange = of("bedrock.region = 'eu-central-1'").expect_err("another kind");
         assert!(strange.contains("alone"), "{strange}");
-    }
-
-    #[test]
-    fn a_key_in_the_environment_is_enough() {
-        let env = |names: &[&str]| names.iter().map(|it| ((*it).to_owned(), "k".to_owned())).collect();
-        let found = |names: &[&str]| ModelsConfig::default().or_from_environment(&env(names));
-        assert_eq!(found(&["ANTHROPIC_API_KEY"]).routes["anthropic"].models, ["*"]);
-        let both = found(&["ANTHROPIC_API_KEY", "OPENAI_API_KEY"]);
-        assert_eq!(both.routes["anthropic"].models, ["claude-*"]);
-        assert_eq!(both.routes["openai"].models, ["*"]);
-        assert!(both.check("models").is_empty());
-        assert!(found(&[]).providers.is_empty());
-        let both = both.or_local();
-        assert_eq!(both.providers.len(), 2);
-        assert_eq!(found(&[]).or_local().routes["local"].models, ["*"]);
-        let own = read("[models.providers.azure]\nurl = 'https://x'\n").expect("reads");
-        let own = own.or_from_environment(&env(&["OPENAI_API_KEY"]));
-        assert_eq!(own.routes["azure"].models, ["*"]);
-        assert!(!own.providers.contains_key("openai"));
     }
 }

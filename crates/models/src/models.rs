@@ -45,7 +45,7 @@ pub struct Models {
     degrade: Degrade,
     books: Arc<Books>,
     keys: Arc<Keys>,
-    admission: Option<Admission>,
+    admission: Admission,
     stop: Stop,
     /// Where records are kept.
     file: Option<PathBuf>,
@@ -131,13 +131,13 @@ fn embedder(
     config: &ModelsConfig,
     routes: &Arc<Routes>,
     books: &Arc<Books>,
-    admission: Option<&Admission>,
+    admission: &Admission,
 ) -> Arc<dyn Embedder> {
     let model = config.cache.similar.model.clone();
     if model.is_empty() {
         return Arc::new(Counting);
     }
-    let (routes, books, admission) = (routes.clone(), books.clone(), admission.cloned());
+    let (routes, books, admission) = (routes.clone(), books.clone(), admission.clone());
     Arc::new(Asking { model, routes, books, admission })
 }
 
@@ -182,8 +182,8 @@ impl Models {
             Some(file) => books.kept(file)?,
             None => books,
         });
-        let admission = config.admission.enabled.then(|| Admission::new(&config.admission, world));
-        let embedder = embedder(&config, &routes, &books, admission.as_ref());
+        let admission = Admission::new(&config.admission, world);
+        let embedder = embedder(&config, &routes, &books, &admission);
         let cache = Cache::new(&config.cache, home, embedder, world)?;
         Ok(Self {
             screen,
@@ -207,16 +207,16 @@ impl Models {
     }
     /// Another one for another configuration. Providers that did not change go on as they are:
     /// their connections, breakers and limits. Keys are read again. Kept answers stay as far as
-    /// there is room for them; so do the queue and its bounds, what was spent, and how many calls
-    /// found nobody of late.
-    pub fn reloaded(&self, mut config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
-        config.admission = self.config.admission.clone();
+    /// there is room for them; so do who is under way and who waits, what was spent, and how many
+    /// calls found nobody of late.
+    pub fn reloaded(&self, config: ModelsConfig, env: &Environment) -> Result<Self, SetupError> {
         let screen = Screen::new(&config.screen)?;
         let routes = Routes::new(&config, Some(&self.routes), env, &self.world, &self.observer)?;
         let routes = Arc::new(routes);
         let books = Arc::new(self.books.reloaded(&config));
-        let embedder = embedder(&config, &routes, &books, self.admission.as_ref());
+        let embedder = embedder(&config, &routes, &books, &self.admission);
         let cache = self.cache.reloaded(&config.cache, embedder);
+        self.admission.configure(&config.admission);
         Ok(Self {
             screen,
             routes,
@@ -232,14 +232,13 @@ impl Models {
             world: self.world.clone(),
         })
     }
-    /// Who is under way and who waits.
+    /// Who is under way and who waits, if there is a bound.
     pub fn queue(&self) -> Option<QueueState> {
-        self.admission.as_ref().map(Admission::state)
+        self.admission.state()
     }
     /// All that is not as it should be.
     pub fn reasons(&self) -> Vec<Reason> {
-        let (waiting, waiting_max) =
-            self.admission.as_ref().map_or((0, 0), |it| (it.waiting(), it.waiting_max()));
+        let (waiting, waiting_max) = (self.admission.waiting(), self.admission.waiting_max());
         let mut reasons = self.books.vitals.reasons(waiting, waiting_max, self.books.lost());
         let mut say = |what, alarm, message| reasons.push(Reason { what, alarm, message });
         let breakers = self.routes.breakers();
@@ -334,8 +333,15 @@ impl Models {
     }
     /// Models that this caller can ask for by name.
     pub fn models(&self, caller: &Caller) -> Vec<&str> {
+        self.routes.models(self.may_use(caller))
+    }
+    /// Whether this caller can ask for a model of that name.
+    pub fn has_model(&self, caller: &Caller, model: &str) -> bool {
+        self.routes.by_model(model).is_some_and(|route| self.may_use(caller)(route.name()))
+    }
+    fn may_use(&self, caller: &Caller) -> impl Fn(&str) -> bool + use<> {
         let key = caller.key.as_ref().and_then(|id| self.keys.find(id));
-        self.routes.models(|route| key.as_ref().is_none_or(|key| key.may_use(route)))
+        move |route| key.as_ref().is_none_or(|key| key.may_use(route))
     }
     /// How the providers' breakers stand.
     pub fn breakers(&self) -> Vec<BreakerState> {

@@ -140,7 +140,7 @@ mod tests {
             ),
             (
                 "[resilience.mail]\nbreaker.failures = 0\n",
-                "s.toml:2: resilience.mail.breaker.failures = 0: expected a nonzero u32",
+                "s.toml:2: resilience.mail.breaker.failures = 0: expected a whole number of at least 1",
             ),
         ] {
             let error = read(text).expect_err("refused");

@@ -15,6 +15,7 @@ use super::{
     Problem,
     problem::{join, nearest, quoted},
     tree::{Node, Value},
+    values::{SECRET, SECRET_RULE},
 };
 
 /// A problem on its way up; it gets its place from the innermost value it passes.
@@ -69,10 +70,10 @@ impl de::Error for Failed {
             Unexpected::Map => "a table",
             _ => "something else",
         };
-        Self::new(format!("expected {expected}, found {found}"))
+        Self::new(format!("expected {}, found {found}", told(expected)))
     }
     fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {expected}"))
+        Self::new(format!("expected {}", told(expected)))
     }
     fn missing_field(field: &'static str) -> Self {
         let mut failed = Self::new("this key is required");
@@ -89,6 +90,15 @@ impl de::Error for Failed {
         let mut failed = Self::new(format!("expected one of {}", expected.join(", ")));
         failed.0.suggestion = nearest(variant, expected.iter().copied()).map(str::to_owned);
         failed
+    }
+}
+
+/// In words of people rather than in Rust's.
+fn told(expected: &dyn Expected) -> String {
+    match expected.to_string() {
+        nonzero if nonzero.starts_with("a nonzero u") => "a whole number of at least 1".into(),
+        number if matches!(&*number, "u8" | "u16" | "u32" | "u64" | "usize") => "a whole number".into(),
+        other => other,
     }
 }
 
@@ -169,12 +179,15 @@ impl<'de> Deserializer<'de> for De<'_> {
     }
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failed> {
         let Value::Table(table) = &self.node.value else {
-            let expected = format!("expected a table with {}", fields.join(", "));
+            let expected = match name {
+                SECRET => SECRET_RULE.to_owned(),
+                _ => format!("expected a table with {}", fields.join(", ")),
+            };
             return Err(Failed::new(expected).at_unseen(self.node, &self.path));
         };
         visitor

@@ -193,6 +193,10 @@ pub enum SecretSource {
     File(PathBuf),
 }
 
+/// What serde knows a [`SecretSource`] by.
+pub(super) const SECRET: &str = "SecretSource";
+pub(super) const SECRET_RULE: &str = "expected either { env = \"NAME\" } or { file = \"PATH\" }";
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename = "SecretSource")]
 struct RawSource {
@@ -208,7 +212,7 @@ impl TryFrom<RawSource> for SecretSource {
         match (raw.env, raw.file) {
             (Some(name), None) => Ok(Self::Env(name)),
             (None, Some(path)) => Ok(Self::File(path)),
-            _ => Err("expected either { env = \"NAME\" } or { file = \"PATH\" }"),
+            _ => Err(SECRET_RULE),
         }
     }
 }

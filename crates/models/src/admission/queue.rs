@@ -100,6 +100,9 @@ impl<T> Queue<T> {
             ageing,
         }
     }
+    pub(super) fn set_ageing(&mut self, ageing: Duration) {
+        self.ageing = ageing;
+    }
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }

@@ -55,7 +55,7 @@ fn places_go_to_the_more_urgent_first_and_position_and_wait_are_seen() {
     let mut low = waiting(&door, "a", Priority::Low, &deadline);
     clock.advance(SECOND);
     let mut high = waiting(&door, "b", Priority::High, &deadline);
-    let state = door.state();
+    let state = door.state().expect("a bound");
     assert_eq!((state.running, state.running_max, state.waiting_max), (1, 1, 10));
     let seen: Vec<_> = state.waiting.iter().map(|it| (it.position, it.priority, it.waited_ms)).collect();
     assert_eq!(seen, [(1, "high", 0), (2, "low", 1_000)]);
@@ -80,7 +80,7 @@ fn who_goes_away_frees_its_place_in_the_queue_and_beyond() {
     drop(first);
     // It was given the place, and goes away before it looks.
     drop(next);
-    assert_eq!((door.state().running, door.waiting()), (0, 0));
+    assert_eq!((door.state().expect("a bound").running, door.waiting()), (0, 0));
     next = enter(&door, "a", Priority::Normal, &deadline);
     assert!(matches!(poll(&mut next), Poll::Ready(Ok(_))));
 }
@@ -128,7 +128,7 @@ fn what_cannot_be_done_in_time_is_refused_at_once_with_how_long_it_takes() {
     drop((places, queue, last, other));
     let short = Deadline::after(&world, SECOND);
     now(enter(&door, "a", Priority::Normal, &short)).expect("who need not wait is let in");
-    assert_eq!((door.state().running, door.waiting()), (0, 0));
+    assert_eq!((door.state().expect("a bound").running, door.waiting()), (0, 0));
 }
 
 #[test]
@@ -202,7 +202,7 @@ proptest! {
                 }
                 outside = still;
             }
-            let state = door.state();
+            let state = door.state().expect("a bound");
             prop_assert_eq!(state.running, inside.len());
             prop_assert!(state.running <= running as usize);
             prop_assert_eq!(state.waiting.len(), outside.len());
@@ -210,7 +210,7 @@ proptest! {
             prop_assert!(outside.is_empty() || state.running == running as usize, "nobody waits for nothing");
         }
         drop((inside, outside));
-        prop_assert_eq!((door.state().running, door.waiting()), (0, 0));
+        prop_assert_eq!((door.state().expect("a bound").running, door.waiting()), (0, 0));
     }
 
     /// However many urgent calls come in, one that is not urgent has its turn.
@@ -246,4 +246,48 @@ proptest! {
         }
         prop_assert!(false, "starved");
     }
+}
+
+#[test]
+fn another_configuration_holds_from_then_on_and_nobody_is_sent_away() {
+    let (door, world, _) = door(1, 10);
+    let deadline = Deadline::after(&world, 100 * SECOND);
+    let configure = |enabled, running, waiting| {
+        let running = NonZeroU32::new(running).expect("some");
+        door.configure(&AdmissionConfig { enabled, running, waiting, ..AdmissionConfig::default() });
+    };
+    let first = now(enter(&door, "a", Priority::Normal, &deadline)).expect("free");
+    let mut waits: Vec<_> = (0..3).map(|_| waiting(&door, "a", Priority::Normal, &deadline)).collect();
+    configure(true, 3, 1);
+    let state = door.state().expect("a bound");
+    assert_eq!((state.running, state.running_max, state.waiting_max, state.waiting.len()), (3, 3, 1, 1));
+    let refused = now(enter(&door, "b", Priority::Normal, &deadline));
+    assert!(matches!(refused, Err(Refused::Full { waiting: 1, .. })));
+    let mut places = vec![first];
+    for it in waits.drain(..2) {
+        places.push(now(it).expect("there is more room"));
+    }
+    let mut last = waits.remove(0);
+
+    configure(true, 1, 10);
+    for _ in 0..2 {
+        drop(places.pop());
+        assert!(poll(&mut last).is_pending(), "there are fewer places than calls under way");
+    }
+    drop(places);
+    let place = now(last).expect("its turn");
+
+    let waits =
+        [waiting(&door, "a", Priority::Normal, &deadline), waiting(&door, "a", Priority::Low, &deadline)];
+    configure(false, 1, 0);
+    assert_eq!(door.state(), None);
+    let mut places: Vec<_> = waits.into_iter().map(|it| now(it).expect("no bound")).collect();
+    places.push(now(enter(&door, "a", Priority::Normal, &deadline)).expect("no bound"));
+
+    configure(true, 3, 10);
+    let last = waiting(&door, "a", Priority::Normal, &deadline);
+    drop(place);
+    assert_eq!(door.state().expect("a bound").running, 3, "who came without a bound counts");
+    drop(places);
+    now(last).expect("its turn");
 }

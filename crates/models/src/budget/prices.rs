@@ -229,6 +229,12 @@ pub fn listed(config: &BTreeMap<String, PriceConfig>, model: &str) -> Option<(Pr
     })
 }
 
+/// The names of a provider's models in the shipped table.
+pub(crate) fn of(provider: &str) -> Vec<String> {
+    let own = shipped().into_iter().filter(|sheet| sheet.name == provider);
+    own.flat_map(|sheet| sheet.model).flat_map(|row| row.names).collect()
+}
+
 /// The names of all models in the shipped table.
 pub fn known() -> Vec<String> {
     shipped().into_iter().flat_map(|sheet| sheet.model).flat_map(|row| row.names).collect()

@@ -23,7 +23,7 @@ pub(crate) struct Asking {
     pub(crate) model: String,
     pub(crate) routes: Arc<Routes>,
     pub(crate) books: Arc<Books>,
-    pub(crate) admission: Option<Admission>,
+    pub(crate) admission: Admission,
 }
 
 impl Asking {
@@ -59,11 +59,9 @@ impl Asking {
         entry: &mut Entry,
     ) -> Result<Answer, Rejected> {
         entry.reserve_for(asker.bill, &call, route.prospects(&call)).await?;
-        if let Some(admission) = &self.admission {
-            let visitor = Visitor::of(&call, route.name());
-            let (seat, queued) = Seat::take(admission, visitor, deadline).await?;
-            entry.seated(seat, queued);
-        }
+        let visitor = Visitor::of(&call, route.name());
+        let (seat, queued) = Seat::take(&self.admission, visitor, deadline).await?;
+        entry.seated(seat, queued);
         entry.intend().await?;
         self.routes.answer(route, &Arc::new(call), entry.bill(), deadline.clone()).await
     }

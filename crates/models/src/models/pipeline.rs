@@ -135,11 +135,9 @@ impl Models {
         deadline: Deadline,
         entry: &mut Entry,
     ) -> Result<Answer, Rejected> {
-        if let Some(admission) = &self.admission {
-            let visitor = Visitor::of(call, route.name());
-            let (seat, queued) = Seat::take(admission, visitor, &deadline).await?;
-            entry.seated(seat, queued);
-        }
+        let visitor = Visitor::of(call, route.name());
+        let (seat, queued) = Seat::take(&self.admission, visitor, &deadline).await?;
+        entry.seated(seat, queued);
         in_time(&deadline, entry.intend()).await?;
         self.routes.answer(route, call, entry.bill(), deadline).await
     }

@@ -12,11 +12,17 @@
 mod busy;
 mod choice;
 mod join;
+mod names;
 mod relay;
 mod survey;
+mod trial;
 mod upstream;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::StatusCode;
 use steadfast_core::{
@@ -59,6 +65,8 @@ pub(crate) struct Routes {
     by_name: HashMap<Arc<str>, Arc<Route>>,
     /// Beginnings of models' names, the longest first.
     by_prefix: Vec<(String, Arc<Route>)>,
+    /// Those that are shown.
+    names: BTreeMap<Arc<str>, Arc<Route>>,
     upstreams: Vec<Arc<Upstream>>,
     world: World,
     deadline: Duration,
@@ -91,6 +99,7 @@ impl Routes {
         let mut routes = Self {
             by_name: HashMap::new(),
             by_prefix: Vec::new(),
+            names: BTreeMap::new(),
             upstreams,
             world: world.clone(),
             deadline: config.deadline.get(),
@@ -110,14 +119,12 @@ impl Routes {
             routes.by_name.insert(route.name.clone(), route);
         }
         routes.by_prefix.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        routes.names = routes.names();
         Ok(routes)
     }
     /// Models that can be asked for by name, on those routes.
     pub(crate) fn models(&self, on: impl Fn(&str) -> bool) -> Vec<&str> {
-        let names = self.by_name.iter().filter(|(_, route)| on(&route.name));
-        let mut names: Vec<_> = names.map(|(name, _)| &**name).collect();
-        names.sort_unstable();
-        names
+        self.names.iter().filter(|(_, route)| on(&route.name)).map(|(name, _)| &**name).collect()
     }
     /// How the providers' breakers stand.
     pub(crate) fn breakers(&self) -> Vec<BreakerState> {
@@ -139,7 +146,8 @@ impl Routes {
     pub(crate) fn find(&self, call: &Call) -> Option<&Arc<Route>> {
         self.by_model(&call.asked.model)
     }
-    fn by_model(&self, model: &str) -> Option<&Arc<Route>> {
+    /// The route that a model takes.
+    pub(crate) fn by_model(&self, model: &str) -> Option<&Arc<Route>> {
         self.by_name.get(model).or_else(|| {
             self.by_prefix.iter().find(|(prefix, _)| model.starts_with(prefix.as_str())).map(|it| &it.1)
         })

@@ -3,21 +3,14 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use http::HeaderMap;
 use serde::Serialize;
-use serde_json::json;
 use steadfast_resilience::{BreakerState, Deadline};
 
 use super::{Route, Routes, choice::Target, upstream::SITE};
 use crate::{
-    call::{Call, Caller, Operation},
     config::{Kind, OrderBy},
     rejected::Rejected,
 };
-
-/// The most tokens that a trial may be answered with: enough for models that think first to
-/// say something.
-const TRIAL_TOKENS: u32 = 64;
 
 /// A provider.
 #[derive(Debug, Clone, Serialize)]
@@ -210,7 +203,7 @@ impl Routes {
     ) -> Probe {
         let began = self.world.clock().elapsed();
         let result = match &model {
-            Some(model) => self.ask(target, model, limit).await,
+            Some(model) => self.try_out(target, model, &Deadline::after(&self.world, limit)).await,
             None => Err((
                 "model.unknown".into(),
                 "this route takes any model: name one, such as `steadfast models test gpt-4o-mini`".into(),
@@ -230,30 +223,5 @@ impl Routes {
             message,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         }
-    }
-    async fn ask(&self, target: &Target, model: &str, limit: Duration) -> Result<(), (String, String)> {
-        let config = target.upstream.config();
-        let most = if config.legacy_max_tokens { "max_tokens" } else { "max_completion_tokens" };
-        let messages = config.kind == Kind::Anthropic;
-        let (operation, most) =
-            if messages { (Operation::Messages, "max_tokens") } else { (Operation::Chat, most) };
-        let body = json!({
-            "model": model, most: TRIAL_TOKENS,
-            "messages": [{ "role": "user", "content": "Say hello." }],
-        });
-        let id = self.world.uuid().to_string().into();
-        let body = body.to_string().into();
-        let call = Call::read(id, operation, &HeaderMap::new(), body, Caller::default())
-            .map_err(|error| ("request.invalid".to_owned(), error.to_string()))?;
-        let deadline = Deadline::after(&self.world, limit);
-        target.upstream.probe(&call, model, &deadline).await.map_err(|failed| {
-            let words = failed.body.as_deref().and_then(crate::wire::words);
-            let words = words.map(|words| steadfast_core::shown(&words, crate::wire::WORDS_MAX));
-            let message = match words {
-                Some(words) if !failed.message.contains(&words) => format!("{}: {words}", failed.message),
-                _ => failed.message,
-            };
-            (failed.class.code().into(), message)
-        })
     }
 }

@@ -56,7 +56,7 @@ pub(super) async fn show(
         Ok(caller) => caller,
         Err(rejected) => return write::rejected(rejected, api, &id),
     };
-    if models.models(&caller).contains(&model.as_str()) {
+    if models.has_model(&caller, &model) {
         return whole(&entry(api, &model), &id);
     }
     let model = steadfast_core::shown(&model, 80);

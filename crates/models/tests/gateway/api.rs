@@ -146,10 +146,11 @@ async fn models_are_listed_in_the_shape_of_whose_client_asks() {
     let ids = |list: &Value| {
         list["data"].as_array().expect("a list").iter().map(|it| it["id"].clone()).collect::<Vec<_>>()
     };
-    assert_eq!((&openai["object"], ids(&openai)), (&json!("list"), vec![json!("gpt-4o"), json!("m")]));
+    assert_eq!((&openai["object"], ids(&openai)), (&json!("list"), vec![json!("gpt-4o")]));
     let anthropic = gateway.get("/v1/models", &[("anthropic-version", "2023-06-01")]).await.json();
-    assert_eq!((&anthropic["has_more"], ids(&anthropic)), (&json!(false), vec![json!("gpt-4o"), json!("m")]));
+    assert_eq!((&anthropic["has_more"], ids(&anthropic)), (&json!(false), vec![json!("gpt-4o")]));
     assert_eq!(gateway.get("/v1/models/gpt-4o", &[]).await.json()["object"], "model");
+    assert_eq!(gateway.get("/v1/models/claude-9", &[]).await.json()["id"], "claude-9", "it is let through");
     assert_eq!(gateway.get("/v1/models/nobody", &[]).await.status, 404);
 }
 
@@ -230,4 +231,29 @@ async fn the_local_provider_needs_nobody() {
         near("block my credit card", "what is the weather").await,
     );
     assert!(alike > apart + 0.3, "{alike} {apart}");
+}
+
+#[tokio::test]
+async fn a_provider_that_takes_every_name_is_listed_by_those_that_are_known_and_never_by_its_own() {
+    let names = async |config: &str| {
+        let list = Gateway::start(config).await.get("/v1/models", &[]).await.json();
+        let ids = list["data"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|it| it["id"].as_str().expect("a name").to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let both = "[models.providers.openai]\n[models.providers.anthropic]\nkind = 'anthropic'\n\
+        [models.routes.openai]\nmodels = ['*']\ntargets = [{ provider = 'openai' }]\n\
+        [models.routes.anthropic]\nmodels = ['claude-*']\ntargets = [{ provider = 'anthropic' }]\n";
+    let seen = names(both).await;
+    let has = |name: &str| seen.iter().any(|it| it == name);
+    assert!(has("gpt-4o-mini") && has("text-embedding-3-small") && has("claude-sonnet-4-5"), "{seen:?}");
+    assert!(!has("openai") && !has("anthropic") && !has("gemini-3.5-flash"), "{seen:?}");
+    // Nobody knows what another server has.
+    let other = "[models.providers.openai]\nurl = 'http://127.0.0.1:1/v1'\n\
+        [models.routes.openai]\nmodels = ['*']\ntargets = [{ provider = 'openai' }]\n\
+        [models.routes.smart]\nmodels = ['gpt-*']\ntargets = [{ provider = 'openai', model = 'x' }]\n";
+    assert_eq!(names(other).await, ["smart"]);
 }

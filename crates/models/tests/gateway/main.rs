@@ -23,3 +23,4 @@ mod streams;
 mod thoughts;
 mod transcriptions;
 mod translated;
+mod trial;

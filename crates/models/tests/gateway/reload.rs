@@ -99,3 +99,29 @@ async fn the_room_for_kept_answers_follows_and_how_bad_things_are_stays() {
     reload(&config(&well, &room(2, "2MiB")));
     assert_eq!(level(), Degradation::Partial, "the window is not over");
 }
+
+#[tokio::test]
+async fn the_bound_of_calls_under_way_follows_while_calls_wait() {
+    let silent = Mock::start(Fault::Hang).await.expect("runs");
+    let config = |running: &str| route(&[&silent], &format!("[models.admission]\n{running}\n"));
+    let gateway = Gateway::start(&config("running = 1")).await;
+    let reload = |running: &str| gateway.current.reload(read(&config(running)), &env()).expect("fine");
+    let queue = || gateway.current.get().queue().map(|it| (it.running, it.running_max, it.waiting.len()));
+    let calls = async { tokio::join!(gateway.chat(false), gateway.chat(false), gateway.chat(false)) };
+    let reloads = async {
+        silent.until(|it| it.calls() == 1).await;
+        while queue() != Some((1, 1, 2)) {
+            tokio::task::yield_now().await;
+        }
+        reload("running = 2");
+        assert_eq!(queue(), Some((2, 2, 1)));
+        silent.until(|it| it.calls() == 2).await;
+        reload("enabled = false");
+        assert_eq!(queue(), None);
+        silent.until(|it| it.calls() == 3).await;
+    };
+    tokio::select! {
+        answers = calls => panic!("{answers:?}"),
+        () = reloads => {}
+    }
+}
