@@ -126,15 +126,7 @@ def errors():
     )
     tried = lambda: patient.chat.completions.create(model="spent", messages=ASK)
     fails(openai.InternalServerError, "provider.error", tried)
-    patient = anthropic.Anthropic(
-        base_url=URL,
-        api_key=TOKEN,
-        max_retries=2,
-        http_client=anthropic.DefaultHttpxClient(event_hooks=counting),
-    )
-    tried = lambda: patient.messages.create(model="spent", max_tokens=9, messages=ASK)
-    fails(anthropic.InternalServerError, None, tried)
-    assert len(asked) == 2, asked
+    assert len(asked) == 1, asked
     down = fails(openai.InternalServerError, "provider.error", lambda: create(model="down", messages=ASK))
     assert down.body["support_id"] == down.request_id
     stranger = openai.OpenAI(base_url=f"{URL}/v1", api_key="sk-no", max_retries=0)

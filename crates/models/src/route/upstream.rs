@@ -68,30 +68,34 @@ struct Lasting {
 impl Lasting {
     /// An attempt ended so.
     fn note(&self, provider: &str, failed: Option<Class>) {
-        match self.change(failed) {
-            None => {}
-            Some(Some(class)) => tracing::warn!(
+        if !self.change(failed) {
+            return;
+        }
+        if let Some(class) = failed {
+            let code = class.code();
+            tracing::warn!(
                 name = provider,
-                code = class.code(),
+                code,
                 "a provider cannot be asked: `steadfast models test` says why"
-            ),
-            Some(None) => tracing::info!(name = provider, "a provider answers again"),
+            );
+        } else {
+            tracing::info!(name = provider, "a provider answers again");
         }
     }
-    /// What is known now, if that is something else than before.
-    fn change(&self, failed: Option<Class>) -> Option<Option<Class>> {
+    /// Is that something else than what was known before?
+    fn change(&self, failed: Option<Class>) -> bool {
         // Another failure says neither that it lasts nor that it is over.
         let passing = failed.is_some_and(|class| !class.lasts());
         if passing || (failed.is_none() && !self.known.load(Relaxed)) {
-            return None;
+            return false;
         }
         let mut class = self.class.lock().unwrap_or_else(PoisonError::into_inner);
         if *class == failed {
-            return None;
+            return false;
         }
         *class = failed;
         self.known.store(failed.is_some(), Relaxed);
-        Some(failed)
+        true
     }
 }
 
@@ -400,14 +404,13 @@ mod tests {
     fn what_lasts_is_told_once_and_so_is_that_it_is_over() {
         let lasting = Lasting::default();
         let refused = Class::Connect(Unreached::Refused);
-        assert_eq!(lasting.change(None), None);
-        assert_eq!(lasting.change(Some(Class::Unwell)), None, "it does answer");
-        assert_eq!(lasting.change(Some(refused)), Some(Some(refused)));
-        assert_eq!(lasting.change(Some(refused)), None);
-        assert_eq!(lasting.change(Some(Class::Timeout(Wait::Total))), None, "nobody knows");
-        let name = Class::Connect(Unreached::Name);
-        assert_eq!(lasting.change(Some(name)), Some(Some(name)));
-        assert_eq!(lasting.change(None), Some(None));
-        assert_eq!(lasting.change(None), None);
+        assert!(!lasting.change(None));
+        assert!(!lasting.change(Some(Class::Unwell)), "it does answer");
+        assert!(lasting.change(Some(refused)));
+        assert!(!lasting.change(Some(refused)));
+        assert!(!lasting.change(Some(Class::Timeout(Wait::Total))), "nobody knows");
+        assert!(lasting.change(Some(Class::Connect(Unreached::Name))));
+        assert!(lasting.change(None));
+        assert!(!lasting.change(None));
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 use steadfast_models::Home;
 use steadfast_models_mock::{Fault, Mock, Plan};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::{Gateway, ask, models, route};
 
@@ -66,6 +66,8 @@ async fn no_http() -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let answering = tokio::spawn(async move {
         let mut open = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 64];
+            assert!(stream.read(&mut request).await.expect("a request") > 0);
             // What a server that wants TLS says to others.
             stream.write_all(b"\x15\x03\x03\x00\x02\x02\x46").await.expect("written");
             open.push(stream);
