@@ -206,8 +206,8 @@ def steadfast(here, upstream, args):
         [models.routes.failover]
         targets = [{{ provider = 'dead' }}, {{ provider = 'healthy' }}]
         [models.prices]
-        instant = {{ input = '1', output = '2' }}
-        failover = {{ input = '1', output = '2' }}
+        instant = {{ input = '1', output = '2', thinks = 'never' }}
+        failover = {{ input = '1', output = '2', thinks = 'never' }}
         [models.budget.limits.user]
         limit = '1000000'
         per = 'user'

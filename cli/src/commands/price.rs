@@ -2,6 +2,7 @@ use clap::Args;
 use serde_json::json;
 use steadfast_core::{Failure, config::nearest};
 use steadfast_models::{
+    Thinks,
     answer::Usage,
     budget::prices::{self, Price},
 };
@@ -67,6 +68,13 @@ pub(crate) fn run(args: PriceArgs, global: &Global) -> anyhow::Result<()> {
         .filter_map(|(what, price)| Some(vec![what.to_owned(), price?.to_string()]))
         .collect();
     output::table(&["USD FOR A MILLION TOKENS", "PRICE"], &rows);
+    let thinks = match price.thinks {
+        Thinks::Always => "whatever the request says",
+        Thinks::UnlessNone => "unless a chat says that it wants no reasoning",
+        Thinks::Asked => "when asked to",
+        Thinks::Never => "never",
+    };
+    output::line(format!("it thinks before it answers: {thinks}"));
     match source {
         Some(it) => {
             output::line(format!("{}, as of {}: {}", it.provider, it.as_of, it.page));

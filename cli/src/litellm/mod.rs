@@ -334,10 +334,10 @@ impl Import {
     }
 }
 
-/// Prices may stand in `model_info` as well.
+/// Prices may stand in `model_info` as well, and whether a model thinks does.
 fn prices_beside(entry: &mut Map<String, Value>, params: &mut Map<String, Value>) {
     let Some(Value::Object(info)) = entry.get_mut("model_info") else { return };
-    for name in ["input_cost_per_token", "output_cost_per_token", "base_model"] {
+    for name in ["input_cost_per_token", "output_cost_per_token", "base_model", "supports_reasoning"] {
         if let Some(price) = info.remove(name) {
             params.entry(name).or_insert(price);
         }

@@ -95,7 +95,7 @@ fn keys_of_the_file_stay_apart_prices_may_stand_beside_and_nobody_is_asked_twice
         "model_list:
   - model_name: a
     litellm_params: { model: anthropic/claude-sonnet-4-5, api_key: sk-one-one-one }
-    model_info: { input_cost_per_token: 0.000001, output_cost_per_token: 0.000002 }
+    model_info: { input_cost_per_token: 0.000001, output_cost_per_token: 0.000002, supports_reasoning: false }
   - model_name: b
     litellm_params: { model: anthropic/claude-sonnet-4-5, api_key: sk-two-two-two, stream_timeout: 3 }
   - model_name: c
@@ -118,6 +118,7 @@ litellm_settings:
     variables.sort_unstable();
     assert_eq!(variables, ["ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY_2", "ANTHROPIC_API_KEY_3"]);
     assert_eq!(models["prices"]["claude-sonnet-4-5"]["output"].as_str(), Some("2"));
+    assert_eq!(models["prices"]["claude-sonnet-4-5"]["thinks"].as_str(), Some("never"));
     assert_eq!(models["routes"]["a"]["targets"].as_array().map(Vec::len), Some(3));
     let text = imported.print();
     assert!(

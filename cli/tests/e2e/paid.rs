@@ -22,6 +22,7 @@ targets = [{ provider = 'p0' }]
 [models.prices.m]
 input = '1000000'
 output = '2000000'
+thinks = 'never'
 [models.budget.limits.all]
 limit = '10000000'
 window = 'total'

@@ -16,8 +16,8 @@ use http::{
 };
 use steadfast_core::{Coded, Fault, TenantId, canonical::Hash};
 
-pub use asked::Asked;
 pub(crate) use asked::TOKENS_MAX;
+pub use asked::{Asked, Thinking};
 pub use options::{CacheUse, CallOptions, Priority};
 
 use crate::wire::{WORDS_MAX, edit::Edits, form};

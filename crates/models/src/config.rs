@@ -22,7 +22,7 @@ pub(crate) use bedrock::NOT_BUILT;
 pub use cache::{CacheConfig, DegradeConfig, KeepConfig, ShareWith, SimilarConfig, TemplateConfig};
 pub use money::{
     AdmissionConfig, BudgetConfig, LimitConfig, LongPriceConfig, Per, PriceConfig, RecordMode, RecordsConfig,
-    Window,
+    Thinks, Window,
 };
 pub use screen::{Action, KindsConfig, ScreenConfig};
 

@@ -40,7 +40,7 @@ pub use config::{
     Action, AdmissionConfig, BedrockConfig, BudgetConfig, CacheConfig, CanaryConfig, DegradeConfig,
     KeepConfig, Kind, KindsConfig, LimitConfig, LongPriceConfig, ModelsConfig, OrderBy, Per, PriceConfig,
     ProviderConfig, RecordMode, RecordsConfig, RouteConfig, ScreenConfig, ShareWith, SimilarConfig,
-    SimpleConfig, TargetConfig, TemplateConfig, TimeoutConfig, Window,
+    SimpleConfig, TargetConfig, TemplateConfig, Thinks, TimeoutConfig, Window,
 };
 pub use current::Current;
 pub use degrade::Degradation;

@@ -93,11 +93,11 @@ impl RateLimit {
         }
         Ok(())
     }
-    /// Takes `n` tokens if they are there now. More than the bucket holds counts as all it
-    /// holds: such a call has its turn too, when the bucket is full.
-    pub fn try_take(&self, n: u32) -> Result<(), Error> {
+    /// Takes `n` tokens if they are there now, and says how many it took: more than the bucket
+    /// holds counts as all it holds, so that such a call has its turn too, when the bucket is full.
+    pub fn try_take(&self, n: u32) -> Result<u32, Error> {
         let n = n.min(u32::try_from(self.full / self.cost).unwrap_or(u32::MAX));
-        self.reserve(n, Duration::ZERO).map(drop).map_err(|retry_after| {
+        self.reserve(n, Duration::ZERO).map(|_| n).map_err(|retry_after| {
             self.site.reject(Error::Limited { name: self.site.name.clone(), retry_after })
         })
     }
@@ -203,7 +203,7 @@ mod tests {
     async fn what_was_used_beyond_what_was_taken_is_paid_by_those_who_come_next() {
         let (world, clock) = World::manual(1);
         let limit = limit(&world, 1, 3, 0);
-        limit.try_take(100).expect("as much as there is");
+        assert_eq!(limit.try_take(100), Ok(3), "as much as there is");
         limit.charge(2);
         for _ in 0..2 {
             clock.advance(Duration::from_secs(1));

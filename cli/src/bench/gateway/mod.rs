@@ -110,7 +110,8 @@ impl Bench {
         }
         config += "[models.routes.instant]\ntargets = [{ provider = 'instant' }]\n";
         for model in ["instant", "dead", "hanging", "flaky", "cutting"] {
-            config.extend([format!("[models.prices.{model}]\ninput = '1'\noutput = '2'\n")]);
+            config
+                .extend([format!("[models.prices.{model}]\ninput = '1'\noutput = '2'\nthinks = 'never'\n")]);
         }
         config += "[models.budget.limits.user]\nlimit = '1000000'\nper = 'user'\n";
         for first in ["dead", "hanging", "flaky", "cutting"] {

@@ -41,9 +41,11 @@ retry.waits = ['20ms']
 [models.prices.m]
 input = '1'
 output = '2'
+thinks = 'never'
 [models.prices.plain]
 input = '3'
 output = '4'
+thinks = 'never'
 [models.prices.e]
 input = '5'
 [models.budget.limits.all]

@@ -13,7 +13,7 @@ use steadfast_core::observe::Signal;
 
 use super::{
     Books, Prospect,
-    refused::{dearer, over_budget, unpriced, unrecorded},
+    refused::{dearer, over_budget, unpriced, unpriced_audio, unrecorded},
 };
 use crate::{
     admission::Seat,
@@ -80,6 +80,9 @@ impl Entry {
         let mut most = Usd::ZERO;
         for prospect in prospects {
             let price = books.price(&prospect).ok_or_else(|| unpriced(&prospect))?;
+            if bound.audible && !price.knows_audio() {
+                return Err(unpriced_audio(&prospect));
+            }
             most = most.max(price.bound(bound.input, bound.output, bound.seconds));
         }
         let reservation = books.ledger.reserve(claims, most, books.world.now()).await;

@@ -34,6 +34,16 @@ pub(super) fn dearer(member: &'static str) -> Rejected {
     Rejected { param: Some(member.into()), ..rejected }
 }
 
+pub(super) fn unpriced_audio(of: &Prospect<'_>) -> Rejected {
+    let model = steadfast_core::shown(of.model, 80);
+    let message = format!(
+        "a limit holds for this call, and the sound or film in it may cost more than the text that the price of \
+         {model:?} is for: leave it out, or, if it costs the same, say audio_as_input = true in \
+         [models.prices.{model:?}]"
+    );
+    Rejected::new(Failure::refused("budget.tariff", message), StatusCode::BAD_REQUEST)
+}
+
 /// The figures, for people and for programs.
 fn exceeded(figures: &Figures) -> Failure {
     let Figures { name, value, limit, spent, reserved, asked, ends_in } = figures;

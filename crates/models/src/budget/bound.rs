@@ -42,6 +42,8 @@ pub(crate) struct Bound {
     pub(crate) output: u64,
     /// Of sound.
     pub(crate) seconds: u64,
+    /// Is there sound or film in the conversation?
+    pub(crate) audible: bool,
 }
 
 impl Bound {
@@ -51,8 +53,9 @@ impl Bound {
         if call.operation == Operation::Transcription {
             return Self::of_sound(input, config);
         }
+        let mut audible = false;
         if call.operation != Operation::Embeddings {
-            let mut parts = Parts { images: 0, files: u64::from(call.asked.elsewhere) };
+            let mut parts = Parts { files: u64::from(call.asked.elsewhere), ..Parts::default() };
             for at in call.asked.at.said() {
                 let said = call.body.get(at).unwrap_or_default();
                 parts.add(&serde_json::from_slice(said).unwrap_or_else(|_| Parts::unread(said)));
@@ -60,6 +63,7 @@ impl Bound {
             input = input
                 .saturating_add(parts.images.saturating_mul(config.image_tokens.into()))
                 .saturating_add(parts.files.saturating_mul(config.file_tokens.into()));
+            audible = parts.audible;
         }
         if call.asked.tools {
             input = input.saturating_add(config.tools_tokens.into());
@@ -71,12 +75,13 @@ impl Bound {
                 each.saturating_mul(u64::from(call.asked.choices).max(1))
             }
         };
-        Self { input, output, seconds: 0 }
+        Self { input, output, seconds: 0, audible }
     }
     fn of_sound(bytes: u64, config: &BudgetConfig) -> Self {
         let seconds = bytes.div_ceil(u64::from(config.sound_bytes.get()));
         let tokens = seconds.saturating_mul(SOUND_TOKENS);
-        Self { input: tokens.saturating_add(PROMPT_TOKENS), output: tokens, seconds }
+        let input = tokens.saturating_add(PROMPT_TOKENS);
+        Self { input, output: tokens, seconds, audible: false }
     }
 }
 
@@ -85,6 +90,7 @@ impl Bound {
 struct Parts {
     images: u64,
     files: u64,
+    audible: bool,
 }
 
 impl Parts {
@@ -92,11 +98,12 @@ impl Parts {
     /// beyond all measure: whatever could be a part counts as a file.
     fn unread(said: &[u8]) -> Self {
         let objects = memchr::memchr_iter(b'{', said).count();
-        Self { images: 0, files: u64::try_from(objects).unwrap_or(u64::MAX) }
+        Self { images: 0, files: u64::try_from(objects).unwrap_or(u64::MAX), audible: objects > 0 }
     }
     fn add(&mut self, other: &Self) {
         self.images += other.images;
         self.files += other.files;
+        self.audible |= other.audible;
     }
 }
 
@@ -126,8 +133,9 @@ impl<'de> Visitor<'de> for Walk {
     fn visit_f64<E>(self, _: f64) -> Result<Parts, E> {
         Ok(Parts::default())
     }
-    fn visit_str<E>(self, _: &str) -> Result<Parts, E> {
-        Ok(Parts::default())
+    fn visit_str<E>(self, text: &str) -> Result<Parts, E> {
+        let begins = |with: &str| text.get(..with.len()).is_some_and(|it| it.eq_ignore_ascii_case(with));
+        Ok(Parts { audible: begins("data:audio/") || begins("data:video/"), ..Parts::default() })
     }
     fn visit_unit<E>(self) -> Result<Parts, E> {
         Ok(Parts::default())
@@ -146,6 +154,7 @@ impl<'de> Visitor<'de> for Walk {
                 "type" => match members.next_value::<Kind>()? {
                     Kind::Image => all.images += 1,
                     Kind::File => all.files += 1,
+                    Kind::Audible => (all.files, all.audible) = (all.files + 1, true),
                     Kind::Other => {}
                 },
                 // The most of a conversation: nothing in it is a part unless it has parts.
@@ -167,6 +176,8 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 enum Kind {
     Image,
     File,
+    /// A file with sound.
+    Audible,
     Other,
 }
 
@@ -182,7 +193,9 @@ impl<'de> Deserialize<'de> for Kind {
                 let is = |words: &[&str]| words.iter().any(|word| kind.contains(word));
                 Ok(if is(&["image"]) {
                     Kind::Image
-                } else if is(&["file", "document", "audio", "video", "upload"]) {
+                } else if is(&["audio", "video"]) {
+                    Kind::Audible
+                } else if is(&["file", "document", "upload"]) {
                     Kind::File
                 } else {
                     Kind::Other
@@ -218,6 +231,7 @@ impl<'de> Deserialize<'de> for Kind {
 impl Kind {
     fn of(parts: Parts) -> Self {
         match parts {
+            Parts { audible: true, .. } => Self::Audible,
             Parts { files: 1.., .. } => Self::File,
             Parts { images: 1.., .. } => Self::Image,
             Parts { .. } => Self::Other,
@@ -248,7 +262,10 @@ mod tests {
     fn every_byte_counts_and_every_answer_at_its_longest() {
         let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "n": 3, "max_tokens": 7 });
         let length = body.to_string().len() as u64;
-        assert_eq!(bound(Operation::Chat, &body), Bound { input: length, output: 21, seconds: 0 });
+        assert_eq!(
+            bound(Operation::Chat, &body),
+            Bound { input: length, output: 21, seconds: 0, audible: false }
+        );
         let silent = json!({ "model": "m", "messages": [] });
         assert_eq!(bound(Operation::Chat, &silent).output, 4_096);
         // Which of the two a provider reads, nobody knows.
@@ -296,8 +313,42 @@ mod tests {
         let body =
             json!({ "model": "m", "input": "hi", "previous_response_id": "r", "max_output_tokens": 9 });
         let input = body.to_string().len() as u64 + 1_000_000;
-        assert_eq!(bound(Operation::Responses, &body), Bound { input, output: 9, seconds: 0 });
+        assert_eq!(
+            bound(Operation::Responses, &body),
+            Bound { input, output: 9, seconds: 0, audible: false }
+        );
+        for (item, kept) in [
+            (json!({ "type": "item_reference", "id": "msg_1" }), true),
+            (json!({ "id": "msg_1" }), true),
+            (json!({ "type": "reasoning", "id": "rs_1", "summary": [] }), true),
+            (json!({ "type": "reasoning", "id": "rs_1", "encrypted_content": null }), true),
+            (json!({ "type": "reasoning", "id": "rs_1", "encrypted_content": "gAAAA" }), false),
+            (json!({ "type": "function_call_output", "call_id": "c", "output": "x" }), false),
+            (json!({ "role": "user", "content": "hi" }), false),
+            (json!("what is it?"), true),
+        ] {
+            let body = json!({ "model": "m", "input": [{ "role": "user", "content": "hi" }, item] });
+            let input = body.to_string().len() as u64 + 1_000_000 * u64::from(kept);
+            assert_eq!(bound(Operation::Responses, &body).input, input, "{body}");
+        }
         assert_eq!(Bound::of_sound(25_001, &BudgetConfig::default()).seconds, 101);
+    }
+
+    #[test]
+    fn sound_and_film_are_heard_wherever_they_are() {
+        let said = |part: Value| {
+            let turn = json!({ "role": "user", "content": [{ "type": "text", "text": "audio" }, part] });
+            bound(Operation::Chat, &json!({ "model": "m", "messages": [turn] })).audible
+        };
+        for part in [
+            json!({ "type": "input_audio", "input_audio": { "data": "AA", "format": "wav" } }),
+            json!({ "type": "video_url", "video_url": { "url": "https://example.org/a" } }),
+            json!({ "type": "file", "file": { "file_data": "data:Audio/mpeg;base64,AA" } }),
+            json!({ "type": "tool_result", "content": [{ "type": "input_audio" }] }),
+        ] {
+            assert!(said(part.clone()), "{part}");
+        }
+        assert!(!said(json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA" } })));
     }
 
     #[test]

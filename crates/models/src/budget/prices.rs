@@ -14,7 +14,8 @@ use serde::Deserialize;
 use crate::usd::Usd;
 use crate::{
     answer::Usage,
-    config::{LongPriceConfig, ModelsConfig, PriceConfig},
+    call::Thinking,
+    config::{LongPriceConfig, ModelsConfig, PriceConfig, Thinks},
 };
 
 const SHIPPED: &str = include_str!("prices.toml");
@@ -93,6 +94,8 @@ pub struct Price {
     long: Option<(u64, Rates)>,
     /// A minute of sound.
     minute: u64,
+    audio_as_input: bool,
+    thinks: Thinks,
 }
 
 impl From<&PriceConfig> for Price {
@@ -106,6 +109,8 @@ impl From<&PriceConfig> for Price {
             rates: Rates::new(config.input, config.cached_input, config.cache_write, hour, config.output),
             long: config.long.as_ref().map(long),
             minute: config.audio_minute.unwrap_or_default().nanos(),
+            audio_as_input: config.audio_as_input,
+            thinks: config.thinks,
         }
     }
 }
@@ -124,7 +129,22 @@ impl Price {
         rates: Rates { input: 0, cached: 0, written: 0, written_hour: 0, output: 0 },
         long: None,
         minute: 0,
+        audio_as_input: true,
+        thinks: Thinks::Never,
     };
+    /// Does sound in a conversation cost what its text does?
+    pub(crate) fn knows_audio(&self) -> bool {
+        self.audio_as_input
+    }
+    /// May more have come out than was seen, of a model that was asked like this?
+    pub(crate) fn thinks(&self, asked: Thinking) -> bool {
+        match self.thinks {
+            Thinks::Always => true,
+            Thinks::UnlessNone => asked != Thinking::Unwanted,
+            Thinks::Asked => asked == Thinking::Wanted,
+            Thinks::Never => false,
+        }
+    }
     /// What a call cost that used so much.
     pub fn cost(&self, usage: Usage) -> Usd {
         let rates = match self.long {
@@ -285,6 +305,26 @@ mod tests {
     }
 
     #[test]
+    fn who_may_have_thought_is_known_and_where_nobody_says_it_may_have_been() {
+        use Thinking::{Unsaid, Unwanted, Wanted};
+        let prices = Prices::new(&ModelsConfig::default());
+        for (model, thinks) in [
+            ("gpt-4o", [false; 3]),
+            ("gpt-4o-transcribe", [false; 3]),
+            ("claude-sonnet-4-5", [false, false, true]),
+            ("claude-opus-4-8", [false, false, true]),
+            ("claude-opus-5", [true; 3]),
+            ("gpt-5.4", [false, true, true]),
+            ("o3", [true; 3]),
+            ("gemini-2.5-pro", [true; 3]),
+        ] {
+            let price = prices.find("p", false, model).expect("it is known");
+            assert_eq!([Unwanted, Unsaid, Wanted].map(|asked| price.thinks(asked)), thinks, "{model}");
+        }
+        assert!(price("input = '1'").thinks(Unwanted));
+    }
+
+    #[test]
     fn configuration_goes_before_the_table_and_one_providers_before_all() {
         let config = "[prices.'gpt-4o']\ninput = '1'\n[prices.'azure/gpt-4o']\ninput = '2'\n\
             [providers.azure]\n[providers.openai]\n[providers.here]\nkind = 'local'\n";
@@ -308,7 +348,7 @@ mod tests {
             let rates = |[input, cached, written, written_hour, output]: [u64; 5]| {
                 Rates { input, cached, written, written_hour, output }
             };
-            let price = Price { rates: rates(base), long: Some((over, rates(long))), minute: over };
+            let price = Price { rates: rates(base), long: Some((over, rates(long))), minute: over, ..Price::FREE };
             let bound = price.bound(input, output, second);
             let input = input * second / 100;
             let cached = input * part / 100;

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{CallOptions, Operation, Unreadable, unreadable};
-use crate::wire::There;
-use crate::wire::form;
+use crate::wire::{There, form, responses};
 
 /// More tokens nothing has.
 pub(crate) const TOKENS_MAX: u64 = u32::MAX as u64;
@@ -37,6 +36,8 @@ pub struct Asked {
     pub elsewhere: bool,
     /// Must the answer be JSON?
     pub json: bool,
+    /// What is said about thinking before the answer.
+    pub thinking: Thinking,
     /// The user, as the client names them: `user`, or `metadata.user_id` of a message.
     pub user: Option<String>,
     /// Is the client told the usage at the end of a stream?
@@ -47,6 +48,19 @@ pub struct Asked {
     pub(crate) media_type: Option<&'static str>,
     /// Where in the body what stands.
     pub(crate) at: Places,
+}
+
+/// What a request says about thinking before the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Thinking {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// It is asked for.
+    Wanted,
+    /// There is to be none: a chat's `reasoning_effort: "none"`. Other words for it are lost when
+    /// a request is translated, and say nothing here.
+    Unwanted,
 }
 
 /// Where members of the body stand.
@@ -65,7 +79,9 @@ pub(crate) struct Places {
     /// What the client says of its own, under any names.
     own: Option<Range<usize>>,
     /// What else may say something of somebody.
-    beside: [Option<Range<usize>>; 7],
+    beside: [Option<Range<usize>>; 6],
+    /// What the client takes the answer to be.
+    prediction: Option<Range<usize>>,
 }
 
 impl Places {
@@ -74,10 +90,12 @@ impl Places {
         [Some(self.messages.clone()), self.system.clone()].into_iter().flatten()
     }
     /// All that may say something of somebody, and whether names of members say nothing there.
+    /// What stays the same as a conversation goes on comes first.
     pub(crate) fn texts(&self) -> impl Iterator<Item = (Range<usize>, bool)> {
-        let beside = self.beside.clone().into_iter().flatten();
-        let named = self.said().chain(beside).map(|place| (place, false));
-        named.chain(self.own.clone().map(|place| (place, true)))
+        let named = |place: &Range<usize>| (place.clone(), false);
+        let own = self.own.clone().map(|place| (place, true));
+        let before = self.system.iter().chain(self.beside.iter().flatten()).map(named).chain(own);
+        before.chain([named(&self.messages)]).chain(self.prediction.iter().map(named))
     }
 }
 
@@ -114,6 +132,14 @@ struct Body<'a> {
     service_tier: Option<&'a RawValue>,
     #[serde(borrow)]
     speed: Option<&'a RawValue>,
+    #[serde(borrow)]
+    inference_geo: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thinking: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning_effort: Option<&'a RawValue>,
     n: Option<u32>,
     temperature: Option<f64>,
     #[serde(borrow)]
@@ -191,7 +217,35 @@ fn dearer(raw: &Body<'_>) -> Option<&'static str> {
     if raw.service_tier.is_some_and(|tier| !usual(tier.get())) {
         return Some("service_tier");
     }
-    raw.speed.is_some_and(|speed| speed.get() != "\"standard\"").then_some("speed")
+    if raw.speed.is_some_and(|speed| speed.get() != "\"standard\"") {
+        return Some("speed");
+    }
+    raw.inference_geo.is_some_and(|geo| geo.get() != "\"global\"").then_some("inference_geo")
+}
+
+/// What is said of thinking: in Anthropic's words, in those of responses, and in those of chats.
+fn thinking(raw: &Body<'_>, operation: Operation) -> Thinking {
+    #[derive(Deserialize)]
+    struct Said<'a> {
+        #[serde(rename = "type", alias = "effort", borrow)]
+        how: Option<Cow<'a, str>>,
+    }
+    let wanted = |it: &RawValue| {
+        let said = serde_json::from_str::<Said<'_>>(it.get());
+        said.map_or(true, |it| !matches!(it.how.as_deref(), Some("disabled" | "none")))
+    };
+    let effort = raw.reasoning_effort.map(RawValue::get);
+    let none = "\"none\"";
+    if raw.thinking.is_some_and(wanted)
+        || raw.reasoning.is_some_and(wanted)
+        || effort.is_some_and(|it| it != none)
+    {
+        Thinking::Wanted
+    } else if operation == Operation::Chat && effort == Some(none) {
+        Thinking::Unwanted
+    } else {
+        Thinking::Unsaid
+    }
 }
 
 /// Which of `max_tokens`, `max_completion_tokens` and `max_output_tokens` say in this operation how
@@ -262,7 +316,10 @@ impl Asked {
                 .filter(|(_, reads)| *reads)
                 .try_fold(None, |most: Option<u64>, (raw, _)| Ok(most.max(raw.said()?)))?
                 .map(|most| most.min(TOKENS_MAX)),
-            elsewhere: raw.previous_response_id.0 || raw.conversation.0 || raw.prompt.is_some(),
+            elsewhere: raw.previous_response_id.0
+                || raw.conversation.0
+                || raw.prompt.is_some()
+                || (operation == Operation::Responses && responses::names_items(said)),
             choices: raw.n.unwrap_or(1),
             temperature: raw.temperature,
             tools: raw.tools.is_some_and(|it| it.get() != "[]"),
@@ -271,6 +328,7 @@ impl Asked {
                 .into_iter()
                 .flatten()
                 .any(|it| it.get().contains("\"json")),
+            thinking: thinking(&raw, operation),
             user: match operation {
                 Operation::Messages => raw.metadata.and_then(user_id),
                 _ => match raw.user {
@@ -294,12 +352,12 @@ impl Asked {
                     raw.user,
                     raw.safety_identifier,
                     raw.prompt_cache_key,
-                    raw.prediction,
                     raw.stop,
                     raw.stop_sequences,
                     raw.prompt,
                 ]
                 .map(|raw| raw.map(|it| place(body, it))),
+                prediction: raw.prediction.map(|it| place(body, it)),
             },
         })
     }

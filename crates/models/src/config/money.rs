@@ -36,6 +36,32 @@ pub struct PriceConfig {
     /// A minute of sound, where sound is what goes in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_minute: Option<Usd>,
+    /// Whether sound and film in a conversation cost no more than its text. Without this, a call that
+    /// has them is refused where a limit holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audio_as_input: bool,
+    /// When the model thinks before it answers, unseen but paid for as what comes out: `never`;
+    /// when `asked`, by `thinking` or a reasoning effort; `unless_none`, unless a chat says
+    /// `reasoning_effort: "none"`, which its provider must heed; or `always`, whatever is said. Where
+    /// it may have thought and its provider did not say how much came out, as when a stream broke
+    /// off, the call is booked with the most that it may have had, otherwise with what was seen.
+    #[serde(default)]
+    pub thinks: Thinks,
+}
+
+/// When a model thinks before it answers, unseen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Thinks {
+    /// Whatever the request says.
+    #[default]
+    Always,
+    /// Unless a chat asks for no reasoning.
+    UnlessNone,
+    /// When the request asks for it.
+    Asked,
+    /// It cannot.
+    Never,
 }
 
 /// What the whole of a call costs whose input is long.

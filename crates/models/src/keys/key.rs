@@ -125,8 +125,13 @@ impl Key {
         if let Some(tokens) = &self.tokens {
             let most = call.input_estimate().saturating_add(call.asked.output_max.unwrap_or(OUTPUT_GUESS));
             let most = u32::try_from(most).unwrap_or(u32::MAX);
-            tokens.try_take(most).map_err(limited)?;
-            taken.tokens = most;
+            taken.tokens = tokens.try_take(most).map_err(|error| {
+                // It is not made, so it does not count.
+                if let Some(requests) = &self.requests {
+                    requests.refund(1);
+                }
+                limited(error)
+            })?;
         }
         Ok(taken)
     }

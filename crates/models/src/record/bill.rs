@@ -5,8 +5,9 @@
 //! what is reserved, or more is reserved, or it is not made. When it ends, its cost is known:
 //! from the usage that the provider told; without one, as after a stream that broke or a client
 //! that left, from the bound of what went in and a count of what came out, or its bound if nothing
-//! came yet; an attempt that the provider refused costs nothing. The call is over when it has ended and so have all its
-//! attempts; then what it cost is spent and the rest is given back.
+//! came yet or the model may have thought unseen; an attempt that the provider refused costs
+//! nothing. The call is over when it has ended and so have all its attempts; then what it cost is
+//! spent and the rest is given back.
 
 use std::{
     sync::{
@@ -28,7 +29,7 @@ use crate::{
         ledger::{Claim, Refused, Reservation},
         prices::{Price, Prices},
     },
-    call::{Call, Operation, TOKENS_MAX},
+    call::{Call, Operation, TOKENS_MAX, Thinking},
     failure::{Class, Tried, Wait},
     usd::Usd,
 };
@@ -71,6 +72,7 @@ pub(crate) struct Bill {
     operation: Operation,
     stream: bool,
     asked: Arc<str>,
+    thinking: Thinking,
     run: Arc<str>,
     /// What came out of the attempt under way, in bytes.
     coming: AtomicU64,
@@ -127,6 +129,7 @@ impl Bill {
             operation: call.operation,
             stream: call.asked.stream,
             asked: call.asked.model.as_str().into(),
+            thinking: call.asked.thinking,
             run: text(&call.options.run),
             coming: AtomicU64::new(0),
             over: AtomicBool::new(false),
@@ -205,16 +208,7 @@ impl Bill {
         state.price = price;
         self.coming.store(0, Relaxed);
         drop(state);
-        Ok(Attempt {
-            bill: self.clone(),
-            price,
-            bound,
-            most,
-            usage: Usage::default(),
-            said: 0,
-            begun: false,
-            open: true,
-        })
+        Ok(Attempt { bill: self.clone(), price, bound, most, usage: Usage::default(), said: 0, open: true })
     }
     async fn reserve_more(&self, more: Usd) -> Result<(), Refused> {
         /// Puts it back, also if nobody waits for it any longer.
@@ -230,6 +224,13 @@ impl Bill {
             Some(reservation) => reservation.extend(more, self.world.now()).await,
             None => Ok(()),
         }
+    }
+    /// The most that was made, where `said` was seen of it. An answer of which nothing came may
+    /// have been made all the same, as may thoughts that nobody is shown; what else did not come
+    /// was not made.
+    fn made(&self, price: Option<Price>, said: u64, most: u64) -> u64 {
+        let unseen = said == 0 || price.is_some_and(|price| price.thinks(self.thinking));
+        if unseen { most } else { said.min(most) }
     }
     /// The first content went out.
     pub(crate) fn began(&self) {
@@ -275,9 +276,9 @@ impl Bill {
         let mut usage = state.usage;
         let (mut cost, mut estimated) = (state.cost, state.estimated);
         if state.alive > 0 {
-            // What went out until now is paid, whatever happens next.
-            let coming = self.coming.load(Relaxed).min(state.bound.output);
-            let so_far = Usage { input: state.bound.input, output: coming, ..Usage::default() };
+            // This is paid, whatever happens next.
+            let made = self.made(state.price, self.coming.load(Relaxed), state.bound.output);
+            let so_far = Usage { input: state.bound.input, output: made, ..Usage::default() };
             usage = usage.plus(so_far);
             cost = cost.plus(state.price.map_or(Usd::ZERO, |price| price.cost(so_far)));
             estimated = true;
@@ -334,9 +335,8 @@ pub(crate) struct Attempt {
     /// What it may cost.
     most: Usd,
     usage: Usage,
+    /// What was seen of it, in bytes.
     said: u64,
-    /// Content came: what did not come was not made.
-    begun: bool,
     open: bool,
 }
 
@@ -347,8 +347,7 @@ impl Attempt {
             self.usage = self.usage.max(usage);
         }
         if frame.sense == Sense::Content {
-            if !self.begun {
-                self.begun = true;
+            if self.said == 0 {
                 self.bill.began();
             }
             self.said = self.said.saturating_add(said(self.bill.operation, &frame.bytes));
@@ -365,7 +364,6 @@ impl Attempt {
     }
     /// A whole answer of so many bytes.
     pub(crate) fn whole(&mut self, bytes: usize, told: Option<Usage>) {
-        self.begun = true;
         self.said = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.done(told);
     }
@@ -382,10 +380,7 @@ impl Attempt {
     /// Counts with what is known of it, and with the bound of what is not.
     fn known(&mut self) {
         let input = if self.usage.input > 0 { self.usage.input } else { self.bound.input };
-        let most = self.bound.output;
-        // An answer of which nothing came may have been made all the same, as may the thoughts
-        // before it, which nobody is shown.
-        let made = if self.begun { self.said.min(most) } else { most };
+        let made = self.bill.made(self.price, self.said, self.bound.output);
         let output = self.usage.output.max(made);
         let seconds = if self.usage.seconds > 0 { self.usage.seconds } else { self.bound.seconds };
         self.close(Usage { input, output, seconds, ..self.usage }, true);

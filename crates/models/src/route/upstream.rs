@@ -148,8 +148,7 @@ impl Upstream {
         if let Some(limit) = &self.tokens {
             let most = call.input_estimate().saturating_add(call.asked.output_max.unwrap_or(OUTPUT_GUESS));
             let most = u32::try_from(most).unwrap_or(u32::MAX);
-            limit.try_take(most).map_err(refused)?;
-            hold.tokens = most;
+            hold.tokens = limit.try_take(most).map_err(refused)?;
         }
         let permit = self.breaker.as_ref().map(Breaker::admit).transpose().map_err(refused)?;
         Ok(Admitted { upstream: self, permit, hold })

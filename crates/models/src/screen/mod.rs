@@ -6,8 +6,8 @@
 //!
 //! The same value has the same placeholder all over a call, also where it stands in a place
 //! that would not have shown it for what it is. Numbers are given in the order of what is
-//! found, so a conversation that goes on keeps those it has, and providers' prompt caches
-//! with them; and two callers who ask the same with other values send the same bytes. An
+//! found, first what does not change from turn to turn, then what was said, so a conversation
+//! that goes on keeps those it has, and providers' prompt caches with them; and two callers who ask the same with other values send the same bytes. An
 //! answer that was kept under these bytes is restored for each with their own values. The
 //! scope of the cache is still the caller's: values may matter to an answer though they were
 //! not seen.
@@ -18,11 +18,15 @@
 //! (`user`, `metadata`): providers then know users by placeholders, and who must tell them
 //! apart sends a name of no person. Of a recording the prompt is looked at, the sound is not.
 //!
-//! Names of members, tools' schemas, and what must stay as it is (ids, signatures, pictures
-//! and their addresses) are not looked at. A number in what a tool was given becomes a text
+//! Where providers allow no brackets, in the name of who says a message, a placeholder has none
+//! (`EMAIL_1`); it is then restored without them as well.
+//!
+//! Names of members, tools and their schemas, and what must stay as it is (ids, signatures,
+//! pictures and their addresses) are not looked at. A number in what a tool was given becomes a text
 //! when it is replaced, and stays one, because a placeholder is no number: a tool that takes
 //! card numbers as JSON numbers gets them as texts.
 
+mod member;
 mod stream;
 mod vault;
 
@@ -43,9 +47,10 @@ use crate::{
     config::{Action, KindsConfig, ScreenConfig},
     wire::{
         edit::Edits,
-        strings::{Found, Is, Places, said, walk},
+        strings::{Is, Places, said, walk},
     },
 };
+use member::{Writing, writing};
 
 /// The stage.
 pub(crate) struct Screen {
@@ -92,31 +97,6 @@ impl From<Refused> for Rejected {
     }
 }
 
-/// Members whose texts are no texts.
-const NO_TEXT: [&str; 21] = [
-    "type",
-    "role",
-    "id",
-    "call_id",
-    "item_id",
-    "tool_call_id",
-    "tool_use_id",
-    "data",
-    "url",
-    "image_url",
-    "file_data",
-    "file_url",
-    "file_id",
-    "signature",
-    "encrypted_content",
-    "media_type",
-    "format",
-    "detail",
-    "status",
-    "model",
-    "ttl",
-];
-
 impl Screen {
     pub(crate) fn new(config: &ScreenConfig) -> Result<Self, PatternError> {
         Ok(Self { detector: config.detector()?, kinds: config.kinds.clone(), enabled: config.enabled })
@@ -138,27 +118,23 @@ impl Screen {
             return Ok(None);
         }
         self.refuse(&values)?;
-        let (vault, names) = Vault::new(values.all.iter().map(|it| (it.kind, &*it.text)), &taken(&call.body));
+        let (mut vault, names) =
+            Vault::new(values.all.iter().map(|it| (it.kind, &*it.text)), &taken(&call.body));
         let forms = values.forms()?;
-        let mut edits = Edits::default();
+        let (edits, bare) = (Edits::default(), HashSet::new());
+        let mut out = Replacing { forms: &forms, names: &names, edits, bare };
         for (place, free) in &places {
             let text = text(&call.body, place);
-            if json {
-                replace(text, *free, place.start, &forms, &names, &mut edits);
-            } else {
-                for hit in forms.automaton.find_iter(text) {
-                    let name = names[forms.of[hit.pattern().as_usize()]].clone();
-                    edits.replace(place.start + hit.start()..place.start + hit.end(), name);
-                }
-            }
+            if json { out.json(text, *free, place.start) } else { out.text(text, place.start) }
         }
-        let body = edits.apply(&call.body);
+        vault.know_bare(out.bare.iter().map(|which| &*names[*which]), &call.body);
+        let body = out.edits.apply(&call.body);
         call.replace_body(body)?;
         Ok(Some(Redacted { vault: Arc::new(vault) }))
     }
     fn look(&self, json: &str, free: bool, values: &mut Values) {
         walk(json, |found| {
-            if looked_at(&found, free) {
+            if writing(&found, json, free).is_some() {
                 self.find(&said(&json[found.at]), found.name == "arguments", values);
             }
         });
@@ -178,16 +154,6 @@ impl Screen {
         }
         let names: Vec<_> = kinds.iter().map(|kind| kind.name().to_ascii_lowercase()).collect();
         Err(Refused::Kinds(names.join(", ")))
-    }
-}
-
-/// Is it text that somebody wrote? `free` says that names of members say nothing about that.
-fn looked_at(found: &Found<'_>, free: bool) -> bool {
-    let free = free || found.free;
-    match found.is {
-        Is::Name => false,
-        Is::Number => free && found.at.len() >= 7,
-        Is::Text => free || !NO_TEXT.contains(&found.name),
     }
 }
 
@@ -243,29 +209,50 @@ struct Forms {
     of: Vec<usize>,
 }
 
-/// Replaces values in the texts of `json`, which stands at `start` of the body.
-fn replace(json: &str, free: bool, start: usize, forms: &Forms, names: &[String], edits: &mut Edits) {
-    walk(json, |found| {
-        if !looked_at(&found, free) {
-            return;
+/// Values on their way out of a body.
+struct Replacing<'a> {
+    forms: &'a Forms,
+    /// What they become, in brackets.
+    names: &'a [String],
+    edits: Edits,
+    /// Names that stand somewhere without their brackets.
+    bare: HashSet<usize>,
+}
+
+impl Replacing<'_> {
+    /// In all texts of `json`, which stands at `start` of the body.
+    fn json(&mut self, json: &str, free: bool, start: usize) {
+        walk(json, |found| {
+            let Some(writing) = writing(&found, json, free) else { return };
+            let raw = &json[found.at.clone()];
+            let text = said(raw);
+            let mut places = Places::new(raw);
+            for hit in self.forms.automaton.find_iter(&*text) {
+                let which = self.forms.of[hit.pattern().as_usize()];
+                let name = &self.names[which];
+                let from = places.of(hit.start());
+                let range = start + found.at.start + from..start + found.at.start + places.of(hit.end());
+                let name = if writing == Writing::Name {
+                    self.bare.insert(which);
+                    vault::bare(name).to_owned()
+                } else if found.is == Is::Number {
+                    format!("\"{name}\"")
+                } else if found.name == "arguments" && bare_number(&text, hit.range()) {
+                    format!("\\\"{name}\\\"")
+                } else {
+                    name.clone()
+                };
+                self.edits.replace(range, name);
+            }
+        });
+    }
+    /// In `text`, which stands at `start` and is no JSON.
+    fn text(&mut self, text: &str, start: usize) {
+        for hit in self.forms.automaton.find_iter(text) {
+            let name = &self.names[self.forms.of[hit.pattern().as_usize()]];
+            self.edits.replace(start + hit.start()..start + hit.end(), name.as_str());
         }
-        let raw = &json[found.at.clone()];
-        let text = said(raw);
-        let mut places = Places::new(raw);
-        for hit in forms.automaton.find_iter(&*text) {
-            let name = &names[forms.of[hit.pattern().as_usize()]];
-            let from = places.of(hit.start());
-            let range = start + found.at.start + from..start + found.at.start + places.of(hit.end());
-            let name = if found.is == Is::Number {
-                format!("\"{name}\"")
-            } else if found.name == "arguments" && bare_number(&text, hit.range()) {
-                format!("\\\"{name}\\\"")
-            } else {
-                name.clone()
-            };
-            edits.replace(range, name);
-        }
-    });
+    }
 }
 
 /// Is it a number of the JSON that `text` is?

@@ -144,7 +144,7 @@ impl Restorer {
             text = (kept.end.clone() + &text).into();
         }
         let json = is_json(piece.text.0, self.json);
-        let (restored, end) = self.vault.restore(&text, json);
+        let (restored, end) = self.vault.restore(&text, json, piece.last);
         let mut restored = restored.into_owned();
         if end < text.len() {
             if piece.last {
@@ -173,7 +173,8 @@ impl Restorer {
             }
             let kept = self.texts.remove(i);
             let mut edits = Edits::default();
-            edits.replace(kept.at, quoted(&kept.end));
+            let end = self.vault.restore_all(&kept.end, is_json(kept.text.0, self.json));
+            edits.replace(kept.at, quoted(&end));
             kept.others.into_iter().for_each(|at| edits.replace(at, "\"\""));
             kept.once.into_iter().for_each(|at| edits.replace(at, "null"));
             ready.push_back(Frame::new(changed(&kept.event, edits), Sense::Content));

@@ -84,9 +84,110 @@ fn whatever_else_says_something_of_somebody_is_replaced_and_who_asks_is_still_kn
 }
 
 #[test]
+fn data_is_looked_at_where_it_is_text_and_left_alone_where_it_is_bytes() {
+    let said = "mail ana@bank.mx, card 4111 1111 1111 1111";
+    for source in [
+        r#"{"type":"text","media_type":"text/plain","data":"SAID"}"#,
+        r#"{"data":"SAID","media_type":"x","type":"te\u0078t"}"#,
+        r#"{"data":"SAID","media_type":"TEXT/csv"}"#,
+        r#"{"data":"SAID","type":"base64","type":"text"}"#,
+    ] {
+        let body = format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":[{{"type":"document","source":{source}}}]}}]}}"#
+        );
+        let (got, _) = redacted(Operation::Messages, &body.replace("SAID", said));
+        assert_eq!(got, body.replace("SAID", "mail <EMAIL_1>, card <CARD_1>"));
+    }
+    let bytes = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image","source":
+        {"type":"base64","media_type":"image/png","data":"4111111111111111"}},{"type":"redacted_thinking","data":"4111111111111111"}]}]}"#;
+    assert_eq!(redacted(Operation::Messages, bytes).0, bytes);
+}
+
+#[test]
+fn tools_keep_their_names_and_who_speaks_has_one_that_providers_take() {
+    let call = r#"{"id":"c","type":"function","function":{"name":"call_52_55_1234_5678","arguments":"{}"}}"#;
+    let body = r#"{"model":"m","messages":[{"role":"user","name":"ana@bank.mx","content":"I am ana@bank.mx"},
+        {"name":"bob@bank.mx","role":"assistant","tool_calls":[CALL]},
+        {"role":"function","name":"carol@bank.mx","content":"x"},
+        {"role":"tool","tool_call_id":"c","name":"carol@bank.mx","content":"{\"name\":\"carol@bank.mx\"}"}]}"#
+        .replace("CALL", call);
+    let expected = body
+        .replace("I am ana@bank.mx", "I am <EMAIL_1>")
+        .replace(r#""name":"ana@bank.mx""#, r#""name":"EMAIL_1""#)
+        .replace(r#""name":"bob@bank.mx""#, r#""name":"EMAIL_2""#)
+        .replace(r#"\"name\":\"carol@bank.mx"#, r#"\"name\":\"<EMAIL_3>"#);
+    let (got, known) = redacted(Operation::Chat, &body);
+    assert_eq!(got, expected);
+    let vault = known.expect("something").vault;
+    let answer = "EMAIL_1: <EMAIL_1>, EMAIL_12 MY_EMAIL_1 EMAIL_3 <EMAIL_3> (EMAIL_2)EMAIL_1";
+    assert_eq!(
+        vault.restore_all(answer, false),
+        "ana@bank.mx: ana@bank.mx, EMAIL_12 MY_EMAIL_1 EMAIL_3 carol@bank.mx (bob@bank.mx)ana@bank.mx"
+    );
+    let body = body.replace("I am", "EMAIL_1?");
+    let vault = redacted(Operation::Chat, &body).1.expect("something").vault;
+    assert_eq!(vault.restore_all("EMAIL_1 EMAIL_2", false), "EMAIL_1 bob@bank.mx", "somebody else's word");
+    for body in [
+        r#"{"model":"m","max_tokens":9,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"t",
+            "name":"ana@bank.mx","input":{"name":"WHO"}}]}]}"#,
+        r#"{"model":"m","input":[{"type":"function_call","call_id":"c","name":"ana@bank.mx","arguments":"WHO"}],
+            "prompt":{"id":"p","variables":{"name":"WHO","url":"WHO"}}}"#,
+    ] {
+        let operation = if body.contains("prompt") { Operation::Responses } else { Operation::Messages };
+        let (got, _) = redacted(operation, &body.replace("WHO", "bob@bank.mx"));
+        assert_eq!(got, body.replace("WHO", "<EMAIL_1>"));
+    }
+}
+
+#[tokio::test]
+async fn a_name_without_brackets_is_restored_in_streams_however_they_are_cut() {
+    let body = r#"{"model":"m","messages":[{"role":"user","name":"ana@bank.mx","content":"hi"}]}"#;
+    let text = "EMAIL_1, EMAIL_12 and EMAIL_1";
+    for cut in 0..=text.len() {
+        let chunk = |content: &str| json!({ "choices": [{ "delta": { "content": content }, "index": 0 }] });
+        let events = vec![
+            (None, chunk(&text[..cut]), Sense::Content),
+            (None, chunk(&text[cut..]), Sense::Content),
+            (None, json!("[DONE]"), Sense::End),
+        ];
+        let (_, vault) = redacted(Operation::Chat, body);
+        let frames = streamed(Operation::Chat, vault.expect("something"), events).await;
+        let said = |frame: &Frame| {
+            data(frame)["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned()
+        };
+        let got: String = frames.iter().map(said).collect();
+        assert_eq!(got, "ana@bank.mx, EMAIL_12 and ana@bank.mx", "{cut}");
+    }
+}
+
+#[test]
 fn the_same_value_has_the_same_name_also_where_it_is_not_recognised() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"call 7512345678"},{"role":"user","content":"x 7512345678 y"}]}"#;
     assert_eq!(redacted(Operation::Chat, body).0, body.replace("7512345678", "<PHONE_1>"));
+}
+
+#[test]
+fn a_conversation_that_goes_on_keeps_its_placeholders() {
+    for (operation, messages, system) in [
+        (Operation::Messages, "messages", "system"),
+        (Operation::Responses, "input", "instructions"),
+        (Operation::Chat, "messages", "stop"),
+    ] {
+        let more = r#"{"role":"user","content":"and ben@example.com?"}"#;
+        let body = r#"{"model":"m","MESSAGES":[{"role":"user","content":"mail ana@example.com"}MORE],
+            "SYSTEM":"ask help@example.com","user":"eva@example.com","metadata":{"user_id":"joe@example.com"},
+            "prediction":"zoe@example.com"}"#
+            .replace("MESSAGES", messages)
+            .replace("SYSTEM", system);
+        let (first, _) = redacted(operation, &body.replace("MORE", ""));
+        let (second, _) = redacted(operation, &body.replace("MORE", &format!(",{more}")));
+        // The answer that is expected changes anyway.
+        let (expected, _) = first.rsplit_once("\"prediction\"").expect("it is there");
+        let more = format!(",{}", more.replace("ben@example.com", "<EMAIL_5>"));
+        assert!(expected.contains("mail <EMAIL_4>"), "{first}");
+        let (got, _) = second.rsplit_once("\"prediction\"").expect("it is there");
+        assert_eq!(got.replace(&more, ""), expected);
+    }
 }
 
 #[test]

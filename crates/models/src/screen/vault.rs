@@ -26,10 +26,17 @@ pub(super) fn escaped(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
+/// A placeholder without its brackets.
+pub(super) fn bare(name: &str) -> &str {
+    &name[1..name.len() - 1]
+}
+
 /// What placeholders stand for.
 pub(crate) struct Vault {
     /// By the name between the brackets.
     values: HashMap<String, String>,
+    /// Names that were said without brackets.
+    bare: Vec<String>,
 }
 
 /// What stands where a placeholder may begin.
@@ -63,7 +70,37 @@ impl Vault {
             names.push(format!("<{name}>"));
             all.insert(name, value.to_owned());
         }
-        (Self { values: all }, names)
+        (Self { values: all, bare: Vec::new() }, names)
+    }
+    /// These placeholders are said without brackets in what `body` becomes. Those that it says
+    /// itself are not put back where they have none: nobody knows which is meant.
+    pub(super) fn know_bare<'a>(&mut self, names: impl Iterator<Item = &'a str>, body: &[u8]) {
+        let names = names.map(bare).filter(|name| memchr::memmem::find(body, name.as_bytes()).is_none());
+        self.bare = names.map(str::to_owned).collect();
+    }
+    /// The name without brackets at a place of `text`, of which nothing follows if it is the
+    /// `last`.
+    fn bare_at(&self, text: &str, at: usize, last: bool) -> Match<'_> {
+        let in_word = |it: char| it == '_' || it.is_alphanumeric();
+        if text[..at].ends_with(in_word) {
+            return Match::None;
+        }
+        let text = &text[at..];
+        for name in &self.bare {
+            match text.strip_prefix(name.as_str()) {
+                Some(rest) if rest.starts_with(in_word) => {}
+                Some(rest) if last || !rest.is_empty() => {
+                    return self
+                        .values
+                        .get(name)
+                        .map_or(Match::None, |value| Match::Whole(name.len(), value));
+                }
+                Some(_) => return Match::Begun,
+                None if !last && name.starts_with(text) => return Match::Begun,
+                None => {}
+            }
+        }
+        Match::None
     }
     /// What `text` begins with. In JSON that is itself in a text, brackets may be escaped.
     fn at(&self, text: &str, json: bool) -> Match<'_> {
@@ -99,14 +136,20 @@ impl Vault {
         }
     }
     /// `text` with values in it, and where what may become a placeholder begins, if it ends
-    /// with that. `json` says that the text is JSON itself.
-    pub(super) fn restore<'t>(&self, text: &'t str, json: bool) -> (Cow<'t, str>, usize) {
-        let may_begin = |it: char| it == '<' || (json && it == '\\');
+    /// with that. `json` says that the text is JSON itself, `last` that it does not go on.
+    pub(super) fn restore<'t>(&self, text: &'t str, json: bool, last: bool) -> (Cow<'t, str>, usize) {
+        let named = !self.bare.is_empty();
+        let may_begin = |it: char| it == '<' || (json && it == '\\') || (named && it.is_ascii_uppercase());
         let mut out: Option<String> = None;
         let (mut kept, mut at) = (0, 0);
         while let Some(next) = text[at..].find(may_begin) {
             at += next;
-            match self.at(&text[at..], json) {
+            let begun = if text.as_bytes()[at].is_ascii_uppercase() {
+                self.bare_at(text, at, last)
+            } else {
+                self.at(&text[at..], json)
+            };
+            match begun {
                 Match::Whole(length, value) => {
                     let out = out.get_or_insert_with(|| String::with_capacity(text.len() + value.len()));
                     out.push_str(&text[kept..at]);
@@ -130,7 +173,7 @@ impl Vault {
     }
     /// All of `text`, which does not go on.
     pub(super) fn restore_all<'t>(&self, text: &'t str, json: bool) -> Cow<'t, str> {
-        let (restored, end) = self.restore(text, json);
+        let (restored, end) = self.restore(text, json, true);
         if end == text.len() { restored } else { (restored.into_owned() + &text[end..]).into() }
     }
     /// A JSON body with values in all its texts. `json` says that the answer was asked for as
@@ -140,7 +183,8 @@ impl Vault {
         let mut edits = Edits::default();
         walk(text, |found| {
             let raw = text.get(found.at.clone()).unwrap_or_default();
-            if found.is == Is::Number || !(raw.contains('<') || raw.contains("u003")) {
+            let may_hold = raw.contains('<') || raw.contains("u003") || !self.bare.is_empty();
+            if found.is == Is::Number || !may_hold {
                 return;
             }
             let said = said(raw);

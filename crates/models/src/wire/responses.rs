@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::VecDeque};
 
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use super::transcription::TokenUsage;
 use crate::{
@@ -10,6 +11,29 @@ use crate::{
     failure::Failed,
     wire::{self, There, error_within, not_json, sse::Event},
 };
+
+/// Does a response's input name items that the provider keeps, whose size is not known here?
+pub(crate) fn names_items(input: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Item<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Option<Cow<'a, str>>,
+        #[serde(default)]
+        role: There,
+        #[serde(default)]
+        encrypted_content: There,
+    }
+    let named = |item: &Item<'_>| match item.kind.as_deref() {
+        Some("item_reference") => true,
+        Some("reasoning") => !item.encrypted_content.0,
+        Some(_) => false,
+        // Without a type it is a message, or else the name of an item.
+        None => !item.role.0,
+    };
+    // A list that does not read might be read as anything.
+    input.get().starts_with('[')
+        && serde_json::from_str::<Vec<Item<'_>>>(input.get()).map_or(true, |items| items.iter().any(named))
+}
 
 #[derive(Deserialize)]
 struct Whole<'a> {
@@ -55,7 +79,7 @@ fn failed(data: &[u8]) -> Failed {
     #[derive(Deserialize)]
     struct Outer<'a> {
         #[serde(borrow)]
-        response: Option<&'a serde_json::value::RawValue>,
+        response: Option<&'a RawValue>,
     }
     let inner = serde_json::from_slice::<Outer<'_>>(data).ok().and_then(|it| it.response);
     error_within(inner.map_or(data, |it| it.get().as_bytes()))

@@ -26,12 +26,16 @@ pub(crate) struct Found<'a> {
     pub(crate) is: Is,
     /// Where it stands, without quotes.
     pub(crate) at: Range<usize>,
-    /// Is it in an object that is given to a tool, where names say nothing?
+    /// Where the object begins that it is in.
+    pub(crate) object: usize,
+    /// Is it in an object whose names say nothing: what a tool or a stored prompt is given?
     pub(crate) free: bool,
 }
 
 struct Level {
     object: bool,
+    /// Where the innermost object begins.
+    start: usize,
     /// The name of the last member; that of the list, in a list.
     name: Range<usize>,
     free: bool,
@@ -44,7 +48,8 @@ pub(crate) fn walk<'a>(json: &'a str, mut visit: impl FnMut(Found<'a>)) {
     let mut name_next = false;
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
-        let (name, free) = levels.last().map_or((0..0, false), |it| (it.name.clone(), it.free));
+        let (name, free, start) =
+            levels.last().map_or((0..0, false, 0), |it| (it.name.clone(), it.free, it.start));
         match byte {
             b'"' => {
                 let end = text_end(bytes, at + 1);
@@ -55,14 +60,16 @@ pub(crate) fn walk<'a>(json: &'a str, mut visit: impl FnMut(Found<'a>)) {
                     name_next = false;
                 }
                 let name = json.get(name).unwrap_or_default();
-                visit(Found { name, is, at: inside, free });
+                visit(Found { name, is, at: inside, object: start, free });
                 at = end + 1;
                 continue;
             }
             b'{' | b'[' => {
                 let object = *byte == b'{';
-                let free = free || (object && json.get(name.clone()) == Some("input"));
-                levels.push(Level { object, name, free });
+                let open = || matches!(json.get(name.clone()), Some("input" | "variables"));
+                let free = free || (object && open());
+                let start = if object { at } else { start };
+                levels.push(Level { object, start, name, free });
                 name_next = object;
             }
             b'}' | b']' => {
@@ -74,7 +81,7 @@ pub(crate) fn walk<'a>(json: &'a str, mut visit: impl FnMut(Found<'a>)) {
                 let more = |it: &u8| !matches!(it, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
                 let end = bytes[at..].iter().position(more).map_or(bytes.len(), |it| at + it);
                 let name = json.get(name).unwrap_or_default();
-                visit(Found { name, is: Is::Number, at: at..end, free });
+                visit(Found { name, is: Is::Number, at: at..end, object: start, free });
                 at = end;
                 continue;
             }

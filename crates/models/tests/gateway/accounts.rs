@@ -8,7 +8,7 @@ use crate::harness::{Gateway, ask, env, read, route};
 
 const CHAT: &str = "/v1/chat/completions";
 /// A dollar a token in, two a token out.
-const PRICE: &str = "[models.prices.m]\ninput = '1000000'\noutput = '2000000'\n";
+const PRICE: &str = "[models.prices.m]\ninput = '1000000'\noutput = '2000000'\nthinks = 'never'\n";
 
 async fn mock() -> Mock {
     Mock::start(Plan { chunks: 4, ..Plan::default() }).await.expect("runs")

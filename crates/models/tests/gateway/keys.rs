@@ -6,7 +6,7 @@ use steadfast_models_mock::{Fault, Mock, Plan};
 
 use crate::harness::{Answer, Gateway, ask, route};
 
-const PRICE: &str = "[models.prices.m]\ninput = '1000000'\noutput = '2000000'\n";
+const PRICE: &str = "[models.prices.m]\ninput = '1000000'\noutput = '2000000'\nthinks = 'never'\n";
 
 async fn mock() -> Mock {
     Mock::start(Plan { chunks: 4, ..Plan::default() }).await.expect("runs")
@@ -84,6 +84,15 @@ async fn keys_have_routes_rates_and_budgets_of_their_own() {
     let (few, _) = make(&gateway, json!({ "tokens_per_minute": 200 })).await;
     for _ in 0..3 {
         assert_eq!(call(&gateway, &few).await.status, 200);
+    }
+    // A call that may need more than there ever is has its turn, and the next pay for it. They are
+    // not made, so they do not count as calls.
+    let (two, _) = make(&gateway, json!({ "requests_per_minute": 2, "tokens_per_minute": 1 })).await;
+    assert_eq!(call(&gateway, &two).await.status, 200);
+    for _ in 0..3 {
+        let refused = call(&gateway, &two).await;
+        assert_eq!(code(&refused), (429, "key.rate_limited".into()));
+        assert!(refused.header("retry-after").parse::<u64>().expect("seconds") > 60, "for its tokens");
     }
     let (poor, id) = make(&gateway, json!({ "budget": { "limit": "400", "window": "day" } })).await;
     let mut last = call(&gateway, &poor).await;

@@ -16,7 +16,7 @@ use steadfast_models_mock::{Fault, Mock, Plan};
 use crate::harness::{Gateway, ask, route};
 
 /// A dollar a token in, two a token out: figures that are easy to see.
-const PRICE: &str = "[models.prices.m]\ninput = '1000000'\noutput = '2000000'\n";
+const PRICE: &str = "[models.prices.m]\ninput = '1000000'\noutput = '2000000'\nthinks = 'never'\n";
 
 async fn mock(plan: impl Into<Plan>) -> Mock {
     Mock::start(plan).await.expect("runs")
@@ -264,6 +264,50 @@ async fn who_goes_on_does_not_spend_what_is_reserved_for_the_part_that_broke_off
 }
 
 #[tokio::test]
+async fn thoughts_that_nobody_saw_are_paid_by_who_leaves_where_there_may_be_any() {
+    let plan = Plan { every: std::time::Duration::from_millis(5), chunks: 10_000, ..Plan::default() };
+    let upstream = mock(plan).await;
+    let (chat, messages) = ("/v1/chat/completions", "/v1/messages");
+    for (thinks, path, more, most) in [
+        ("", chat, "", true),
+        ("always", chat, "\"reasoning_effort\":\"none\",", true),
+        ("never", chat, "\"reasoning_effort\":\"high\",", false),
+        ("asked", messages, "", false),
+        ("asked", messages, "\"thinking\":{\"type\":\"disabled\"},", false),
+        ("asked", messages, "\"thinking\":{\"type\":\"adaptive\"},", true),
+        ("asked", chat, "\"reasoning_effort\":\"low\",", true),
+        ("unless_none", chat, "", true),
+        ("unless_none", chat, "\"reasoning_effort\":\"none\",", false),
+        ("unless_none", messages, "\"reasoning_effort\":\"none\",", true),
+    ] {
+        let folder = folder();
+        let thinks = if thinks.is_empty() { String::new() } else { format!("thinks = '{thinks}'") };
+        let price = PRICE.replace("thinks = 'never'", &thinks);
+        let config = route(&[&upstream], "") + &price + &limit("1000000", "");
+        let gateway = Gateway::recorded(&config, folder.path()).await;
+        let body = ask(true).replacen('{', &format!("{{{more}"), 1).replace("100", "9999");
+        let mut response = gateway.open(Method::POST, path, &[], body.clone()).await;
+        let mut said = String::new();
+        while !said.contains("word2") {
+            let frame = response.body_mut().frame().await.expect("goes on").expect("well");
+            said.push_str(&String::from_utf8_lossy(frame.data_ref().expect("data")));
+        }
+        // A call that goes on is written down once it is not new any more.
+        assert!(gateway.models.flush().await && gateway.models.flush().await);
+        let output = || sql::<i64>(folder.path(), "SELECT output FROM calls");
+        assert_eq!(output() == 9_999, most, "{thinks} {body}: {}, should the node die", output());
+        drop(response);
+        while gateway.models.spending()[0].reserved > Usd::ZERO {
+            tokio::task::yield_now().await;
+        }
+        gateway.models.flush().await;
+        assert_eq!(output() == 9_999, most, "{thinks} {body}: {}", output());
+        let least = dollars(&(2 * output()).to_string());
+        assert!(gateway.models.spending()[0].spent > least);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_pays_what_it_got_and_frees_what_was_reserved() {
     let plan = Plan { every: std::time::Duration::from_millis(20), chunks: 10_000, ..Plan::default() };
     let (upstream, folder) = (mock(plan).await, folder());
@@ -342,6 +386,8 @@ async fn under_a_limit_no_call_takes_a_dearer_tariff() {
         ("/v1/messages", "speed", json!("fast"), false),
         ("/v1/messages", "speed", json!("standard"), true),
         ("/v1/messages", "service_tier", json!("standard_only"), true),
+        ("/v1/messages", "inference_geo", json!("us"), false),
+        ("/v1/messages", "inference_geo", json!("global"), true),
     ] {
         let mut body: Value = serde_json::from_str(&ask(false)).expect("JSON");
         body[member] = value;
@@ -349,6 +395,23 @@ async fn under_a_limit_no_call_takes_a_dearer_tariff() {
         let answer = limited.send(path, &[], body.to_string()).await;
         assert_eq!(answer.status, if fine { 200 } else { 400 }, "{body}: {}", answer.text);
         assert_eq!(answer.text.contains("budget.tariff") && answer.text.contains(member), !fine, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn under_a_limit_sound_is_only_sent_where_its_price_is_known() {
+    let upstream = mock(Plan { chunks: 4, ..Plan::default() }).await;
+    let mut body: Value = serde_json::from_str(&ask(false)).expect("JSON");
+    body["messages"][0]["content"] =
+        json!([{ "type": "input_audio", "input_audio": { "data": "AA", "format": "wav" } }]);
+    let limit = limit("10000000", "");
+    for (limit, known, status) in
+        [("", "", 200), (&*limit, "", 400), (&*limit, "audio_as_input = true\n", 200)]
+    {
+        let gateway = Gateway::start(&(route(&[&upstream], "") + PRICE + known + limit)).await;
+        let answer = gateway.send("/v1/chat/completions", &[], body.to_string()).await;
+        assert_eq!(answer.status, status, "{limit} {known}: {}", answer.text);
+        assert_eq!(answer.text.contains("budget.tariff"), status == 400);
     }
 }
 

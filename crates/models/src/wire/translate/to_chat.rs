@@ -141,6 +141,16 @@ fn part(block: Block<'_>) -> Result<Part<'_>, Failed> {
     match (&*block.kind, block.source) {
         ("text", _) => Ok(Part::Text { text: block.text.unwrap_or_default() }),
         ("image", Some(source)) => Ok(Part::ImageUrl { image_url: Url { url: url(source), detail: None } }),
+        // Files must be encoded, and hardly any provider takes one that is text.
+        ("document", Some(source)) if source.kind == "text" => {
+            let said = source.data.unwrap_or_default();
+            let title = block.title.filter(|title| !title.is_empty());
+            let text = match title {
+                Some(title) => format!("{title}\n\n{said}").into(),
+                None => said,
+            };
+            Ok(Part::Text { text })
+        }
         ("document", Some(source)) if source.data.is_some() => {
             let filename = block.title.unwrap_or("document".into());
             Ok(Part::File { file: File { filename, file_data: url(source) } })

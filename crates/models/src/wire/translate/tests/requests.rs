@@ -191,3 +191,19 @@ fn what_else_messages_can_say_has_its_counterpart() {
     });
     assert_eq!(value(&body), expected);
 }
+
+#[test]
+fn a_document_that_is_text_is_said_as_text() {
+    let source = json!({ "type": "text", "media_type": "text/plain", "data": "plain \"words\"" });
+    let content = json!([
+        { "type": "document", "source": source },
+        { "type": "document", "title": "A title", "source": source },
+    ]);
+    let body = json!({ "max_tokens": 5, "messages": [{ "role": "user", "content": content }] });
+    let body = to_chat(body.to_string().as_bytes(), "gpt", true).expect("translates");
+    let expected = json!([
+        { "type": "text", "text": "plain \"words\"" },
+        { "type": "text", "text": "A title\n\nplain \"words\"" },
+    ]);
+    assert_eq!(value(&body)["messages"][0]["content"], expected);
+}
