@@ -33,7 +33,12 @@ pub(crate) async fn run(command: ModelsCommand, global: &Global) -> anyhow::Resu
         ModelsCommand::List => {
             let client = global.connection.client()?;
             let answer = client.get("/models", &[]).await?;
-            if global.json { output::json(&answer) } else { list(&answer) }
+            if global.json {
+                output::json(&answer)?;
+            } else {
+                list(&answer);
+            }
+            Ok(())
         }
         ModelsCommand::Test { model } => {
             let client = global.connection.client()?;
@@ -48,7 +53,7 @@ pub(crate) async fn run(command: ModelsCommand, global: &Global) -> anyhow::Resu
     }
 }
 
-fn list(answer: &Value) -> anyhow::Result<()> {
+fn list(answer: &Value) {
     if answer["enabled"] == false {
         output::line("Models are not served: see models.enabled.");
     }
@@ -56,7 +61,7 @@ fn list(answer: &Value) -> anyhow::Result<()> {
     if routes.is_empty() {
         output::line("No models are configured: set OPENAI_API_KEY or ANTHROPIC_API_KEY where the server");
         output::line("runs, or add [models.providers.NAME] to its configuration and reload it.");
-        return Ok(());
+        return;
     }
     let rows: Vec<_> = routes.iter().map(route).collect();
     output::table(&["ROUTE", "MODELS", "ANSWERED BY"], &rows);
@@ -65,7 +70,6 @@ fn list(answer: &Value) -> anyhow::Result<()> {
     output::table(&["PROVIDER", "KIND", "URL", "BREAKER"], &rows);
     output::line("");
     output::line(format!("Models are {}.", output::cell(answer, "health")));
-    Ok(())
 }
 
 fn provider(provider: &Value) -> Vec<String> {

@@ -115,8 +115,8 @@ impl Deployment {
             provider.insert("timeouts".into(), timeouts.into());
         }
         let weight = params.remove("weight").and_then(|it| it.as_u64()).or(rpm);
-        let thinks = params.remove("supports_reasoning").and_then(|it| it.as_bool());
         let mut price = price(at, &model, &mut params, notes);
+        let thinks = params.remove("supports_reasoning").and_then(|it| it.as_bool());
         if let (Some(price), Some(thinks)) = (&mut price, thinks) {
             price.insert("thinks".into(), if thinks { "always" } else { "never" }.into());
         }
