@@ -5,7 +5,6 @@
 //! upstream alone first, with the same load: that is the floor. No two prompts are alike,
 //! except where answers that are kept are asked for.
 
-mod awake;
 mod client;
 mod report;
 mod upstream;
@@ -20,7 +19,6 @@ use super::{
     child::{self, Node},
     percentile, rate,
 };
-use awake::Awake;
 use client::{Answers, Ask, Got, Pace, send};
 use report::Line;
 pub(crate) use report::Report;
@@ -175,33 +173,17 @@ impl Bench {
         let (answers, cpu) = self.costed(&ours_streams, full(16), is_whole_stream).await?;
         report::push(lines, "16 connections, streams of 20 events", speed(&answers), speed(&floor));
         report::push(lines, "processor time of one stream", cpu, f64::NAN);
-        self.added(
-            lines,
-            ["added at 500/s, p50", "added at 500/s, p95"],
-            ["added to the first token at 50/s, p50", "added to the first token at 50/s, p99"],
-        )
-        .await?;
-        let awake = Awake::keep([OURS, GATEWAYS]);
-        self.added(
-            lines,
-            ["added at 500/s, processors awake, p50", "the same, processors awake, p95"],
-            [
-                "added to the first token, processors awake, p50",
-                "the same, processors awake, first token, p99",
-            ],
-        )
-        .await?;
-        drop(awake);
+        self.added(lines).await?;
         self.kept(lines).await
     }
 
     /// What the gateway adds at a rate that is no load.
-    async fn added(&self, lines: &mut [Line], whole: [&str; 2], first: [&str; 2]) -> anyhow::Result<()> {
+    async fn added(&self, lines: &mut [Line]) -> anyhow::Result<()> {
         let (direct, ours) = (&self.direct, &self.ours);
         let even = Pace::Even(500, self.time);
         let (mut floor, mut added) =
             (self.all(direct, even, is_whole).await?.whole, self.all(ours, even, is_whole).await?.whole);
-        for (name, hundredths) in whole.into_iter().zip([50, 95]) {
+        for (name, hundredths) in [("added at 500/s, p50", 50), ("added at 500/s, p95", 95)] {
             let (without, with) = (percentile(&mut floor, hundredths), percentile(&mut added, hundredths));
             report::push(lines, name, millis(with) - millis(without), millis(without));
         }
@@ -209,7 +191,9 @@ impl Bench {
         let (streams, ours) = (streaming(direct), streaming(ours));
         let mut floor = self.all(&streams, even, is_whole_stream).await?.first;
         let mut added = self.all(&ours, even, is_whole_stream).await?.first;
-        for (name, hundredths) in first.into_iter().zip([50, 99]) {
+        for (name, hundredths) in
+            [("added to the first token at 50/s, p50", 50), ("added to the first token at 50/s, p99", 99)]
+        {
             let (without, with) = (percentile(&mut floor, hundredths), percentile(&mut added, hundredths));
             report::push(lines, name, millis(with) - millis(without), millis(without));
         }

@@ -34,10 +34,6 @@ pub(super) fn lines() -> Vec<Line> {
         line("added at 500/s, p95", "ms", Bar::AtMost(0.40)),
         line("added to the first token at 50/s, p50", "ms", Bar::AtMost(0.40)),
         line("added to the first token at 50/s, p99", "ms", Bar::AtMost(1.5)),
-        line("added at 500/s, processors awake, p50", "ms", Bar::AtMost(0.25)),
-        line("added at 500/s, processors awake, p95", "ms", Bar::AtMost(0.40)),
-        line("added to the first token, processors awake, p50", "ms", Bar::AtMost(0.40)),
-        line("added to the first token, processors awake, p99", "ms", Bar::AtMost(1.5)),
         line("64 connections, kept answers", "/s", Bar::AtLeast(15_000.0)),
         line("peak memory", "MiB", Bar::AtMost(60.0)),
         line("first provider dead: calls upstream for one", "", Bar::AtMost(1.05)),
@@ -51,10 +47,9 @@ pub(super) fn lines() -> Vec<Line> {
 
 /// A figure of a round; NaN where the upstream alone has no such figure.
 pub(super) fn push(lines: &mut [Line], name: &str, value: f64, floor: f64) {
-    if let Some(line) = lines.iter_mut().find(|line| line.name == name) {
-        line.values.push(value);
-        line.floors.extend(Some(floor).filter(|floor| floor.is_finite()));
-    }
+    let line = lines.iter_mut().find(|line| line.name == name).expect("every figure has a line");
+    line.values.push(value);
+    line.floors.extend(Some(floor).filter(|floor| floor.is_finite()));
 }
 
 /// All figures.
