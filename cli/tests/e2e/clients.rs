@@ -32,7 +32,8 @@ async fn server(place: &Place) -> (Node, [Mock; 5]) {
     }
     let once = "retry.enabled = false";
     for (route, more, provider) in [
-        ("m", "models = ['plan/*']\nretry.enabled = false", "well"),
+        ("m", once, "well"),
+        ("plan", "models = ['plan/*']\nretry.enabled = false", "well"),
         ("flaky", once, "flaky"),
         ("down", once, "down"),
         ("busy", once, "busy"),
